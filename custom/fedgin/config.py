@@ -1,0 +1,70 @@
+"""Read our YAML files into strict pydantic models, and turn what is wrong in them into one clear line."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fedgin.errors import ConfigError
+
+
+class Settings(BaseModel):
+    """Base of every settings model: unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+SettingsT = TypeVar("SettingsT", bound=BaseModel)
+
+
+def load_settings(path: Path, model: type[SettingsT]) -> SettingsT:
+    """Read a YAML file into ``model``.
+
+    Args:
+        path: the file; a mapping of plain YAML values (the safe subset: no tags, no objects).
+        model: the pydantic model that says which keys exist.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML mapping, or a key is unknown, missing or out of range. The message
+            names file, key and fix.
+    """
+    return parse_settings(_read_mapping(path), model, source=str(path))
+
+
+def parse_settings(values: object, model: type[SettingsT], *, source: str) -> SettingsT:
+    """Validate already parsed values; ``source`` names their origin in the error."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_describe(error)}", _suggest(error, model)) from None
+
+
+def _read_mapping(path: Path) -> object:
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file", "check the path, or create the file from the README's example")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" near line {where.line + 1}" if where is not None else ""
+        raise ConfigError(f"{path}: not readable as YAML{line}", "correct the syntax; tags are not allowed") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys to values", "start from the README's example")
+    return values
+
+
+def _describe(error: ValidationError) -> str:
+    """Name each faulty key; values are left out because they may hold something private."""
+    faults = []
+    for fault in error.errors(include_url=False, include_input=False, include_context=False):
+        key = ".".join(str(part) for part in fault["loc"]) or "the file"
+        reason = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
+        faults.append(f"'{key}': {reason}")
+    return "; ".join(faults)
+
+
+def _suggest(error: ValidationError, model: type[BaseModel]) -> str:
+    if any(fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1 for fault in error.errors()):
+        return f"the keys are {', '.join(sorted(model.model_fields))}"
+    return "correct the named keys"

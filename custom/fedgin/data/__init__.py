@@ -1,0 +1,1 @@
+"""The site's data: contract, datalist, volumes, preprocessing, cache and slices. Knows nothing of training or FLARE."""

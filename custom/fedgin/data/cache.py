@@ -1,0 +1,158 @@
+"""Preprocess each case once and keep the result; a cached case is read slice by slice, not as a whole set."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fedgin.data.datalist import Case
+from fedgin.data.preprocessing import Canonical, Grid, Preprocessing, preprocess
+from fedgin.data.volumes import map_organs, read_pair
+from fedgin.errors import DataError
+from fedgin.files import whole_file
+
+# Counts up whenever preprocessing computes something else, so that a cache of older code is never used.
+RECIPE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class CachedCase:
+    """A preprocessed case on disk.
+
+    Attributes:
+        case: where it comes from.
+        path: a safetensors file with ``image`` float32, ``label`` uint8 and ``body`` bool, each [D, X, Y].
+        organs: the experiment's organs; ``label`` holds their position plus 1.
+    """
+
+    case: Case
+    path: Path
+    organs: tuple[str, ...]
+
+    @cached_property
+    def _header(self) -> dict[str, str]:
+        with safe_open(self.path, framework="pt") as file:
+            return dict(file.metadata())
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """Affine (4x4) of the canonical volume [X, Y, D]."""
+        return np.array(json.loads(self._header["affine"]))
+
+    @property
+    def native(self) -> Grid:
+        """Grid of the original image."""
+        shape = json.loads(self._header["native_shape"])
+        return Grid((shape[0], shape[1], shape[2]), np.array(json.loads(self._header["native_affine"])))
+
+    @property
+    def foreground(self) -> list[bool]:
+        """For each slice, whether it shows any organ."""
+        return [bool(flag) for flag in json.loads(self._header["foreground"])]
+
+    @property
+    def labelled(self) -> tuple[str, ...]:
+        """The experiment's organs that this case's site labels."""
+        return tuple(organ for organ in self.organs if organ in self.case.label_ids)
+
+    def read(self, name: str, index: int | slice = slice(None)) -> Tensor:
+        """Read ``image``, ``label`` or ``body``: one slice [X, Y] or, by default, all of them [D, X, Y]."""
+        with safe_open(self.path, framework="pt") as file:
+            # A copy: a view of the mapped file would bring the process down if the file were cut short meanwhile.
+            return torch.as_tensor(file.get_slice(name)[index]).clone()
+
+
+class CaseCache:
+    """A folder of preprocessed cases, keyed by content and parameters.
+
+    The key covers the bytes of image and label, the site's label map and modality, the experiment's organs and
+    preprocessing, and the version of the code; a change of any of them misses the cache instead of reading it stale.
+    Files are written under a temporary name and moved into place, so a killed process leaves no damaged entry.
+
+    Args:
+        folder: made when missing.
+        settings: the experiment's preprocessing.
+        organs: the experiment's organs in order.
+    """
+
+    def __init__(self, folder: Path, settings: Preprocessing, organs: Sequence[str]) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.organs = tuple(organs)
+
+    def get(self, case: Case) -> CachedCase:
+        """Return the preprocessed case, computing it when it is not there yet.
+
+        Raises:
+            DataError: the case cannot be right (see :mod:`fedgin.data.volumes`) or the folder cannot be written.
+        """
+        path = self.folder / f"{self._key(case)}.safetensors"
+        if not _is_readable(path):
+            self._write(path, case)
+        return CachedCase(case, path, self.organs)
+
+    def _key(self, case: Case) -> str:
+        recipe = {
+            "version": RECIPE_VERSION,
+            "image": _hash_file(case, case.image),
+            "label": _hash_file(case, case.label),
+            "modality": case.modality,
+            "label_ids": case.label_ids,
+            "organs": self.organs,
+            "settings": self.settings.model_dump(mode="json"),
+        }
+        return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
+
+    def _write(self, path: Path, case: Case) -> None:
+        image, label = read_pair(case)
+        organs = map_organs(case, label, list(self.organs))
+        if not organs.any():
+            raise DataError(
+                f"{case}: the label shows none of {', '.join(self.organs)}",
+                "take the case out of the datalist, or correct 'labels' in site.yaml",
+            )
+        prepared = preprocess(image, organs, case.modality, self.settings)
+        tensors = {"image": prepared.image, "label": prepared.label, "body": prepared.body}
+        try:
+            with whole_file(path) as part:
+                save_file(tensors, part, _describe(prepared))
+        except (OSError, SafetensorError):
+            raise DataError(
+                f"site {case.site}: the cache folder {self.folder} cannot be written",
+                "free disk space, or set 'cache_dir' in site.yaml to a writable folder",
+            ) from None
+
+
+def _describe(prepared: Canonical) -> dict[str, str]:
+    return {
+        "affine": json.dumps(prepared.affine.tolist()),
+        "native_shape": json.dumps([int(side) for side in prepared.native.shape]),
+        "native_affine": json.dumps(prepared.native.affine.tolist()),
+        "foreground": json.dumps((prepared.label > 0).flatten(1).any(1).int().tolist()),
+    }
+
+
+def _is_readable(path: Path) -> bool:
+    """Tell whether a complete entry is there; a damaged one (a failing disk) is computed again."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return set(file.keys()) == {"image", "label", "body"}
+    except (OSError, SafetensorError):
+        return False
+
+
+def _hash_file(case: Case, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        raise DataError(f"{case}: a file cannot be read", "restore the file and its permissions") from None

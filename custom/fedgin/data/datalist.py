@@ -1,0 +1,140 @@
+"""Which cases a site has and in which split they are: a Decathlon-style (MSD) JSON file."""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fedgin.config import Settings, parse_settings
+from fedgin.data.site import Modality, SiteContract
+from fedgin.errors import ConfigError, DataError
+
+
+class Split(StrEnum):
+    """What a case is used for; a patient is in one split only."""
+
+    TRAINING = "training"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class Entry(Settings):
+    """One case: paths relative to ``data_root``; ``patient`` groups cases of one person (a pseudonym, kept local)."""
+
+    image: Path
+    label: Path
+    patient: str | None = None
+
+
+class Datalist(BaseModel):
+    """The splits of a datalist; further MSD keys (name, licence, ...) are allowed and not used."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    training: list[Entry] = Field(min_length=1)
+    validation: list[Entry] = Field(min_length=1)
+    test: list[Entry] = []
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with its label.
+
+    Attributes:
+        site: name of the site.
+        modality: of the site.
+        split: what the case is used for.
+        number: position in its split, from 1; all that logs and errors ever say about a case.
+        image: absolute path of the image.
+        label: absolute path of the label.
+        label_ids: the site's organ name to label id.
+    """
+
+    site: str
+    modality: Modality
+    split: Split
+    number: int
+    image: Path
+    label: Path
+    label_ids: dict[str, int]
+
+    def __str__(self) -> str:
+        """Name the case without naming the patient."""
+        return f"site {self.site}, {self.split} case {self.number}"
+
+
+def read_datalist(path: Path) -> Datalist:
+    """Read and check a datalist.
+
+    Raises:
+        ConfigError: no JSON, a missing or empty ``training`` or ``validation`` list, an unknown key in an entry.
+        DataError: one image, or one patient, in two places.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        raise ConfigError(
+            f"{path.name}: not readable as JSON", "write it as UTF-8 JSON with training, validation and test"
+        ) from None
+    datalist = parse_settings(values, Datalist, source=path.name)
+    _refuse_repeats(datalist, path.name)
+    return datalist
+
+
+def list_cases(contract: SiteContract) -> dict[Split, list[Case]]:
+    """Return the site's cases by split; files are not opened here.
+
+    Raises:
+        ConfigError, DataError: as :func:`read_datalist`, and for files that are not under ``data_root``.
+    """
+    datalist = read_datalist(contract.datalist)
+    splits = {Split.TRAINING: datalist.training, Split.VALIDATION: datalist.validation, Split.TEST: datalist.test}
+    return {
+        split: [_resolve(contract, split, number, entry) for number, entry in enumerate(entries, start=1)]
+        for split, entries in splits.items()
+    }
+
+
+def _resolve(contract: SiteContract, split: Split, number: int, entry: Entry) -> Case:
+    image, label = ((contract.data_root / part).resolve() for part in (entry.image, entry.label))
+    case = Case(contract.site, contract.modality, split, number, image, label, contract.labels)
+    for role, path in (("image", image), ("label", label)):
+        if not path.is_file():
+            raise DataError(
+                f"{case}: the {role} file is missing", f"restore it or take the case out of {contract.datalist.name}"
+            )
+    return case
+
+
+def _refuse_repeats(datalist: Datalist, source: str) -> None:
+    seen: dict[str, tuple[str, int]] = {}
+    for split in Split:
+        for number, entry in enumerate(getattr(datalist, split), start=1):
+            _refuse_image_twice(seen, f"image:{entry.image}", split, number, source)
+    homes: dict[str, tuple[str, int]] = {}
+    for split in Split:
+        for number, entry in enumerate(getattr(datalist, split), start=1):
+            if entry.patient is not None:
+                _refuse_patient_in_two_splits(homes, entry.patient, split, number, source)
+
+
+def _refuse_image_twice(seen: dict[str, tuple[str, int]], key: str, split: Split, number: int, source: str) -> None:
+    if key in seen:
+        other, position = seen[key]
+        raise DataError(
+            f"{source}: {split} case {number} is the same file as {other} case {position}", "list each image once"
+        )
+    seen[key] = (split, number)
+
+
+def _refuse_patient_in_two_splits(
+    homes: dict[str, tuple[str, int]], patient: str, split: Split, number: int, source: str
+) -> None:
+    other, position = homes.setdefault(patient, (split, number))
+    if other != split:
+        raise DataError(
+            f"{source}: {split} case {number} is of the same patient as {other} case {position}",
+            "keep all cases of a patient in one split",
+        )

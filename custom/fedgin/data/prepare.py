@@ -1,0 +1,89 @@
+"""From a site contract to cases that can be trained on: checked, preprocessed and cached."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from fedgin.data.cache import CachedCase, CaseCache
+from fedgin.data.datalist import Split, list_cases
+from fedgin.data.preprocessing import Preprocessing
+from fedgin.data.site import SiteContract
+from fedgin.errors import ConfigError
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class SiteData:
+    """A site with its cached cases.
+
+    Attributes:
+        contract: the site's ``site.yaml``.
+        cases: by split, in the order of the datalist.
+    """
+
+    contract: SiteContract
+    cases: dict[Split, list[CachedCase]]
+
+    @property
+    def training_slices(self) -> int:
+        """Number of slices that the site trains on."""
+        return sum(len(case.foreground) for case in self.cases[Split.TRAINING])
+
+
+def prepare_site(
+    contract: SiteContract,
+    preprocessing: Preprocessing,
+    organs: Sequence[str],
+    *,
+    progress: Progress = lambda done, total: None,
+) -> SiteData:
+    """Check and preprocess every case of a site; what is cached already is not computed again.
+
+    Args:
+        contract: the site.
+        preprocessing: of the experiment.
+        organs: of the experiment.
+        progress: called with the number of cases done and of all.
+
+    Raises:
+        ConfigError: the site labels none of the organs.
+        DataError: a case that cannot be right.
+    """
+    if not set(organs) & contract.labels.keys():
+        raise ConfigError(
+            f"site {contract.site} labels none of {', '.join(organs)}",
+            "add them to 'labels' in site.yaml, by these names",
+        )
+    cache = CaseCache(contract.cache_dir, preprocessing, organs)
+    cases = list_cases(contract)
+    total, done = sum(len(members) for members in cases.values()), 0
+    prepared: dict[Split, list[CachedCase]] = {}
+    for split, members in cases.items():
+        prepared[split] = []
+        for case in members:
+            prepared[split].append(cache.get(case))
+            done += 1
+            progress(done, total)
+    return SiteData(contract, prepared)
+
+
+def choose_device(contract: SiteContract) -> torch.device:
+    """Return the device that the site allows, with its limits applied to this process.
+
+    Raises:
+        ConfigError: a GPU is asked for and there is none, or not that one.
+    """
+    if contract.limits.cpu_threads is not None:
+        torch.set_num_threads(contract.limits.cpu_threads)
+    if contract.device == "cpu" or (contract.device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    device = torch.device("cuda" if contract.device == "auto" else contract.device)
+    if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"site {contract.site}: 'device' is {contract.device}, but PyTorch sees {torch.cuda.device_count()} GPUs",
+            "set 'device: auto' in site.yaml, or install the driver and a CUDA build of PyTorch",
+        )
+    torch.cuda.set_per_process_memory_fraction(contract.limits.gpu_memory_fraction, device)
+    return device

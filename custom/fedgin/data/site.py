@@ -1,0 +1,98 @@
+"""The site contract: what a hospital says about its own data in ``site.yaml``. A job never knows a path."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from fedgin.config import Settings, load_settings
+from fedgin.errors import ConfigError
+
+OrganName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+
+
+class Modality(StrEnum):
+    """How the images of a site were made; a site holds one modality."""
+
+    CT = "CT"
+    MR = "MR"
+
+
+class Limits(Settings):
+    """What a job may use of the site's machine.
+
+    Attributes:
+        cpu_threads: threads for one training process; ``None`` leaves PyTorch's own choice.
+        gpu_memory_fraction: share of one GPU's memory in (0, 1].
+    """
+
+    cpu_threads: int | None = Field(default=None, ge=1, le=1024)
+    gpu_memory_fraction: float = Field(default=1.0, gt=0.0, le=1.0)
+
+
+class SiteContract(Settings):
+    """``site.yaml``.
+
+    Attributes:
+        site: the name under which the site is known to FLARE.
+        modality: ``CT`` or ``MR``.
+        data_root: folder of the data; a relative path counts from the folder of ``site.yaml``.
+        datalist: Decathlon-style JSON; a relative path counts from ``data_root``.
+        labels: organ name to the id that this site's label files use; an organ left out is not labelled here.
+        device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+        cache_dir: where preprocessed cases are kept; a relative path counts from ``data_root``.
+        limits: what a job may use of the machine.
+    """
+
+    site: str = Field(min_length=1, max_length=64)
+    modality: Modality
+    data_root: Path
+    datalist: Path = Path("datalist.json")
+    labels: dict[OrganName, Annotated[int, Field(ge=1, le=255)]] = Field(min_length=1)
+    device: str = "auto"
+    cache_dir: Path = Path(".fedgin-cache")
+    limits: Limits = Limits()
+
+    @field_validator("site")
+    @classmethod
+    def _site_is_a_plain_name(cls, site: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", site):
+            raise ValueError("a site name has letters, digits, '.', '_' and '-' only, and starts and ends with neither")
+        return site
+
+    @field_validator("device")
+    @classmethod
+    def _device_is_known(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+            raise ValueError("expected auto, cpu, cuda or cuda:N")
+        return device
+
+    @model_validator(mode="after")
+    def _one_organ_per_id(self) -> "SiteContract":
+        ids = list(self.labels.values())
+        doubled = sorted({label for label in ids if ids.count(label) > 1})
+        if doubled:
+            raise ValueError(f"label id {doubled[0]} is given to more than one organ")
+        return self
+
+
+def load_site(path: Path) -> SiteContract:
+    """Read ``site.yaml``; every path of the returned contract is absolute.
+
+    Raises:
+        ConfigError: unknown key, wrong value, or a folder or datalist that does not exist.
+    """
+    contract = load_settings(path, SiteContract)
+    root = (path.parent / contract.data_root).resolve()
+    if not root.is_dir():
+        raise ConfigError(f"{path}: 'data_root' is not a folder", "give the folder that holds the site's data")
+    datalist = (root / contract.datalist).resolve()
+    if not datalist.is_file():
+        raise ConfigError(
+            f"{path}: 'datalist' {contract.datalist} is not in data_root", "write the datalist or correct its name"
+        )
+    return contract.model_copy(
+        update={"data_root": root, "datalist": datalist, "cache_dir": (root / contract.cache_dir).resolve()}
+    )

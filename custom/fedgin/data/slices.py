@@ -1,0 +1,109 @@
+"""Training slices: a dataset over cached cases and a balanced, reproducible order of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from fedgin.data.cache import CachedCase
+from fedgin.errors import DataError
+
+
+@dataclass(frozen=True)
+class SliceIndex:
+    """One slice: which case it is of and where it lies there."""
+
+    case: CachedCase
+    position: int
+    foreground: bool
+
+
+class SliceDataset(Dataset[dict[str, Tensor]]):
+    """All slices of the given cases, as channel-first float32 images.
+
+    Each item has ``image`` float32 [1, X, Y], ``label`` int64 [1, X, Y], ``body`` bool [1, X, Y] and ``labelled`` bool
+    [classes]: which classes, background first, the slice's site labels.
+    """
+
+    def __init__(self, cases: Sequence[CachedCase]) -> None:
+        self.slices = [
+            SliceIndex(case, position, foreground)
+            for case in cases
+            for position, foreground in enumerate(case.foreground)
+        ]
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+        return len(self.slices)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Read one slice from the cache."""
+        entry = self.slices[index]
+        known = set(entry.case.labelled)
+        return {
+            "image": entry.case.read("image", entry.position)[None],
+            "label": entry.case.read("label", entry.position)[None].long(),
+            "body": entry.case.read("body", entry.position)[None],
+            "labelled": torch.tensor([True, *(organ in known for organ in entry.case.organs)]),
+        }
+
+
+class BalancedBatches(Sampler[list[int]]):
+    """A fixed number of batches in which a fixed share of the slices shows an organ.
+
+    Each pool (with and without organs) is shuffled and dealt out; when it is used up it is shuffled again, so that over
+    time every slice is seen equally often. An empty pool gives its places to the other.
+
+    Args:
+        slices: the dataset's slices.
+        batch_size: slices in a batch.
+        batches: how many batches to deal.
+        foreground_share: share of a batch's slices that show an organ, in [0, 1].
+        generator: the randomness; equal generators give equal batches.
+
+    Raises:
+        DataError: there are no slices.
+    """
+
+    def __init__(
+        self,
+        slices: Sequence[SliceIndex],
+        *,
+        batch_size: int,
+        batches: int,
+        foreground_share: float,
+        generator: torch.Generator,
+    ) -> None:
+        if not slices:
+            raise DataError("there is no training slice", "list at least one training case with a labelled organ")
+        self.with_organ = [index for index, entry in enumerate(slices) if entry.foreground]
+        self.without_organ = [index for index, entry in enumerate(slices) if not entry.foreground]
+        self.batch_size = batch_size
+        self.batches = batches
+        self.foreground_share = foreground_share
+        self.generator = generator
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Deal the batches."""
+        organ, empty = self._deal(self.with_organ), self._deal(self.without_organ)
+        wanted = self._organ_slices_per_batch()
+        for _ in range(self.batches):
+            yield [next(organ) for _ in range(wanted)] + [next(empty) for _ in range(self.batch_size - wanted)]
+
+    def _organ_slices_per_batch(self) -> int:
+        if not self.without_organ:
+            return self.batch_size
+        if not self.with_organ:
+            return 0
+        return round(self.batch_size * self.foreground_share)
+
+    def _deal(self, pool: list[int]) -> Iterator[int]:
+        while pool:
+            for position in torch.randperm(len(pool), generator=self.generator).tolist():
+                yield pool[position]

@@ -1,0 +1,29 @@
+"""Write files whole or not at all."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that replaces it on success.
+
+    A reader sees the old content or all of the new one; a failed or killed writer leaves no half file under the name.
+    The folder is made when missing. ``OSError`` passes through.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The name keeps its ending: nibabel and others choose the format by it.
+    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with :func:`whole_file`."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")

@@ -1,0 +1,83 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fedgin.data.cache import CaseCache
+from fedgin.data.preprocessing import Preprocessing
+from fedgin.errors import DataError
+from tests.sites import make_case, make_volume
+
+SETTINGS = Preprocessing(spacing_mm=10.0, size=(32, 32))
+
+
+def cache(folder: Path, organs: tuple[str, ...] = ("liver", "spleen"), settings: Preprocessing = SETTINGS) -> CaseCache:
+    return CaseCache(folder / "cache", settings, organs)
+
+
+def test_a_second_look_reads_what_the_first_wrote(tmp_path: Path) -> None:
+    case = make_case(tmp_path, *make_volume("CT", 0))
+    first = cache(tmp_path).get(case)
+    written = first.path.stat().st_mtime_ns
+    again = cache(tmp_path).get(case)
+    assert again.path == first.path
+    assert again.path.stat().st_mtime_ns == written
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_slices_equal_the_whole(tmp_path: Path) -> None:
+    entry = cache(tmp_path).get(make_case(tmp_path, *make_volume("CT", 0)))
+    whole = entry.read("image")
+    for position in range(len(whole)):
+        torch.testing.assert_close(entry.read("image", position), whole[position], rtol=0, atol=0)
+    assert entry.read("image", 0).untyped_storage().nbytes() == whole[0].numel() * 4
+    labels = entry.read("label")
+    assert entry.foreground == [bool(label.any()) for label in labels]
+
+
+@pytest.mark.parametrize("change", ["image", "label", "organs", "settings", "map"])
+def test_whatever_changes_misses_the_cache(tmp_path: Path, change: str) -> None:
+    image, label = make_volume("CT", 0)
+    case = make_case(tmp_path, image, label)
+    before = cache(tmp_path).get(case).path
+    if change == "image":
+        case = make_case(tmp_path, image + 1.0, label)
+    if change == "label":
+        label[10, 12, 2] = 2
+        case = make_case(tmp_path, image, label)
+    if change == "map":
+        case = dataclasses.replace(case, label_ids={"liver": 2, "spleen": 1})
+    organs = ("spleen", "liver") if change == "organs" else ("liver", "spleen")
+    settings = SETTINGS.model_copy(update={"spacing_mm": 9.0}) if change == "settings" else SETTINGS
+    assert cache(tmp_path, organs, settings).get(case).path != before
+
+
+def test_a_damaged_entry_is_computed_again(tmp_path: Path) -> None:
+    case = make_case(tmp_path, *make_volume("CT", 0))
+    entry = cache(tmp_path).get(case)
+    whole = entry.read("image")
+    entry.path.write_bytes(entry.path.read_bytes()[:100])
+    torch.testing.assert_close(cache(tmp_path).get(case).read("image"), whole)
+
+
+def test_a_refused_case_leaves_nothing_behind(tmp_path: Path) -> None:
+    image, _ = make_volume("CT", 0)
+    case = make_case(tmp_path, image, np.zeros(image.shape, np.uint8))
+    with pytest.raises(DataError, match="shows none of liver, spleen"):
+        cache(tmp_path).get(case)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    case = make_case(tmp_path, *make_volume("CT", 0))
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    with pytest.raises(DataError, match=r"cache folder .* cannot be written"):
+        cache(tmp_path).get(case)
+
+
+def test_organs_without_a_label_at_the_site_are_known(tmp_path: Path) -> None:
+    entry = cache(tmp_path, ("pancreas", "liver")).get(make_case(tmp_path, *make_volume("CT", 0)))
+    assert entry.labelled == ("liver",)
+    assert set(entry.read("label").flatten().tolist()) == {0, 2}

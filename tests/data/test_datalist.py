@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from fedgin.data.datalist import Split, list_cases, read_datalist
+from fedgin.data.site import load_site
+from fedgin.errors import ConfigError, DataError
+from tests.sites import write_site
+
+
+def entry(stem: str, patient: str | None = None) -> dict[str, str]:
+    named = {"image": f"{stem}.nii.gz", "label": f"{stem}_seg.nii.gz"}
+    return named | ({"patient": patient} if patient else {})
+
+
+def write(path: Path, **splits: object) -> Path:
+    path.write_text(json.dumps(splits))
+    return path
+
+
+def test_further_msd_keys_are_allowed(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.json", name="Task03", training=[entry("a")], validation=[entry("b")])
+    assert read_datalist(path).test == []
+
+
+@pytest.mark.parametrize(
+    ("splits", "named"),
+    [
+        ({"training": [entry("a")]}, "'validation'"),
+        ({"training": [], "validation": [entry("a")]}, "'training'"),
+        ({"training": [{"image": "a"}], "validation": [entry("b")]}, "'training.0.label'"),
+        ({"training": [entry("a") | {"fold": 1}], "validation": [entry("b")]}, "'training.0.fold': unknown key"),
+    ],
+)
+def test_a_wrong_datalist_names_its_key(tmp_path: Path, splits: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_datalist(write(tmp_path / "d.json", **splits))
+    assert named in str(caught.value)
+
+
+def test_an_image_in_two_splits_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="validation case 1 is the same file as training case 1"):
+        read_datalist(write(tmp_path / "d.json", training=[entry("a")], validation=[entry("a")]))
+
+
+def test_a_patient_in_two_splits_is_refused_without_being_named(tmp_path: Path) -> None:
+    splits = {"training": [entry("a", "DOE^JANE")], "validation": [entry("b", "DOE^JANE")]}
+    with pytest.raises(DataError, match="same patient as training case 1") as caught:
+        read_datalist(write(tmp_path / "d.json", **splits))
+    assert "DOE" not in str(caught.value)
+
+
+def test_a_patient_may_have_several_cases_in_one_split(tmp_path: Path) -> None:
+    splits = {"training": [entry("a", "p"), entry("b", "p")], "validation": [entry("c")]}
+    assert len(read_datalist(write(tmp_path / "d.json", **splits)).training) == 2
+
+
+def test_a_missing_file_is_named_by_case_number(tmp_path: Path) -> None:
+    path = write_site(tmp_path, "site-1")
+    (tmp_path / "case1_seg.nii.gz").unlink()
+    with pytest.raises(DataError, match="site site-1, training case 2: the label file is missing") as caught:
+        list_cases(load_site(path))
+    assert "case1" not in str(caught.value)
+
+
+def test_cases_carry_split_and_number(tmp_path: Path) -> None:
+    cases = list_cases(load_site(write_site(tmp_path, "site-1", counts=(3, 1, 2))))
+    assert [case.number for case in cases[Split.TRAINING]] == [1, 2, 3]
+    assert len(cases[Split.TEST]) == 2

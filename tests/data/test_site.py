@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fedgin.data.site import load_site
+from fedgin.errors import ConfigError
+from tests.sites import write_site
+
+
+def rewrite(path: Path, **changes: object) -> Path:
+    values = yaml.safe_load(path.read_text()) | changes
+    path.write_text(yaml.safe_dump({key: value for key, value in values.items() if value is not None}))
+    return path
+
+
+def test_paths_of_a_loaded_site_are_absolute(tmp_path: Path) -> None:
+    contract = load_site(write_site(tmp_path / "a", "site-1"))
+    assert contract.data_root == (tmp_path / "a").resolve()
+    assert contract.datalist.is_absolute()
+    assert contract.cache_dir.is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"modalty": "CT"}, "'modalty': unknown key"),
+        ({"modality": "PET"}, "'modality'"),
+        ({"modality": None}, "'modality'"),
+        ({"data_root": "nowhere"}, "'data_root' is not a folder"),
+        ({"datalist": "nowhere.json"}, "'datalist' nowhere.json"),
+        ({"labels": {}}, "'labels'"),
+        ({"labels": {"liver": 0}}, "'labels.liver'"),
+        ({"labels": {"liver": 1, "spleen": 1}}, "label id 1 is given to more than one organ"),
+        ({"labels": {"Liver!": 1}}, "labels.Liver!"),
+        ({"device": "gpu"}, "'device'"),
+        ({"site": "../etc"}, "'site'"),
+        ({"limits": {"cpu_threads": 0}}, "'limits.cpu_threads'"),
+    ],
+)
+def test_a_wrong_contract_names_file_key_and_fix(tmp_path: Path, changes: dict[str, object], named: str) -> None:
+    path = rewrite(write_site(tmp_path, "site-1"), **changes)
+    with pytest.raises(ConfigError) as caught:
+        load_site(path)
+    assert named in str(caught.value)
+    assert "site.yaml" in str(caught.value)
+    assert "Fix: " in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "a: [", "!!python/object:os.system {}", "\x00", "a: &x [*x]"])
+def test_text_that_is_no_plain_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError):
+        load_site(path)
+
+
+def test_a_missing_contract_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_site(tmp_path / "site.yaml")

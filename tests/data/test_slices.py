@@ -1,0 +1,79 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedgin.data.cache import CachedCase
+from fedgin.data.datalist import Split
+from fedgin.data.prepare import prepare_site
+from fedgin.data.site import load_site
+from fedgin.data.slices import BalancedBatches, SliceDataset, SliceIndex
+from fedgin.errors import DataError
+from tests.sites import ORGANS, tiny_experiment, write_site
+
+
+def pool(with_organ: int, without: int) -> list[SliceIndex]:
+    case = CachedCase.__new__(CachedCase)
+    return [SliceIndex(case, number, number < with_organ) for number in range(with_organ + without)]
+
+
+def deal(slices: list[SliceIndex], *, batch_size: int, batches: int, share: float, seed: int = 0) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(seed)
+    return list(
+        BalancedBatches(slices, batch_size=batch_size, batches=batches, foreground_share=share, generator=generator)
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    with_organ=st.integers(0, 20),
+    without=st.integers(0, 20),
+    batch_size=st.integers(1, 12),
+    batches=st.integers(1, 10),
+    share=st.floats(0, 1),
+)
+def test_every_batch_is_full_and_has_the_asked_share(
+    with_organ: int, without: int, batch_size: int, batches: int, share: float
+) -> None:
+    if with_organ + without == 0:
+        with pytest.raises(DataError, match="no training slice"):
+            deal([], batch_size=batch_size, batches=batches, share=share)
+        return
+    dealt = deal(pool(with_organ, without), batch_size=batch_size, batches=batches, share=share)
+    wanted = batch_size if not without else 0 if not with_organ else round(batch_size * share)
+    assert [len(batch) for batch in dealt] == [batch_size] * batches
+    assert all(sum(index < with_organ for index in batch) == wanted for batch in dealt)
+
+
+def test_a_pool_is_dealt_out_before_it_starts_again() -> None:
+    dealt = deal(pool(7, 0), batch_size=7, batches=5, share=1.0)
+    assert all(sorted(batch) == list(range(7)) for batch in dealt)
+    counts = Counter(index for batch in deal(pool(5, 3), batch_size=4, batches=40, share=0.5) for index in batch)
+    organ = [counts[index] for index in range(5)]
+    assert max(organ) - min(organ) <= 1
+
+
+def test_the_order_depends_on_the_generator_alone() -> None:
+    first = deal(pool(9, 9), batch_size=4, batches=5, share=0.5, seed=1)
+    assert first == deal(pool(9, 9), batch_size=4, batches=5, share=0.5, seed=1)
+    assert first != deal(pool(9, 9), batch_size=4, batches=5, share=0.5, seed=2)
+
+
+def test_items_say_which_classes_the_site_labels(tmp_path: Path) -> None:
+    contract = load_site(write_site(tmp_path, "site-1", labels={"spleen": 7}))
+    experiment = tiny_experiment()
+    data = prepare_site(contract, experiment.preprocessing, ORGANS)
+    item = SliceDataset(data.cases[Split.TRAINING])[2]
+    assert item["labelled"].tolist() == [True, False, True]
+    assert item["image"].shape == item["label"].shape == item["body"].shape == (1, 32, 32)
+    assert set(item["label"].flatten().tolist()) <= {0, 2}
+
+
+def test_slices_of_a_split_come_from_its_cases_only(tmp_path: Path) -> None:
+    data = prepare_site(load_site(write_site(tmp_path, "s", counts=(2, 1, 1))), tiny_experiment().preprocessing, ORGANS)
+    files = {split: {entry.case.path for entry in SliceDataset(cases).slices} for split, cases in data.cases.items()}
+    assert not files[Split.TRAINING] & (files[Split.VALIDATION] | files[Split.TEST])
+    assert data.training_slices == 12

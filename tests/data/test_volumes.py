@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from fedgin.data.volumes import map_organs, read_image, read_label, read_pair
+from fedgin.errors import DataError
+from tests.sites import AFFINE, SHAPE, make_case, make_volume, write_case
+
+
+def test_a_good_pair_is_read_unchanged(tmp_path: Path) -> None:
+    image, label = make_volume("CT", 0)
+    found_image, found_label = read_pair(make_case(tmp_path, image, label))
+    np.testing.assert_array_equal(found_image.voxels, image)
+    np.testing.assert_array_equal(found_label.voxels, label)
+    assert found_image.voxel_ml == pytest.approx(8 * 8 * 5 / 1000)
+
+
+def test_nan_voxels_are_counted(tmp_path: Path) -> None:
+    image, label = make_volume("CT", 0)
+    image[1, 2, 3] = np.nan
+    with pytest.raises(DataError, match="1 voxels of the image are NaN"):
+        read_image(make_case(tmp_path, image, label))
+
+
+def test_a_constant_image_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the same value"):
+        read_image(make_case(tmp_path, np.zeros(SHAPE, np.float32), make_volume("CT", 0)[1]))
+
+
+@pytest.mark.parametrize(("made_as", "declared"), [("CT", "MR"), ("MR", "CT")])
+def test_the_wrong_modality_is_noticed(tmp_path: Path, made_as: str, declared: str) -> None:
+    with pytest.raises(DataError, match=f"declared as {declared}"):
+        read_image(make_case(tmp_path, *make_volume(made_as, 0), modality=declared))
+
+
+def test_ids_outside_the_map_are_named(tmp_path: Path) -> None:
+    image, label = make_volume("CT", 0)
+    label[0, 0, 0] = 9
+    with pytest.raises(DataError, match="not in the site's label map: 9"):
+        read_label(make_case(tmp_path, image, label))
+
+
+def test_fractional_ids_are_refused(tmp_path: Path) -> None:
+    image, label = make_volume("CT", 0)
+    case = make_case(tmp_path, image, label)
+    nibabel.save(nibabel.Nifti1Image(label.astype(np.float32) * 0.5, AFFINE), case.label)
+    with pytest.raises(DataError, match=r"label map: 0\.5"):
+        read_label(case)
+
+
+def test_different_shapes_are_refused(tmp_path: Path) -> None:
+    image, label = make_volume("CT", 0)
+    with pytest.raises(DataError, match="image is 40 x 36 x 6 voxels, label is 40 x 36 x 5"):
+        read_pair(make_case(tmp_path, image, label[:, :, :5]))
+
+
+def test_a_shifted_label_is_refused(tmp_path: Path) -> None:
+    image, label = make_volume("CT", 0)
+    case = make_case(tmp_path, image, label)
+    shifted = AFFINE.copy()
+    shifted[0, 3] += 3.0
+    nibabel.save(nibabel.Nifti1Image(label, shifted), case.label)
+    with pytest.raises(DataError, match=r"up to 3\.00 mm apart"):
+        read_pair(case)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x1f\x8b damaged"])
+def test_an_unreadable_file_is_named_without_its_path(tmp_path: Path, content: bytes) -> None:
+    case = make_case(tmp_path, *make_volume("CT", 0))
+    case.image.write_bytes(content)
+    with pytest.raises(DataError, match="training case 1: the image file is not readable") as caught:
+        read_image(case)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    case = make_case(tmp_path, *make_volume("CT", 0))
+    case.image.write_bytes(case.image.read_bytes()[:2000])
+    with pytest.raises(DataError, match="not readable"):
+        read_image(case)
+
+
+def test_a_fourth_axis_is_refused(tmp_path: Path) -> None:
+    image, label = make_volume("CT", 0)
+    write_case(tmp_path, "x", image, label)
+    case = make_case(tmp_path, np.stack([image, image], axis=-1), label)
+    with pytest.raises(DataError, match="three axes are needed"):
+        read_image(case)
+
+
+def test_organs_are_numbered_as_the_experiment_names_them(tmp_path: Path) -> None:
+    image, label = make_volume("CT", 0)
+    case = make_case(tmp_path, image, label)
+    mapped = map_organs(case, read_label(case), ["pancreas", "spleen"])
+    np.testing.assert_array_equal(mapped == 2, label == 2)
+    assert set(np.unique(mapped)) == {0, 2}

@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import pytest
+
+from fedgin.files import whole_file, write_text
+
+
+def test_a_failed_replacement_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "datalist.json"
+    path.write_text("old")
+
+    def fail() -> None:
+        with whole_file(path) as part:
+            part.write_text("new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_text_makes_its_folder(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "b.txt", "ä")
+    assert (tmp_path / "a" / "b.txt").read_text(encoding="utf-8") == "ä"
