@@ -1,0 +1,102 @@
+"""Write whole phantom sites in the layout that real sites have, and the sites of the demo."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from fedgin.data.phantoms.mr import Sequence
+from fedgin.data.phantoms.subject import IN_PLANE_MM, write_subject
+from fedgin.data.site import Modality
+from fedgin.files import whole_file
+
+BTCV_IDS = {"spleen": 1, "right_kidney": 2, "left_kidney": 3, "gallbladder": 4, "liver": 6, "pancreas": 11}
+TOTALSEGMENTATOR_IDS = {"spleen": 1, "right_kidney": 2, "left_kidney": 3, "gallbladder": 4, "liver": 5, "pancreas": 10}
+CHAOS_IDS = {"liver": 1, "right_kidney": 2, "left_kidney": 3, "spleen": 4, "gallbladder": 5, "pancreas": 6}
+"""Label numbering of three public data sets; CHAOS labels the first four organs, the other two ids are ours."""
+
+
+@dataclass(frozen=True)
+class PhantomSite:
+    """One site: how many subjects per split, and how it stores and numbers them.
+
+    ``label_ids`` maps organ names to the ids in the label files, ``orientation`` are nibabel axis codes, ``sequence``
+    applies to MR only, and ``in_plane_mm`` is the voxel size within the slice.
+    """
+
+    name: str
+    modality: Modality
+    training: int
+    validation: int
+    test: int
+    seed: int
+    label_ids: dict[str, int]
+    orientation: str = "LAS"
+    sequence: Sequence = "t2w_spir"
+    in_plane_mm: float = IN_PLANE_MM
+
+
+def demo_sites(seed: int) -> list[PhantomSite]:
+    """Return the demo's federation: two CT sites and one MR site with few cases, each with its own conventions."""
+    return [
+        PhantomSite("site-1", Modality.CT, 8, 2, 3, seed, BTCV_IDS, "LAS"),
+        PhantomSite("site-2", Modality.CT, 6, 2, 3, seed, TOTALSEGMENTATOR_IDS, "RAS"),
+        PhantomSite("site-3", Modality.MR, 2, 2, 4, seed, CHAOS_IDS, "LPI"),
+    ]
+
+
+def write_site(folder: Path, site: PhantomSite, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Write all subjects of a site, then ``datalist.json``, then ``site.yaml``; return the path of the latter.
+
+    Subjects that are there already are kept, so an interrupted run continues where it stopped.
+
+    Args:
+        folder: the site's data root.
+        site: what to write.
+        progress: called with (subjects done, subjects in total) after each subject.
+    """
+    splits: dict[str, list[dict[str, str]]] = {}
+    total, done = site.training + site.validation + site.test, 0
+    for split, count in (("training", site.training), ("validation", site.validation), ("test", site.test)):
+        splits[split] = []
+        for _ in range(count):
+            done += 1
+            splits[split].append(_write_entry(folder, site, done))
+            if progress is not None:
+                progress(done, total)
+    heading = {"name": f"{site.name} (procedural phantoms, not patients)", "modality": site.modality.value}
+    _write_text(folder / "datalist.json", json.dumps({**heading, **splits}, indent=2) + "\n")
+    _write_text(folder / "site.yaml", yaml.safe_dump(_contract(site), sort_keys=False))
+    return folder / "site.yaml"
+
+
+def _write_entry(folder: Path, site: PhantomSite, index: int) -> dict[str, str]:
+    image, label = write_subject(
+        folder,
+        site.modality,
+        site.name,
+        index,
+        site.seed,
+        site.label_ids,
+        site.orientation,
+        site.sequence,
+        site.in_plane_mm,
+    )
+    return {"image": image.relative_to(folder).as_posix(), "label": label.relative_to(folder).as_posix()}
+
+
+def _contract(site: PhantomSite) -> dict[str, object]:
+    return {
+        "site": site.name,
+        "modality": site.modality.value,
+        "data_root": ".",
+        "datalist": "datalist.json",
+        "labels": dict(site.label_ids),
+    }
+
+
+def _write_text(path: Path, text: str) -> None:
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
