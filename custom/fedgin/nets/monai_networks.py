@@ -1,0 +1,102 @@
+"""MONAI's networks, 2D, with the few parameters worth changing.
+
+InstanceNorm is the default throughout: averaged BatchNorm statistics are a known cause of failing federated runs.
+"""
+
+from typing import Annotated, Literal
+
+from monai.networks.nets import AttentionUnet, DynUNet, SegResNet, UNet
+from pydantic import Field, validate_call
+from torch import nn
+
+from fedgin.nets.registry import NETWORKS
+
+Norm = Literal["instance", "batch"]
+Channels = Annotated[list[Annotated[int, Field(ge=1, le=2048)]], Field(min_length=2, max_length=5)]
+Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+def _norm(name: Norm) -> tuple[str, dict[str, bool]]:
+    return (name, {"affine": True})
+
+
+@NETWORKS.register("unet")
+@validate_call
+def unet(
+    *,
+    out_channels: int,
+    channels: Channels = [16, 32, 64, 128],  # noqa: B006 - copied by pydantic, never changed
+    residual_units: Annotated[int, Field(ge=0, le=8)] = 2,
+    norm: Norm = "instance",
+    dropout: Dropout = 0.0,
+) -> nn.Module:
+    """MONAI ``UNet``: residual units, strided convolutions, skips at full resolution (Kerfoot et al. 2019)."""
+    return UNet(
+        spatial_dims=2,
+        in_channels=1,
+        out_channels=out_channels,
+        channels=channels,
+        strides=[2] * (len(channels) - 1),
+        num_res_units=residual_units,
+        norm=_norm(norm),
+        dropout=dropout,
+    )
+
+
+@NETWORKS.register("dynunet")
+@validate_call
+def dynunet(
+    *,
+    out_channels: int,
+    channels: Channels = [16, 32, 64, 128],  # noqa: B006 - copied by pydantic, never changed
+    norm: Norm = "instance",
+) -> nn.Module:
+    """MONAI ``DynUNet``: the U-Net of nnU-Net (Isensee et al. 2021), without deep supervision; three levels or more."""
+    strides = [1] + [2] * (len(channels) - 1)
+    return DynUNet(
+        spatial_dims=2,
+        in_channels=1,
+        out_channels=out_channels,
+        kernel_size=[3] * len(channels),
+        strides=strides,
+        upsample_kernel_size=strides[1:],
+        filters=channels,
+        norm_name=_norm(norm),
+    )
+
+
+@NETWORKS.register("segresnet")
+@validate_call
+def segresnet(
+    *,
+    out_channels: int,
+    init_filters: Annotated[int, Field(ge=8, le=256, multiple_of=8)] = 16,
+    dropout: Dropout = 0.0,
+) -> nn.Module:
+    """MONAI ``SegResNet`` (Myronenko 2018) with GroupNorm of 8 groups, without the variational branch."""
+    return SegResNet(
+        spatial_dims=2,
+        in_channels=1,
+        out_channels=out_channels,
+        init_filters=init_filters,
+        dropout_prob=dropout or None,
+    )
+
+
+@NETWORKS.register("attention_unet")
+@validate_call
+def attention_unet(
+    *,
+    out_channels: int,
+    channels: Channels = [16, 32, 64, 128],  # noqa: B006 - copied by pydantic, never changed
+    dropout: Dropout = 0.0,
+) -> nn.Module:
+    """MONAI ``AttentionUnet`` (Oktay et al. 2018); MONAI builds it with BatchNorm and offers no other."""
+    return AttentionUnet(
+        spatial_dims=2,
+        in_channels=1,
+        out_channels=out_channels,
+        channels=channels,
+        strides=[2] * (len(channels) - 1),
+        dropout=dropout,
+    )

@@ -1,0 +1,40 @@
+"""Build a network from its name and parameters, always with the same initial weights for the same seed."""
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from fedgin.config import Settings
+from fedgin.registry import Registry
+
+NETWORKS: Registry[nn.Module] = Registry("network", "fedgin.nets")
+
+
+class NetworkSettings(Settings):
+    """The ``network`` section of ``experiment.yaml``: a registered name and that network's own parameters."""
+
+    name: str = "unet"
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+def network_names() -> list[str]:
+    """Return the names that ``network.name`` can have."""
+    return NETWORKS.names()
+
+
+def build_network(settings: NetworkSettings, *, out_channels: int, seed: int) -> nn.Module:
+    """Build a 2D network that maps [B, 1, H, W] to logits [B, out_channels, H, W]; H and W are multiples of 16.
+
+    Args:
+        settings: name and parameters.
+        out_channels: number of classes with background.
+        seed: of the initial weights; PyTorch's global random state is left as it was.
+
+    Raises:
+        ConfigError: unknown name, or a parameter that the network does not have or refuses.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return NETWORKS.build(settings.name, settings.params, out_channels=out_channels)

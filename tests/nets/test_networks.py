@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from fedgin.errors import ConfigError
+from fedgin.nets import NetworkSettings, build_network, network_names
+
+
+@pytest.mark.parametrize("name", ["attention_unet", "dynunet", "fedgin_unet", "segresnet", "unet"])
+@pytest.mark.parametrize("classes", [2, 7])
+def test_every_network_maps_slices_to_logits_of_their_size(name: str, classes: int) -> None:
+    network = build_network(NetworkSettings(name=name), out_channels=classes, seed=0)
+    assert network(torch.randn(2, 1, 64, 48)).shape == (2, classes, 64, 48)
+
+
+def test_the_registry_lists_what_it_builds() -> None:
+    assert network_names() == ["attention_unet", "dynunet", "fedgin_unet", "segresnet", "unet"]
+
+
+def test_the_authors_network_has_the_published_size() -> None:
+    network = build_network(NetworkSettings(name="fedgin_unet"), out_channels=1, seed=0)
+    state = network.state_dict()
+    assert sum(parameter.numel() for parameter in network.parameters()) == 1_927_841
+    assert len(state) == 106
+    assert sum("running" in key or "num_batches" in key for key in state) == 42
+
+
+def test_the_authors_network_predicts_at_half_resolution() -> None:
+    """Its logits are a bilinear enlargement: sampled at half size they carry everything."""
+    network = build_network(NetworkSettings(name="fedgin_unet"), out_channels=1, seed=0).eval()
+    captured: list[torch.Tensor] = []
+    network.head.register_forward_hook(lambda _module, _inputs, output: captured.append(output))  # type: ignore[union-attr]
+    network(torch.randn(1, 1, 64, 64))
+    assert captured[0].shape == (1, 1, 32, 32)
+
+
+def test_equal_seeds_give_equal_weights_and_leave_global_randomness_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = build_network(NetworkSettings(), out_channels=3, seed=1).state_dict()
+    torch.testing.assert_close(torch.rand(3), expected)
+    again = build_network(NetworkSettings(), out_channels=3, seed=1).state_dict()
+    other = build_network(NetworkSettings(), out_channels=3, seed=2).state_dict()
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not all(torch.equal(first[key], other[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", ["dynunet", "segresnet", "unet"])
+def test_the_default_networks_carry_no_running_statistics(name: str) -> None:
+    """Averaged BatchNorm statistics are a known cause of failing federated runs."""
+    network = build_network(NetworkSettings(name=name), out_channels=2, seed=0)
+    assert not any("running" in key for key in network.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"name": "unett"}, "unknown network 'unett'. Fix: choose one of attention_unet"),
+        ({"name": "unet", "params": {"chanels": [8, 16]}}, "no parameter 'chanels'. Fix: its parameters are channels"),
+        ({"name": "unet", "params": {"channels": [8]}}, "'channels'"),
+        ({"name": "unet", "params": {"norm": "none"}}, "'norm'"),
+        ({"name": "unet", "params": {"out_channels": 3}}, "no parameter 'out_channels'"),
+        ({"name": "os.system"}, "unknown network 'os.system'"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_network(NetworkSettings.model_validate(settings), out_channels=2, seed=0)
+    assert named in str(caught.value)
