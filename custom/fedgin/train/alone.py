@@ -1,0 +1,75 @@
+"""Train without a federation: one site (local) or several sites' data in one place (centralised)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fedgin.augment import build_augmentation
+from fedgin.data.cache import CachedCase
+from fedgin.nets import build_network
+from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from fedgin.train.experiment import Experiment
+from fedgin.train.trainer import RoundPlan, RoundResult, Trainer
+
+AfterRound = Callable[[nn.Module, int, RoundResult], None]
+
+
+@dataclass(frozen=True)
+class AloneRun:
+    """A run without a federation.
+
+    Attributes:
+        name: of the random streams, such as the site's name or ``central``.
+        cases: what to train on.
+        rounds: as many as the federation has; each makes ``training.local_steps`` steps.
+        checkpoint: file that is written after each round; a run that finds it continues there.
+    """
+
+    name: str
+    cases: Sequence[CachedCase]
+    rounds: int
+    checkpoint: Path
+
+
+def train_alone(
+    experiment: Experiment,
+    run: AloneRun,
+    device: torch.device,
+    *,
+    after_round: AfterRound = lambda network, number, result: None,
+) -> nn.Module:
+    """Train and return the network of the last round.
+
+    Args:
+        experiment: the same as the federation's, so that steps, schedule and initial weights are equal.
+        run: what is trained on and how long.
+        device: where to compute.
+        after_round: called after each round, for validation and progress.
+
+    Raises:
+        FedginError: as the trainer and the checkpoint.
+    """
+    network = build_network(experiment.network, out_channels=experiment.classes, seed=experiment.seed)
+    augmentation = build_augmentation(experiment.augmentation.name, **experiment.augmentation.params)
+    trainer = Trainer(network, experiment, augmentation, device)
+    for number in range(_restore(trainer, run), run.rounds):
+        result = trainer.train_round(run.cases, RoundPlan(run.name, number, run.rounds))
+        save_checkpoint(
+            run.checkpoint,
+            {"round": number, "model": trainer.network.state_dict(), "optimizer": trainer.optimizer.state_dict()},
+        )
+        after_round(trainer.network, number, result)
+    return trainer.network
+
+
+def _restore(trainer: Trainer, run: AloneRun) -> int:
+    """Load the checkpoint when there is one; return the round to start with."""
+    if not run.checkpoint.is_file():
+        return 0
+    saved = load_checkpoint(run.checkpoint)
+    load_weights(trainer.network, saved["model"], source=run.checkpoint.name)
+    trainer.optimizer.load_state_dict(saved["optimizer"])
+    return int(saved["round"]) + 1

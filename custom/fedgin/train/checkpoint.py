@@ -1,0 +1,85 @@
+"""Files that outlive a process: weights and optimiser state, written whole or not at all, read without pickled code."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fedgin.errors import WeightsError
+from fedgin.files import whole_file
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Save tensors, numbers, strings and containers of them.
+
+    Raises:
+        WeightsError: the folder cannot be written; nothing half-written remains.
+    """
+    try:
+        with whole_file(path) as part:
+            torch.save(dict(content), part)
+    except (OSError, RuntimeError):
+        fix = "free disk space and check the folder's permissions"
+        raise WeightsError(f"{path.name} cannot be written", fix) from None
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Load what :func:`save_checkpoint` or FLARE's ``PTFileModelPersistor`` saved.
+
+    Raises:
+        WeightsError: missing, damaged, or holding anything but plain data (``weights_only`` refuses to run it).
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path.name} does not exist", "check the path")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # a damaged file raises many kinds; all mean the same
+        raise WeightsError(
+            f"{path.name} is damaged or holds more than plain weights", "restore it; files with code are never loaded"
+        ) from None
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path.name} is no checkpoint", "give a file that this package or FLARE wrote")
+    return content
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
+    """Put weights into a network; every floating-point entry must be there, with the right shape and finite.
+
+    Integer buffers (BatchNorm's counters) are never averaged: the network keeps its own, whatever ``weights`` says.
+
+    Args:
+        network: changed in place, or not at all when something does not fit.
+        weights: tensors by state-dict name.
+        source: where they come from, for the error.
+
+    Raises:
+        WeightsError: missing, extra or misshapen entries, NaN or infinity; names the first entry at fault.
+    """
+    expected = travelling_weights(network)
+    weights = {name: value for name, value in weights.items() if value.is_floating_point()}
+    for name in sorted(expected.keys() | weights.keys()):
+        fault = _fault(name, expected, weights)
+        if fault:
+            raise WeightsError(
+                f"{source}: entry '{name}' {fault}", "use the network of the same experiment.yaml everywhere"
+            )
+    network.load_state_dict({**network.state_dict(), **weights})
+
+
+def travelling_weights(network: nn.Module) -> dict[str, Tensor]:
+    """Return the entries of the state dict that are averaged: all floating-point ones."""
+    return {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
+
+
+def _fault(name: str, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+    if name not in weights:
+        return "is missing"
+    if name not in expected:
+        return "does not belong to the network"
+    if weights[name].shape != expected[name].shape:
+        return f"has shape {list(weights[name].shape)}, the network needs {list(expected[name].shape)}"
+    if not bool(torch.isfinite(weights[name]).all()):
+        return "holds NaN or infinity"
+    return ""

@@ -1,0 +1,157 @@
+"""Segment whole cases slice by slice and score them in 3D on the grid of the original image, with MONAI's evaluator."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import SupervisedEvaluator
+from monai.inferers import SliceInferer
+from monai.metrics import DiceMetric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fedgin.data.cache import CachedCase
+from fedgin.data.preprocessing import to_native_labels
+from fedgin.data.volumes import map_organs, read_label
+from fedgin.train.scores import CaseScore
+
+# Slices that go through the network at once; it changes speed and memory, not results.
+SLICES_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The prediction for one case, on the image's own grid.
+
+    Attributes:
+        case: the case.
+        predicted: uint8 [X, Y, Z], organ positions plus 1.
+        reference: the same, of the label file.
+        voxel_ml: volume of a voxel in millilitres.
+    """
+
+    case: CachedCase
+    predicted: NDArray[np.uint8]
+    reference: NDArray[np.uint8]
+    voxel_ml: float
+
+
+def evaluate(
+    network: nn.Module,
+    cases: Sequence[CachedCase],
+    device: torch.device,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[CaseScore]:
+    """Score a network on whole cases; one score for each organ that the case's site labels.
+
+    The network is put into evaluation mode for the time, no image is augmented and no weight or statistic changes.
+
+    Args:
+        network: maps [B, 1, X, Y] to logits.
+        cases: one is in memory at a time.
+        device: where to compute.
+        stop: asked before each case; once it says true, the scores so far are returned.
+    """
+    scores: list[CaseScore] = []
+    segment(network, cases, device, lambda segmentation: scores.extend(score(segmentation)), stop=stop)
+    return scores
+
+
+def segment(
+    network: nn.Module,
+    cases: Sequence[CachedCase],
+    device: torch.device,
+    receive: Callable[[Segmentation], None],
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Predict whole cases and hand each on as soon as it is done; see :func:`evaluate`."""
+    if not cases:
+        return
+    training = network.training
+    engine = SupervisedEvaluator(
+        device=device,
+        val_data_loader=_CaseVolumes(cases),
+        epoch_length=len(cases),
+        network=network.to(device),
+        inferer=SliceInferer(roi_size=_slice_size(cases), spatial_dim=0, sw_batch_size=SLICES_AT_ONCE, progress=False),
+        decollate=False,
+    )
+    engine.logger.setLevel(logging.CRITICAL)
+
+    def before_case(evaluator: Engine) -> None:
+        if stop():
+            evaluator.terminate()
+
+    def after_case(evaluator: Engine) -> None:
+        case = cases[evaluator.state.iteration - 1]
+        receive(_finish(case, evaluator.state.output["pred"][0]))
+
+    engine.add_event_handler(Events.ITERATION_STARTED, before_case)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, after_case)
+    try:
+        engine.run()
+    finally:
+        network.train(training)
+
+
+def score(segmentation: Segmentation) -> list[CaseScore]:
+    """Compute the Dice of each organ that the case's site labels (MONAI's ``DiceMetric``)."""
+    case = segmentation.case
+    scores = []
+    for position, organ in enumerate(case.organs, start=1):
+        if organ in case.labelled:
+            predicted, reference = segmentation.predicted == position, segmentation.reference == position
+            scores.append(
+                CaseScore(
+                    site=case.case.site,
+                    modality=case.case.modality.value,
+                    split=case.case.split.value,
+                    case=case.case.number,
+                    organ=organ,
+                    dice=_dice(predicted, reference),
+                    reference_ml=float(reference.sum()) * segmentation.voxel_ml,
+                    predicted_ml=float(predicted.sum()) * segmentation.voxel_ml,
+                )
+            )
+    return scores
+
+
+class _CaseVolumes:
+    """The cases one after the other, each as a batch of one volume [1, 1, D, X, Y]; ignite walks it anew each run."""
+
+    def __init__(self, cases: Sequence[CachedCase]) -> None:
+        self.cases = cases
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for case in self.cases:
+            yield {"image": case.read("image")[None, None], "label": case.read("label")[None, None]}
+
+
+def _finish(case: CachedCase, logits: Tensor) -> Segmentation:
+    probabilities = logits.float().softmax(0).cpu()
+    label = read_label(case.case)
+    return Segmentation(
+        case=case,
+        predicted=to_native_labels(torch.as_tensor(probabilities), case.affine, case.native),
+        reference=map_organs(case.case, label, list(case.organs)),
+        voxel_ml=label.voxel_ml,
+    )
+
+
+def _dice(predicted: NDArray[np.bool_], reference: NDArray[np.bool_]) -> float:
+    used = predicted | reference  # voxels that are background in both do not enter the Dice
+    both = [torch.from_numpy(mask[used].astype(np.float32))[None, None] for mask in (predicted, reference)]
+    return float(DiceMetric(include_background=True, ignore_empty=True)(y_pred=both[0], y=both[1]))
+
+
+def _slice_size(cases: Sequence[CachedCase]) -> tuple[int, int]:
+    x, y = cases[0].read("body", 0).shape
+    return (int(x), int(y))

@@ -1,0 +1,124 @@
+"""``experiment.yaml``: everything a job says about training. Data only; names are looked up in registries."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, field_validator
+
+from fedgin.config import Settings, load_settings
+from fedgin.data.preprocessing import Preprocessing
+from fedgin.data.site import OrganName
+from fedgin.nets import NetworkSettings
+
+
+class AugmentationSettings(Settings):
+    """Which appearance augmentation every training image goes through, and its parameters."""
+
+    name: str = "none"
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class SpatialSettings(Settings):
+    """Random rotation, scaling and shift of training slices, the same in every arm of a comparison.
+
+    Attributes:
+        probability: of changing a slice at all.
+        rotation_degrees: largest angle.
+        scale: largest relative change of size.
+        shift_pixels: largest shift along each axis.
+    """
+
+    probability: float = Field(default=0.5, ge=0.0, le=1.0)
+    rotation_degrees: float = Field(default=10.0, ge=0.0, le=180.0)
+    scale: float = Field(default=0.1, ge=0.0, le=0.5)
+    shift_pixels: float = Field(default=6.0, ge=0.0, le=128.0)
+
+
+class LossSettings(Settings):
+    """The training loss; organs that a site does not label are left out of it (see :mod:`fedgin.train.losses`)."""
+
+    name: Literal["dice_ce", "dice_focal"] = "dice_ce"
+
+
+class Training(Settings):
+    """How a site trains between receiving a global model and sending its update.
+
+    Attributes:
+        local_steps: optimiser steps a round, equal at every site, whatever its number of slices.
+        batch_size: slices in a step.
+        foreground_share: share of a batch's slices that show an organ.
+        learning_rate: of AdamW at the first step.
+        weight_decay: of AdamW.
+        schedule: ``polynomial`` lowers the rate to 0 over the run as (1 - progress) ** 0.9; ``constant`` does not.
+        optimizer_state: ``keep`` the optimiser's moments between rounds, at the site, or ``reset`` them each round.
+        amp: mixed precision, used on GPUs only: CPUs gain nothing from it here.
+    """
+
+    local_steps: int = Field(default=40, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    foreground_share: float = Field(default=0.75, ge=0.0, le=1.0)
+    learning_rate: float = Field(default=3e-3, gt=0.0, le=1.0)
+    weight_decay: float = Field(default=1e-4, ge=0.0, le=1.0)
+    schedule: Literal["polynomial", "constant"] = "polynomial"
+    optimizer_state: Literal["keep", "reset"] = "keep"
+    amp: bool = True
+
+
+class Federation(Settings):
+    """How updates are weighted on the server.
+
+    Attributes:
+        client_weighting: ``samples`` weighs a site by its training slices, ``uniform`` weighs every site the same,
+            ``modality_balanced`` gives each modality the same total weight and splits it by slices inside.
+    """
+
+    client_weighting: Literal["samples", "uniform", "modality_balanced"] = "modality_balanced"
+
+
+class Experiment(Settings):
+    """The whole ``experiment.yaml``.
+
+    Attributes:
+        name: shown in logs and reports.
+        organs: what is segmented, by name; class 1 is the first, and background is class 0.
+        seed: every random number of a run is derived from it.
+        preprocessing: images to network input.
+        network: a registered network.
+        loss: the training loss.
+        augmentation: the appearance augmentation; ``none`` is plain FedAvg, ``gin`` is FedGIN.
+        spatial: geometric augmentation.
+        training: steps, batches and optimiser.
+        federation: weighting of sites.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=64)]
+    organs: list[OrganName] = Field(min_length=1, max_length=100)
+    seed: int = Field(default=42, ge=0, lt=2**31)
+    preprocessing: Preprocessing = Preprocessing()
+    network: NetworkSettings = NetworkSettings()
+    loss: LossSettings = LossSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    spatial: SpatialSettings = SpatialSettings()
+    training: Training = Training()
+    federation: Federation = Federation()
+
+    @field_validator("organs")
+    @classmethod
+    def _organs_are_distinct(cls, organs: list[str]) -> list[str]:
+        if len(set(organs)) < len(organs):
+            raise ValueError("an organ is named twice")
+        return organs
+
+    @property
+    def classes(self) -> int:
+        """Number of network outputs: the organs and background."""
+        return len(self.organs) + 1
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Read ``experiment.yaml``.
+
+    Raises:
+        ConfigError: the file is missing, or a key is unknown or out of range.
+    """
+    return load_settings(path, Experiment)

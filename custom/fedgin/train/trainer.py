@@ -1,0 +1,210 @@
+"""Train a network for one round: a fixed number of optimiser steps on a site's slices, with MONAI's trainer."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.data import DataLoader
+from monai.engines import SupervisedTrainer
+from monai.transforms import RandAffine
+from torch import Tensor, nn
+
+from fedgin.augment import Augmentation
+from fedgin.data.cache import CachedCase
+from fedgin.data.slices import BalancedBatches, SliceDataset
+from fedgin.errors import WeightsError
+from fedgin.seeds import derive_seed, make_generator
+from fedgin.train.experiment import Experiment, SpatialSettings, Training
+from fedgin.train.losses import Targets, build_loss
+
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """Which part of a run is trained.
+
+    Attributes:
+        site: whose random streams are used.
+        number: the round, from 0.
+        total: rounds of the whole run, for the learning-rate schedule.
+    """
+
+    site: str
+    number: int
+    total: int
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """What a round of training was.
+
+    Attributes:
+        steps: optimiser steps made; fewer than asked only when stopped.
+        loss: mean over the steps.
+        fallbacks: slices that the augmentation could not change and left as they were.
+    """
+
+    steps: int
+    loss: float
+    fallbacks: int
+
+
+class Trainer:
+    """Holds one network and its optimiser, and trains them round by round.
+
+    The data, the augmentation and the random streams of a round depend only on (seed, site, round), so that a round is
+    the same in whichever process it runs.
+
+    Args:
+        network: trained in place; moved to ``device``.
+        experiment: what to do.
+        augmentation: the experiment's, built once.
+        device: where to compute.
+    """
+
+    def __init__(
+        self, network: nn.Module, experiment: Experiment, augmentation: Augmentation[Any], device: torch.device
+    ) -> None:
+        self.network = network.to(device)
+        self.experiment = experiment
+        self.augmentation = augmentation
+        self.device = device
+        settings = experiment.training
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.loss = build_loss(experiment.loss)
+
+    def train_round(self, cases: Sequence[CachedCase], plan: RoundPlan, *, stop: Stop = lambda: False) -> RoundResult:
+        """Train ``local_steps`` steps.
+
+        Args:
+            cases: the training cases.
+            plan: which round of which run.
+            stop: asked before each step; once it says true, training ends early.
+
+        Raises:
+            WeightsError: the loss became NaN or infinite; the network is not usable any more.
+        """
+        losses: list[float] = []
+        fallbacks = self.augmentation.fallbacks
+        loader = self._loader(cases, plan)
+        engine = SupervisedTrainer(
+            device=self.device,
+            max_epochs=1,
+            train_data_loader=loader,
+            epoch_length=self.experiment.training.local_steps,
+            network=self.network,
+            optimizer=self.optimizer,
+            loss_function=self.loss,
+            prepare_batch=_BatchMaker(self.experiment, self.augmentation, plan),
+            amp=self.experiment.training.amp and self.device.type == "cuda",
+            decollate=False,
+        )
+        # Ignite logs an exception before raising it; whoever catches it says it once, in words that are safe to log.
+        engine.logger.setLevel(logging.CRITICAL)
+        self._attach(engine, plan, losses, stop)
+        engine.run()
+        return RoundResult(len(losses), sum(losses) / max(len(losses), 1), self.augmentation.fallbacks - fallbacks)
+
+    def _loader(self, cases: Sequence[CachedCase], plan: RoundPlan) -> DataLoader:
+        dataset = SliceDataset(cases)
+        settings = self.experiment.training
+        batches = BalancedBatches(
+            dataset.slices,
+            batch_size=settings.batch_size,
+            batches=settings.local_steps,
+            foreground_share=settings.foreground_share,
+            generator=make_generator(self.experiment.seed, plan.site, plan.number, "slices"),
+        )
+        return DataLoader(dataset, batch_sampler=batches, num_workers=0)
+
+    def _attach(self, engine: SupervisedTrainer, plan: RoundPlan, losses: list[float], stop: Stop) -> None:
+        settings = self.experiment.training
+
+        def before_step(trainer: Engine) -> None:
+            if stop():
+                trainer.terminate()
+            step = plan.number * settings.local_steps + trainer.state.iteration - 1
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(settings, step, plan.total * settings.local_steps)
+
+        def after_step(trainer: Engine) -> None:
+            loss = float(trainer.state.output["loss"].detach())
+            if not math.isfinite(loss):
+                raise WeightsError(
+                    f"site {plan.site}, round {plan.number}: the training loss is not finite",
+                    "lower training.learning_rate",
+                )
+            losses.append(loss)
+
+        engine.add_event_handler(Events.ITERATION_STARTED, before_step)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, after_step)
+
+
+def learning_rate(settings: Training, step: int, total: int) -> float:
+    """Return the rate of one step, from 0, of a run of ``total`` steps."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * (1.0 - min(step, total - 1) / total) ** 0.9
+
+
+class _BatchMaker:
+    """MONAI's ``prepare_batch``: move a batch to the device, then change its geometry and its look.
+
+    It runs after collation, so that an augmentation works on whole batches, and before the forward pass outside of
+    autocast, so that it computes in float32.
+    """
+
+    def __init__(self, experiment: Experiment, augmentation: Augmentation[Any], plan: RoundPlan) -> None:
+        self.augmentation = augmentation
+        self.spatial = _SpatialAugmentation(experiment.spatial)
+        self.seeds = self._seeds(experiment.seed, plan)
+
+    def __call__(
+        self, batch: dict[str, Tensor], device: torch.device, non_blocking: bool, **_: Any
+    ) -> tuple[Tensor, Targets]:
+        image, label, body = self.spatial(batch["image"], batch["label"], batch["body"], seed=next(self.seeds))
+        image, label, body = (part.to(device, non_blocking=non_blocking) for part in (image, label, body))
+        generator = torch.Generator().manual_seed(next(self.seeds))
+        return self.augmentation(image, gen=generator, body=body), Targets(label, batch["labelled"].to(device))
+
+    @staticmethod
+    def _seeds(seed: int, plan: RoundPlan) -> Iterator[int]:
+        step = 0
+        while True:
+            for purpose in ("spatial", "appearance"):
+                yield derive_seed(seed, plan.site, plan.number, step, purpose)
+            step += 1
+
+
+class _SpatialAugmentation:
+    """Rotate, scale and shift each slice with its label and body mask (MONAI's ``RandAffine``)."""
+
+    def __init__(self, settings: SpatialSettings) -> None:
+        angle = math.radians(settings.rotation_degrees)
+        self.transform = RandAffine(
+            prob=settings.probability,
+            rotate_range=(-angle, angle),
+            scale_range=(-settings.scale, settings.scale),
+            translate_range=(-settings.shift_pixels, settings.shift_pixels),
+            padding_mode="border",
+            cache_grid=False,
+        )
+
+    def __call__(self, image: Tensor, label: Tensor, body: Tensor, *, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+        self.transform.set_random_state(seed=seed % 2**32)
+        warped = [self._warp(*parts) for parts in zip(image, label, body, strict=True)]
+        images, labels, bodies = zip(*warped, strict=True)
+        return torch.stack(images), torch.stack(labels), torch.stack(bodies)
+
+    def _warp(self, image: Tensor, label: Tensor, body: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        moved = self.transform(image, mode="bilinear")
+        # The same draw again for what belongs to the image; labels are never interpolated.
+        extras = self.transform(torch.cat([label, body]).float(), mode="nearest", randomize=False)
+        return moved.as_tensor(), extras[:1].round().long().as_tensor(), extras[1:].as_tensor() > 0.5

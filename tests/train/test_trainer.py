@@ -1,0 +1,115 @@
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from fedgin.augment import build_augmentation
+from fedgin.data.cache import CachedCase
+from fedgin.data.datalist import Split
+from fedgin.data.prepare import prepare_site
+from fedgin.data.site import load_site
+from fedgin.errors import WeightsError
+from fedgin.nets import build_network
+from fedgin.train.evaluator import evaluate
+from fedgin.train.experiment import Experiment, Training
+from fedgin.train.scores import mean_dice
+from fedgin.train.trainer import RoundPlan, Trainer, learning_rate
+from tests.sites import ORGANS, tiny_experiment, write_site
+
+CPU = torch.device("cpu")
+
+
+def cases(folder: Path, split: Split = Split.TRAINING) -> list[CachedCase]:
+    contract = load_site(write_site(folder, "site-1", "MR"))
+    return prepare_site(contract, tiny_experiment().preprocessing, ORGANS).cases[split]
+
+
+def make_trainer(experiment: Experiment) -> Trainer:
+    network = build_network(experiment.network, out_channels=experiment.classes, seed=experiment.seed)
+    settings = experiment.augmentation
+    return Trainer(network, experiment, build_augmentation(settings.name, **settings.params), CPU)
+
+
+def weights(trainer: Trainer) -> torch.Tensor:
+    return torch.cat([value.detach().flatten() for value in trainer.network.parameters()])
+
+
+@pytest.mark.parametrize("augmentation", ["none", "gin"])
+def test_a_round_makes_the_asked_steps_and_is_reproducible(tmp_path: Path, augmentation: str) -> None:
+    experiment = tiny_experiment(augmentation={"name": augmentation})
+    runs = [make_trainer(experiment), make_trainer(experiment)]
+    results = [run.train_round(cases(tmp_path), RoundPlan("site-1", 1, 3)) for run in runs]
+    assert results[0].steps == 2
+    assert results[0] == results[1]
+    assert torch.equal(weights(runs[0]), weights(runs[1]))
+
+
+@pytest.mark.parametrize("other", [RoundPlan("site-2", 1, 3), RoundPlan("site-1", 2, 3)])
+def test_another_site_or_round_sees_other_batches(tmp_path: Path, other: RoundPlan) -> None:
+    experiment = tiny_experiment(training={"local_steps": 1, "batch_size": 4, "schedule": "constant"})
+    first, second = make_trainer(experiment), make_trainer(experiment)
+    assert (
+        first.train_round(cases(tmp_path), RoundPlan("site-1", 1, 3)).loss
+        != second.train_round(cases(tmp_path), other).loss
+    )
+
+
+def test_rounds_do_not_depend_on_global_randomness(tmp_path: Path) -> None:
+    first, second = make_trainer(tiny_experiment()), make_trainer(tiny_experiment())
+    first.train_round(cases(tmp_path), RoundPlan("s", 0, 1))
+    torch.manual_seed(1234)
+    second.train_round(cases(tmp_path), RoundPlan("s", 0, 1))
+    assert torch.equal(weights(first), weights(second))
+
+
+def test_training_learns_the_blocks(tmp_path: Path) -> None:
+    """Sixty small steps must be enough to find two bright blocks; otherwise something is wired wrongly."""
+    experiment = tiny_experiment(
+        training={"local_steps": 60, "batch_size": 8, "learning_rate": 0.02},
+        network={"name": "unet", "params": {"channels": [8, 16], "residual_units": 1}},
+    )
+    trainer = make_trainer(experiment)
+    members = cases(tmp_path)
+    before = mean_dice(evaluate(trainer.network, members, CPU))
+    trainer.train_round(members, RoundPlan("s", 0, 1))
+    assert mean_dice(evaluate(trainer.network, members, CPU)) > max(0.6, before)
+
+
+def test_evaluation_changes_nothing_and_augments_nothing(tmp_path: Path) -> None:
+    """Also with BatchNorm, whose statistics a network in training mode would move."""
+    experiment = tiny_experiment(network={"name": "attention_unet", "params": {"channels": [4, 8]}})
+    network = build_network(experiment.network, out_channels=3, seed=0).train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    members = cases(tmp_path, Split.VALIDATION)
+    scores = [repr(evaluate(network, members, CPU)) for _ in range(2)]
+    assert scores[0] == scores[1]
+    assert network.training
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_a_stop_ends_the_round_before_the_next_step(tmp_path: Path) -> None:
+    answers: Iterator[bool] = iter([False, True, True])
+    experiment = tiny_experiment(training={"local_steps": 50, "batch_size": 2})
+    result = make_trainer(experiment).train_round(
+        cases(tmp_path), RoundPlan("s", 0, 1), stop=lambda: next(answers, True)
+    )
+    assert result.steps <= 2
+
+
+def test_a_loss_that_is_not_finite_is_loud(tmp_path: Path) -> None:
+    trainer = make_trainer(tiny_experiment())
+    with torch.no_grad():
+        next(trainer.network.parameters()).fill_(float("nan"))
+    with pytest.raises(WeightsError, match="site s, round 0: the training loss is not finite"):
+        trainer.train_round(cases(tmp_path), RoundPlan("s", 0, 1))
+
+
+def test_the_polynomial_schedule_has_its_closed_form() -> None:
+    settings = Training(learning_rate=0.1)
+    assert learning_rate(settings, 0, 10) == pytest.approx(0.1)
+    assert learning_rate(settings, 5, 10) == pytest.approx(0.1 * 0.5**0.9)
+    assert 0 < learning_rate(settings, 9, 10) < learning_rate(settings, 8, 10)
+    constant = Training(learning_rate=0.1, schedule="constant")
+    assert math.isclose(learning_rate(constant, 9, 10), 0.1)
