@@ -1,0 +1,20 @@
+"""The classes that our jobs may name. FLARE refuses every other one, at the server and at each site."""
+
+ALLOWED_CLASSES = (
+    "fedgin.flare.aggregator.ClientWeightedAggregator",
+    "fedgin.flare.executor.FedginExecutor",
+    "fedgin.flare.model.initial_network",
+    "nvflare.app_common.shareablegenerators.full_model_shareable_generator.FullModelShareableGenerator",
+    "nvflare.app_common.widgets.intime_model_selector.IntimeModelSelector",
+    "nvflare.app_common.widgets.metrics_artifact_writer.MetricsArtifactWriter",
+    "nvflare.app_common.widgets.validation_json_generator.ValidationJsonGenerator",
+    "nvflare.app_common.workflows.cross_site_model_eval.CrossSiteModelEval",
+    "nvflare.app_common.workflows.scatter_and_gather.ScatterAndGather",
+    "nvflare.app_opt.pt.file_model_locator.PTFileModelLocator",
+    "nvflare.app_opt.pt.file_model_persistor.PTFileModelPersistor",
+)
+
+
+def resources() -> dict[str, object]:
+    """Return the part of FLARE's ``local/resources.json`` that makes it enforce :data:`ALLOWED_CLASSES`."""
+    return {"class_allow_list": list(ALLOWED_CLASSES), "class_list_enforcement_mode": "enforce"}

@@ -1,0 +1,115 @@
+"""Read a FLARE job folder, and make a copy of it for a certain set of sites and length of run."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fedgin.config import parse_settings
+from fedgin.errors import ConfigError
+from fedgin.files import write_text
+from fedgin.train.experiment import Experiment, load_experiment
+
+CONTROLLER = "nvflare.app_common.workflows.scatter_and_gather.ScatterAndGather"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job folder: ``meta.json`` and ``app/config/``.
+
+    Attributes:
+        folder: the job.
+        experiment: its ``experiment.yaml``.
+        rounds: of its ScatterAndGather controller.
+        min_clients: updates without which a round is not closed.
+    """
+
+    folder: Path
+    experiment: Experiment
+    rounds: int
+    min_clients: int
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.name
+
+
+def load_job(folder: Path) -> Job:
+    """Read and check a job folder.
+
+    Raises:
+        ConfigError: a file is missing or wrong, or the folder carries code.
+    """
+    if (folder / "app" / "custom").exists():
+        raise ConfigError(
+            f"{folder.name}: the job carries code in app/custom", "install code at the sites; a job is data"
+        )
+    controller = _controller(_read_json(_server_config(folder)), folder.name)
+    _read_json(folder / "meta.json")
+    experiment = load_experiment(folder / "app" / "config" / "experiment.yaml")
+    args = controller["args"]
+    return Job(folder, experiment, int(args["num_rounds"]), int(args["min_clients"]))
+
+
+def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[str, Any]) -> Job:
+    """Copy a job for a run with ``sites`` sites, all of which must answer in every round.
+
+    Args:
+        job: the original, which stays as it is.
+        target: replaced when it exists.
+        sites: number of sites; becomes ``min_clients``.
+        rounds: of the run.
+        changes: to ``experiment.yaml``, as nested keys and values.
+
+    Raises:
+        ConfigError: the changed experiment is not valid; nothing is written then.
+    """
+    values = _merge(job.experiment.model_dump(mode="json"), changes)
+    parse_settings(values, Experiment, source=f"changes to {job.name}")
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(job.folder, target)
+    server, meta = _read_json(_server_config(target)), _read_json(target / "meta.json")
+    _controller(server, job.name)["args"] |= {"min_clients": sites, "num_rounds": rounds}
+    meta["min_clients"] = sites
+    write_text(_server_config(target), json.dumps(server, indent=2) + "\n")
+    write_text(target / "meta.json", json.dumps(meta, indent=2) + "\n")
+    experiment = target / "app" / "config" / "experiment.yaml"
+    write_text(experiment, yaml.safe_dump(values, sort_keys=False))
+    return load_job(target)
+
+
+def _server_config(folder: Path) -> Path:
+    return folder / "app" / "config" / "config_fed_server.json"
+
+
+def _controller(server: dict[str, Any], job: str) -> dict[str, Any]:
+    for workflow in server.get("workflows", []):
+        if workflow.get("path") == CONTROLLER and {"num_rounds", "min_clients"} <= workflow.get("args", {}).keys():
+            found: dict[str, Any] = workflow
+            return found
+    raise ConfigError(
+        f"{job}: config_fed_server.json has no ScatterAndGather with num_rounds and min_clients",
+        "start from a folder under jobs/",
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        raise ConfigError(f"{path}: missing or not readable as JSON", "start from a folder under jobs/") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a JSON object", "start from a folder under jobs/")
+    return values
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged

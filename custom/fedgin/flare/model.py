@@ -1,0 +1,18 @@
+"""The network that the server starts from, named in a job's ``config_fed_server.json`` for ``PTFileModelPersistor``."""
+
+from pathlib import Path
+
+from torch import nn
+
+from fedgin.nets import build_network
+from fedgin.train.experiment import load_experiment
+
+
+def initial_network(experiment: str) -> nn.Module:
+    """Build the experiment's network with its seeded initial weights.
+
+    Args:
+        experiment: path of ``experiment.yaml`` on the server; the network is described there and nowhere else.
+    """
+    settings = load_experiment(Path(experiment))
+    return build_network(settings.network, out_channels=settings.classes, seed=settings.seed)

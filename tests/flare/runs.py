@@ -1,0 +1,44 @@
+"""A FLARE context as a running job has it, around a workspace that tests lay out."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import yaml
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_component import FLComponent
+from nvflare.apis.fl_constant import FLContextKey, ReservedKey
+from nvflare.apis.fl_context import FLContext, FLContextManager
+from nvflare.apis.workspace import Workspace
+
+from fedgin.train.experiment import Experiment
+
+JOB = "job-1"
+
+
+def lay_out(root: Path, site: str, experiment: Experiment, contract: Path | None = None) -> Workspace:
+    """Make a workspace with the job's experiment and, for a site, its contract."""
+    for folder in ("startup", "local"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    if contract is not None:
+        values = yaml.safe_load(contract.read_text()) | {"data_root": str(contract.parent)}
+        (root / "local" / "site.yaml").write_text(yaml.safe_dump(values))
+    workspace = Workspace(str(root), site)
+    config = Path(workspace.get_app_config_dir(JOB))
+    config.mkdir(parents=True, exist_ok=True)
+    (config / "experiment.yaml").write_text(yaml.safe_dump(experiment.model_dump(mode="json")))
+    return workspace
+
+
+def make_context(workspace: Workspace, identity: str) -> FLContext:
+    """Return a context of ``JOB`` for one participant."""
+    manager = FLContextManager(identity_name=identity, job_id=JOB)
+    context = manager.new_context()
+    context.set_prop(FLContextKey.WORKSPACE_OBJECT, workspace, private=True, sticky=False)
+    engine = SimpleNamespace(get_workspace=lambda: workspace, fire_event=lambda event, fl_ctx: None)
+    context.set_prop(ReservedKey.ENGINE, engine, private=True, sticky=False)
+    return context
+
+
+def start(component: FLComponent, context: FLContext) -> None:
+    """Tell a component that the run starts."""
+    component.handle_event(EventType.START_RUN, context)

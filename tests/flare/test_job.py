@@ -1,0 +1,85 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from fedgin.errors import ConfigError
+from fedgin.flare.allow_list import ALLOWED_CLASSES
+from fedgin.flare.job import load_job, stage_job
+
+JOBS = Path(__file__).resolve().parents[2] / "jobs"
+NAMES = sorted(path.name for path in JOBS.iterdir())
+
+
+def class_paths(value: object) -> set[str]:
+    """Collect every ``path`` of a FLARE configuration."""
+    if isinstance(value, dict):
+        own = {str(value["path"])} if "path" in value else set()
+        return own.union(*(class_paths(part) for part in value.values()))
+    return set().union(*(class_paths(part) for part in value)) if isinstance(value, list) else set()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_job_is_data(name: str) -> None:
+    files = {path.relative_to(JOBS / name).as_posix() for path in (JOBS / name).rglob("*") if path.is_file()}
+    config = {"config_fed_server.json", "config_fed_client.json", "experiment.yaml"}
+    assert files == {"meta.json", *(f"app/config/{file}" for file in config)}
+    assert load_job(JOBS / name).experiment.name == name
+
+
+def test_the_allow_list_is_what_the_jobs_name_and_nothing_more() -> None:
+    named = set().union(
+        *(class_paths(json.loads(path.read_text())) for path in JOBS.glob("*/app/config/config_fed_*.json"))
+    )
+    assert named == set(ALLOWED_CLASSES)
+
+
+def test_the_two_abdomen_jobs_differ_in_augmentation_alone() -> None:
+    fedgin, fedavg = (load_job(JOBS / name).experiment for name in ("abdomen_fedgin", "abdomen_fedavg"))
+    assert fedgin.augmentation.name == "gin"
+    same = {"name": "x", "augmentation": fedavg.augmentation}
+    assert fedgin.model_copy(update=same) == fedavg.model_copy(update=same)
+    texts = [
+        (JOBS / name / "app/config/config_fed_server.json").read_text() for name in ("abdomen_fedgin", "abdomen_fedavg")
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_staging_sets_sites_rounds_and_settings(tmp_path: Path) -> None:
+    job = load_job(JOBS / "abdomen_fedgin")
+    staged = stage_job(job, tmp_path / "job", sites=5, rounds=7, changes={"seed": 3, "training": {"local_steps": 9}})
+    assert (staged.min_clients, staged.rounds) == (5, 7)
+    assert json.loads((tmp_path / "job" / "meta.json").read_text())["min_clients"] == 5
+    assert staged.experiment.seed == 3
+    assert staged.experiment.training.local_steps == 9
+    assert staged.experiment.training.batch_size == job.experiment.training.batch_size
+
+
+def test_a_wrong_change_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'traning': unknown key"):
+        stage_job(load_job(JOBS / "abdomen_fedgin"), tmp_path / "job", sites=2, rounds=1, changes={"traning": {}})
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_job_with_code_is_refused(tmp_path: Path) -> None:
+    stage_job(load_job(JOBS / "abdomen_fedgin"), tmp_path / "job", sites=2, rounds=1, changes={})
+    (tmp_path / "job" / "app" / "custom").mkdir()
+    with pytest.raises(ConfigError, match="carries code"):
+        load_job(tmp_path / "job")
+
+
+@pytest.mark.parametrize("key", ["_target_", "$expr"])
+def test_an_experiment_cannot_name_code(tmp_path: Path, key: str) -> None:
+    stage_job(load_job(JOBS / "abdomen_fedgin"), tmp_path / "job", sites=2, rounds=1, changes={})
+    path = tmp_path / "job" / "app" / "config" / "experiment.yaml"
+    path.write_text(path.read_text() + f"\n{key}: os.system\n")
+    with pytest.raises(ConfigError, match="unknown key"):
+        load_job(tmp_path / "job")
+
+
+def test_a_missing_controller_is_named(tmp_path: Path) -> None:
+    stage_job(load_job(JOBS / "abdomen_fedgin"), tmp_path / "job", sites=2, rounds=1, changes={})
+    path = tmp_path / "job" / "app" / "config" / "config_fed_server.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"workflows": []}))
+    with pytest.raises(ConfigError, match="no ScatterAndGather"):
+        load_job(tmp_path / "job")
