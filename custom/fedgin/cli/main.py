@@ -1,0 +1,43 @@
+"""The ``fedgin`` command."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+import fedgin
+from fedgin.cli.demo import demo
+from fedgin.cli.phantoms import phantoms
+from fedgin.cli.train import train
+from fedgin.errors import FedginError
+
+app = typer.Typer(
+    help="Federated cross-modality segmentation with GIN on NVIDIA FLARE.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(demo)
+app.command()(phantoms)
+app.command()(train)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        typer.echo(fedgin.__version__)
+        raise typer.Exit
+
+
+def run() -> None:
+    """Run the command line; a foreseen error is one line on standard error and exit code 2."""
+    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        app(standalone_mode=True)
+    except FedginError as error:
+        errors.print(f"[bold red]Error:[/] {error.problem}", markup=True)
+        errors.print(f"[bold]Fix:[/]   {error.fix}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("Stopped. Start the same command again to continue.")
+        sys.exit(130)

@@ -1,0 +1,148 @@
+"""The arms of a comparison: different ways to get one network from the same sites with the same number of rounds."""
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from fedgin.data.cache import CachedCase
+from fedgin.data.datalist import Split
+from fedgin.data.prepare import SiteData, choose_device
+from fedgin.data.site import Modality
+from fedgin.errors import ConfigError
+from fedgin.flare.job import Job
+from fedgin.flare.simulation import RoundMetrics, simulate
+from fedgin.train.alone import AloneRun, train_alone
+from fedgin.train.checkpoint import save_checkpoint, travelling_weights
+from fedgin.train.evaluator import evaluate
+from fedgin.train.experiment import Experiment
+from fedgin.train.scores import mean_dice
+from fedgin.train.trainer import RoundResult
+
+Curve = list[dict[str, float]]
+OnRound = Callable[[dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class ArmOutcome:
+    """What training an arm left behind.
+
+    Attributes:
+        model: checkpoint of the last round's network.
+        curve: for each validation, ``round`` and the mean validation Dice by modality; a model after r rounds of
+            training has round r.
+        cross_site: FLARE's cross-site evaluation (site -> model -> metrics), for federated arms.
+    """
+
+    model: Path
+    curve: Curve
+    cross_site: Path | None = None
+
+
+class Arm(ABC):
+    """One way to train.
+
+    Attributes:
+        name: short and unique in a comparison; names the arm's folder.
+        title: what a reader sees.
+        experiment: settings that the arm trains with.
+        rounds: of ``training.local_steps`` steps each.
+    """
+
+    name: str
+    title: str
+    experiment: Experiment
+    rounds: int
+
+    @abstractmethod
+    def train(self, sites: Mapping[str, SiteData], folder: Path, on_round: OnRound) -> ArmOutcome:
+        """Train in ``folder``, which may hold what a killed run left; call ``on_round`` after each validation."""
+
+
+@dataclass(frozen=True)
+class FederatedArm(Arm):
+    """A FLARE job in the simulator, every site a process of its own."""
+
+    name: str
+    title: str
+    job: Job
+    experiment: Experiment = field(init=False)
+    rounds: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Take experiment and rounds from the job."""
+        object.__setattr__(self, "experiment", self.job.experiment)
+        object.__setattr__(self, "rounds", self.job.rounds)
+
+    def train(self, sites: Mapping[str, SiteData], folder: Path, on_round: OnRound) -> ArmOutcome:
+        """Run the job; FLARE's simulator always starts from the first round."""
+        contracts = {name: site.contract for name, site in sites.items()}
+        curve: Curve = []
+
+        def record(metrics: RoundMetrics) -> None:
+            curve.append(_by_modality(metrics, sites))
+            on_round(curve[-1])
+
+        result = simulate(self.job, contracts, folder / "flare", on_round=record)
+        model, cross_site = folder / "model.pt", folder / "cross_site.json"
+        shutil.copyfile(result.last_model, model)
+        shutil.copyfile(result.cross_site, cross_site)
+        return ArmOutcome(model, curve, cross_site)
+
+
+@dataclass(frozen=True)
+class LocalArm(Arm):
+    """All training data of one modality in one place, no federation: the baseline that such hospitals have today."""
+
+    name: str
+    title: str
+    experiment: Experiment
+    modality: Modality
+    rounds: int
+
+    def train(self, sites: Mapping[str, SiteData], folder: Path, on_round: OnRound) -> ArmOutcome:
+        """Train round by round; a run that was cut off continues after its last complete round."""
+        members = [site for site in sites.values() if site.contract.modality is self.modality]
+        if not members:
+            raise ConfigError(f"no site is {self.modality}", f"add a {self.modality} site")
+        device = choose_device(members[0].contract)
+        curve: Curve = []
+
+        def record(network: nn.Module, number: int, _: RoundResult) -> None:
+            dice = {
+                modality: mean_dice(evaluate(network, cases, device))
+                for modality, cases in cases_by_modality(sites, Split.VALIDATION).items()
+            }
+            curve.append({"round": float(number + 1), **dice})
+            on_round(curve[-1])
+
+        cases = [case for site in members for case in site.cases[Split.TRAINING]]
+        run = AloneRun(self.name, cases, self.rounds, folder / "alone.pt")
+        network = train_alone(self.experiment, run, device, after_round=record)
+        save_checkpoint(folder / "model.pt", {"model": travelling_weights(network)})
+        return ArmOutcome(folder / "model.pt", curve)
+
+
+def cases_by_modality(sites: Mapping[str, SiteData], split: Split) -> dict[str, list[CachedCase]]:
+    """Collect the cases of a split from all sites; modalities without a case are left out."""
+    found: dict[str, list[CachedCase]] = {}
+    for site in sites.values():
+        if site.cases[split]:
+            found.setdefault(site.contract.modality.value, []).extend(site.cases[split])
+    return found
+
+
+def _by_modality(metrics: RoundMetrics, sites: Mapping[str, SiteData]) -> dict[str, float]:
+    """Average the sites' reported Dice by modality, each case counting the same."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for name, values in metrics.sites.items():
+        modality = sites[name].contract.modality.value
+        found.setdefault(modality, []).append((values["val_dice_mean"], values["val_cases"]))
+    return {"round": float(metrics.number)} | {modality: _weighted(pairs) for modality, pairs in found.items()}
+
+
+def _weighted(pairs: Sequence[tuple[float, float]]) -> float:
+    return sum(value * weight for value, weight in pairs) / sum(weight for _, weight in pairs)

@@ -1,0 +1,113 @@
+"""Run the arms of a comparison one after the other and keep what each one measured; finished arms are not run again."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedgin.data.datalist import Split
+from fedgin.data.prepare import SiteData, choose_device
+from fedgin.errors import DataError
+from fedgin.files import write_text
+from fedgin.nets import build_network
+from fedgin.study.arms import Arm, Curve
+from fedgin.train.checkpoint import load_checkpoint, load_weights
+from fedgin.train.evaluator import evaluate
+from fedgin.train.scores import CaseScore, mean_dice, read_scores, write_scores
+
+OnArmRound = Callable[[Arm, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """What an arm measured.
+
+    Attributes:
+        arm: the arm.
+        scores: of the last round's network on every test case of every site.
+        curve: validation Dice by round (see :class:`~fedgin.study.arms.ArmOutcome`).
+        model: checkpoint of the last round's network.
+        cross_site: FLARE's cross-site evaluation (site -> model -> metrics); empty for local arms.
+        resumed: the arm had been finished by an earlier run.
+    """
+
+    arm: Arm
+    scores: list[CaseScore]
+    curve: Curve
+    model: Path
+    cross_site: dict[str, dict[str, dict[str, float]]]
+    resumed: bool
+
+
+def run_arm(arm: Arm, sites: Mapping[str, SiteData], folder: Path, on_round: OnArmRound) -> ArmResult:
+    """Train and test one arm, or read its results when they are there already.
+
+    Args:
+        arm: what to run.
+        sites: prepared with the arm's preprocessing and organs.
+        folder: of the comparison; the arm uses ``folder/NAME``.
+        on_round: called after each validation.
+
+    Raises:
+        FedginError: what went wrong; the arm is run again by the next call.
+    """
+    home = folder / arm.name
+    key = _fingerprint(arm, sites)
+    finished = _read(arm, home, key)
+    if finished is not None:
+        return finished
+    outcome = arm.train(sites, home, lambda point: on_round(arm, point))
+    scores = _test(arm, sites, outcome.model)
+    write_scores(home / "test_scores.csv", scores)
+    record = {
+        "key": key,
+        "curve": outcome.curve,
+        "cross_site": json.loads(outcome.cross_site.read_text()) if outcome.cross_site else {},
+    }
+    # Written last: its presence says that everything else is complete.
+    write_text(home / "result.json", json.dumps(record, indent=1))
+    return ArmResult(arm, scores, outcome.curve, outcome.model, record["cross_site"], resumed=False)
+
+
+def dice_of(scores: Sequence[CaseScore], modality: str) -> float:
+    """Return the mean Dice of one modality, each organ counting the same."""
+    return mean_dice([score for score in scores if score.modality == modality])
+
+
+def _test(arm: Arm, sites: Mapping[str, SiteData], model: Path) -> list[CaseScore]:
+    network = build_network(arm.experiment.network, out_channels=arm.experiment.classes, seed=arm.experiment.seed)
+    load_weights(network, load_checkpoint(model)["model"], source=f"arm {arm.name}")
+    scores: list[CaseScore] = []
+    for site in sites.values():
+        scores += evaluate(network, site.cases[Split.TEST], choose_device(site.contract))
+    if not any(not math.isnan(score.dice) for score in scores):
+        raise DataError("no site has a test case that shows an organ", "list test cases in the sites' datalists")
+    return scores
+
+
+def _read(arm: Arm, home: Path, key: str) -> ArmResult | None:
+    path = home / "result.json"
+    if not path.is_file():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["key"] != key:
+        return None
+    scores = read_scores(home / "test_scores.csv")
+    return ArmResult(arm, scores, record["curve"], home / "model.pt", record["cross_site"], resumed=True)
+
+
+def _fingerprint(arm: Arm, sites: Mapping[str, SiteData]) -> str:
+    """Hash everything that an arm's result depends on; cache file names already hash content and preprocessing."""
+    parts = {
+        "arm": type(arm).__name__,
+        "rounds": arm.rounds,
+        "experiment": arm.experiment.model_dump(mode="json"),
+        "cases": {name: _case_keys(site) for name, site in sites.items()},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _case_keys(site: SiteData) -> dict[str, list[str]]:
+    return {split.value: [case.path.name for case in cases] for split, cases in site.cases.items()}

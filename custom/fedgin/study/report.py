@@ -1,0 +1,139 @@
+"""Write a comparison as one offline HTML page."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import torch
+from torch import nn
+
+from fedgin.augment import build_augmentation
+from fedgin.data.datalist import Split
+from fedgin.data.prepare import SiteData
+from fedgin.files import write_text
+from fedgin.nets import build_network
+from fedgin.study.arms import cases_by_modality
+from fedgin.study.comparison import ArmResult
+from fedgin.study.figures import busiest_slice, draw_curves, draw_predictions
+from fedgin.study.statistics import Estimate, case_values, estimate
+from fedgin.train.checkpoint import load_checkpoint, load_weights
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a report is about.
+
+    Attributes:
+        title: headline.
+        note: one sentence about the data, such as that they are phantoms.
+        sites: by name.
+        results: one an arm, in the order to show.
+        seconds: the run's duration so far; 0 when nothing was run anew.
+    """
+
+    title: str
+    note: str
+    sites: Mapping[str, SiteData]
+    results: Sequence[ArmResult]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the main table: one organ (or the mean) of one modality, an estimate for each arm."""
+
+    modality: str
+    organ: str
+    cells: list[Estimate]
+
+    @property
+    def best(self) -> float:
+        """Largest mean of the row."""
+        return max(cell.mean for cell in self.cells)
+
+
+def write_report(path: Path, comparison: Comparison) -> None:
+    """Write the page; it needs no other file and no network."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fedgin.study"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["words"] = lambda name: name.replace("_", " ")
+    write_text(path, environment.get_template("report.html").render(_context(comparison)))
+
+
+def dice_table(results: Sequence[ArmResult]) -> list[Row]:
+    """Return the main table: for each modality the mean over organs, then each organ, with intervals over cases."""
+    rows = []
+    for modality in sorted({score.modality for score in results[0].scores}):
+        shown = [score.organ for score in results[0].scores if score.modality == modality]
+        for organ in [None, *dict.fromkeys(shown)]:
+            values = [case_values(result.scores, modality=modality, organ=organ) for result in results]
+            if all(values):
+                rows.append(Row(modality, organ or "mean of organs", [estimate(cases) for cases in values]))
+    return rows
+
+
+def _context(comparison: Comparison) -> dict[str, Any]:
+    results = comparison.results
+    modalities = sorted({score.modality for score in results[0].scores})
+    return {
+        "comparison": comparison,
+        "rows": dice_table(results),
+        "curves": draw_curves({result.arm.title: result.curve for result in results}, modalities),
+        "overlays": _draw_overlays(comparison),
+        "sites": [_describe_site(site) for site in comparison.sites.values()],
+        "federated": [result.arm for result in results if result.cross_site],
+        "cross_site": {result.arm.title: _cross_site(result) for result in results if result.cross_site},
+        "settings": results[-1].arm.experiment.model_dump(mode="json"),
+        "versions": _versions(),
+        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _draw_overlays(comparison: Comparison) -> str:
+    test = cases_by_modality(comparison.sites, Split.TEST)
+    shown = [busiest_slice(cases[0]) for _, cases in sorted(test.items())]
+    experiment = comparison.results[-1].arm.experiment
+    augmentation = build_augmentation(experiment.augmentation.name, **experiment.augmentation.params)
+    networks = {result.arm.title: _load(result) for result in comparison.results}
+    return draw_predictions(shown, networks, augmentation, seed=experiment.seed)
+
+
+def _load(result: ArmResult) -> nn.Module:
+    experiment = result.arm.experiment
+    network = build_network(experiment.network, out_channels=experiment.classes, seed=experiment.seed)
+    load_weights(network, load_checkpoint(result.model)["model"], source=f"arm {result.arm.name}")
+    return network.eval()
+
+
+def _describe_site(site: SiteData) -> dict[str, Any]:
+    return {
+        "name": site.contract.site,
+        "modality": site.contract.modality.value,
+        "cases": {split.value: len(cases) for split, cases in site.cases.items()},
+        "slices": site.training_slices,
+        "organs": site.cases[Split.TRAINING][0].labelled,
+    }
+
+
+def _cross_site(result: ArmResult) -> dict[str, dict[str, float]]:
+    """Return site -> model -> mean Dice; the metric's prefix says which split the site could use."""
+    table: dict[str, dict[str, float]] = {}
+    for site, models in result.cross_site.items():
+        for model, metrics in models.items():
+            split = "test" if "test_dice_mean" in metrics else "val"
+            table.setdefault(site, {})[model] = metrics[f"{split}_dice_mean"]
+    return table
+
+
+def _versions() -> dict[str, str]:
+    return {
+        **{package: version(package) for package in ("fedgin", "nvflare", "monai", "torch")},
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+    }

@@ -1,0 +1,57 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fedgin.cli.main import app
+from fedgin.flare.job import load_job, stage_job
+from tests.sites import tiny_experiment, write_site
+
+JOBS = Path(__file__).resolve().parents[2] / "jobs"
+VERBS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str) -> None:
+    result = CliRunner().invoke(app, [verb, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: fedgin {verb}" in " ".join(result.output.split())
+
+
+def tiny_job(folder: Path) -> Path:
+    tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "network", "training"})
+    return stage_job(load_job(JOBS / "abdomen_fedgin"), folder, sites=2, rounds=2, changes=tiny).folder
+
+
+def test_train_alone_writes_weights_and_scores(tmp_path: Path) -> None:
+    site, job = write_site(tmp_path / "a", "a", "MR"), tiny_job(tmp_path / "job")
+    result = CliRunner().invoke(app, ["train", str(site), "--job", str(job), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "round 2/2" in result.output
+    assert {"model.pt", "validation_scores.csv"} <= {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def test_several_sites_are_trained_centrally(tmp_path: Path) -> None:
+    paths = [str(write_site(tmp_path / name, name, kind)) for name, kind in (("a", "CT"), ("b", "MR"))]
+    arguments = ["train", *paths, "--job", str(tiny_job(tmp_path / "job")), "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    modalities = {
+        line.split(",")[1] for line in (tmp_path / "out" / "validation_scores.csv").read_text().splitlines()[1:]
+    }
+    assert modalities == {"CT", "MR"}
+
+
+def test_an_error_is_two_lines_and_code_2(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from fedgin.cli.main import run; run()", "train", "nowhere.yaml"]
+    done = subprocess.run(
+        [*command, "--job", str(JOBS / "abdomen_fedgin"), "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == "Error: nowhere.yaml: no such file"
+    assert done.stderr.splitlines()[1].startswith("Fix:")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,94 @@
+"""The whole demonstration on tiny sites, with real FLARE processes."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fedgin.errors import ConfigError
+from fedgin.flare.job import load_job, stage_job
+from fedgin.study.arms import Arm
+from fedgin.study.demo import DemoPlan, find_sites, run_demo
+from tests.sites import tiny_experiment, write_site
+
+JOBS = Path(__file__).resolve().parents[2] / "jobs"
+
+
+class Events:
+    def __init__(self, stop_in: str | None = None) -> None:
+        self.seen: list[str] = []
+        self.stop_in = stop_in
+
+    def preparing(self, site: str, done: int, total: int) -> None: ...
+
+    def arm_started(self, arm: Arm) -> None:
+        self.seen.append(f"start {arm.name}")
+        if arm.name == self.stop_in:
+            raise KeyboardInterrupt
+
+    def round_done(self, arm: Arm, point: dict[str, float]) -> None:
+        self.seen.append(f"round {arm.name}")
+
+    def arm_done(self, arm: Arm, *, resumed: bool) -> None:
+        self.seen.append(f"{'kept' if resumed else 'done'} {arm.name}")
+
+
+def make_plan(root: Path) -> DemoPlan:
+    for name, modality in (("a", "CT"), ("b", "MR")):
+        write_site(root / "sites" / name, name, modality, seed=ord(name))
+    tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "network"})
+    for name in ("abdomen_fedavg", "abdomen_fedgin"):
+        stage_job(load_job(JOBS / name), root / "jobs" / name, sites=2, rounds=1, changes=tiny)
+    return DemoPlan(root / "sites", root / "jobs", root / "out", 2, 2, 4, 42, "Title <x>", "A note.")
+
+
+@pytest.mark.flare
+def test_a_stopped_demonstration_continues_and_reports(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    first = Events(stop_in="fedavg")
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(plan, first)
+    assert first.seen == ["start mr_only", "round mr_only", "round mr_only", "done mr_only", "start fedavg"]
+    second = Events()
+    page = run_demo(plan, second).read_text(encoding="utf-8")
+    assert "kept mr_only" in second.seen
+    assert second.seen.count("round fedgin") == 2
+    for title in ("MR only", "FedAvg", "FedGIN"):
+        assert title in page
+    assert page.count("data:image/png;base64,") == 2
+    assert not re.search(r"(src|href)=\"(?!data:)", page), "the page must work offline"
+    assert "Title &lt;x&gt;" in page
+    check_kept_and_changed(plan)
+
+
+def check_kept_and_changed(plan: DemoPlan) -> None:
+    """A third run trains nothing; a change of data trains everything again."""
+    third = Events()
+    run_demo(plan, third)
+    assert [event for event in third.seen if event.startswith("round")] == []
+    datalist = plan.sites / "b" / "datalist.json"
+    splits = json.loads(datalist.read_text())
+    splits["training"] = splits["training"][:1]
+    datalist.write_text(json.dumps(splits))
+    stopped = Events(stop_in="fedavg")
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(plan, stopped)
+    assert "done mr_only" in stopped.seen
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [("one", "holds 1 site.yaml"), ("names", "the same name"), ("modality", "no site under .* is MR")],
+)
+def test_sites_that_cannot_be_compared_are_named(tmp_path: Path, change: str, named: str) -> None:
+    write_site(tmp_path / "a", "a", "CT")
+    path = write_site(tmp_path / "b", "b", "CT" if change == "modality" else "MR")
+    if change == "one":
+        shutil.rmtree(tmp_path / "b")
+    if change == "names":
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"site": "a"}))
+    with pytest.raises(ConfigError, match=named):
+        find_sites(tmp_path)
