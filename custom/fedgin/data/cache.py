@@ -107,6 +107,8 @@ class CaseCache:
             "label": _hash_file(case, case.label),
             "modality": case.modality,
             "label_ids": case.label_ids,
+            "png_pixel_mm": case.png_pixel_mm,
+            "hounsfield": case.in_hounsfield_units,
             "organs": self.organs,
             "settings": self.settings.model_dump(mode="json"),
         }
@@ -120,7 +122,7 @@ class CaseCache:
                 f"{case}: the label shows none of {', '.join(self.organs)}",
                 "take the case out of the datalist, or correct 'labels' in site.yaml",
             )
-        prepared = preprocess(image, organs, case.modality, self.settings)
+        prepared = preprocess(image, organs, case.in_hounsfield_units, self.settings)
         tensors = {"image": prepared.image, "label": prepared.label, "body": prepared.body}
         try:
             with whole_file(path) as part:

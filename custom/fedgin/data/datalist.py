@@ -50,6 +50,7 @@ class Case:
         image: absolute path of the image.
         label: absolute path of the label.
         label_ids: the site's organ name to label id.
+        png_pixel_mm: pixel size, for cases that are PNG slices.
     """
 
     site: str
@@ -59,6 +60,19 @@ class Case:
     image: Path
     label: Path
     label_ids: dict[str, int]
+    png_pixel_mm: float | None = None
+
+    @classmethod
+    def of(cls, contract: SiteContract, split: Split, number: int, entry: Entry) -> "Case":
+        """Return the case of a datalist entry; its files are not looked at."""
+        image, label = ((contract.data_root / part).resolve() for part in (entry.image, entry.label))
+        pixel = contract.png_pixel_mm
+        return cls(contract.site, contract.modality, split, number, image, label, contract.labels, pixel)
+
+    @property
+    def in_hounsfield_units(self) -> bool:
+        """Tell whether intensities are on the CT scale; PNG slices are made for display and have lost it."""
+        return self.modality is Modality.CT and self.image.suffix.lower() != ".png"
 
     def __str__(self) -> str:
         """Name the case without naming the patient."""
@@ -98,9 +112,8 @@ def list_cases(contract: SiteContract) -> dict[Split, list[Case]]:
 
 
 def _resolve(contract: SiteContract, split: Split, number: int, entry: Entry) -> Case:
-    image, label = ((contract.data_root / part).resolve() for part in (entry.image, entry.label))
-    case = Case(contract.site, contract.modality, split, number, image, label, contract.labels)
-    for role, path in (("image", image), ("label", label)):
+    case = Case.of(contract, split, number, entry)
+    for role, path in (("image", case.image), ("label", case.label)):
         if not path.is_file():
             raise DataError(
                 f"{case}: the {role} file is missing", f"restore it or take the case out of {contract.datalist.name}"

@@ -19,7 +19,6 @@ from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from fedgin.config import Settings
-from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume
 
 # z-scores are taken over the body, so air can be far below: without a limit it would dominate GIN's norm.
@@ -98,19 +97,19 @@ class Canonical:
     native: Grid
 
 
-def preprocess(image: Volume, organs: NDArray[np.uint8], modality: Modality, settings: Preprocessing) -> Canonical:
+def preprocess(image: Volume, organs: NDArray[np.uint8], hounsfield: bool, settings: Preprocessing) -> Canonical:
     """Resample and normalise one case.
 
     Args:
-        image: voxels [X, Y, Z] in HU (CT) or arbitrary units (MR), in any orientation.
+        image: voxels [X, Y, Z] in HU or arbitrary units, in any orientation.
         organs: label on the same grid, 0 for background.
-        modality: decides between the HU window and percentiles.
+        hounsfield: clip to the HU window; otherwise (MR, PNG slices) to percentiles of the body.
         settings: the experiment's preprocessing.
     """
     native = Grid.of(image)
-    body = find_body(image, modality, settings)
+    body = find_body(image, hounsfield, settings)
     grid = canonical_grid(native, body, settings)
-    low, high = _intensity_limits(image, body, modality, settings)
+    low, high = _intensity_limits(image, body, hounsfield, settings)
     clipped = np.clip(image.voxels.astype(np.float32), low, high)
     resampled = resample(torch.from_numpy(clipped)[None], native, grid, mode="bilinear", outside="border")[0]
     inside = resample(torch.from_numpy(body.astype(np.float32))[None], native, grid, mode="nearest")[0] > 0.5
@@ -163,14 +162,14 @@ def resample(
     return torch.as_tensor(result.as_tensor() if isinstance(result, MetaTensor) else result)
 
 
-def find_body(image: Volume, modality: Modality, settings: Preprocessing) -> NDArray[np.bool_]:
+def find_body(image: Volume, hounsfield: bool, settings: Preprocessing) -> NDArray[np.bool_]:
     """Mark the body: the largest connected region above air, with its holes filled slice by slice.
 
-    CT: above the lower end of the HU window. MR: above half of Otsu's threshold, which keeps dark organs and drops
-    background noise.
+    In Hounsfield units: above the lower end of the window. Else: above half of Otsu's threshold, which keeps dark
+    organs and drops background noise.
     """
     voxels = image.voxels.astype(np.float32)
-    level = settings.ct_window_hu[0] if modality is Modality.CT else 0.5 * float(threshold_otsu(voxels))
+    level = settings.ct_window_hu[0] if hounsfield else 0.5 * float(threshold_otsu(voxels))
     regions, count = ndimage.label(voxels > level)
     if count == 0:
         return np.ones(voxels.shape, dtype=bool)
@@ -206,9 +205,9 @@ def _largest(classes: Tensor) -> NDArray[np.uint8]:
 
 
 def _intensity_limits(
-    image: Volume, body: NDArray[np.bool_], modality: Modality, settings: Preprocessing
+    image: Volume, body: NDArray[np.bool_], hounsfield: bool, settings: Preprocessing
 ) -> tuple[float, float]:
-    if modality is Modality.CT:
+    if hounsfield:
         return settings.ct_window_hu
     low, high = np.percentile(image.voxels[body].astype(np.float32), settings.mr_percentiles)
     return float(low), max(float(high), float(low) + 1e-6)

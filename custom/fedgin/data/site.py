@@ -42,6 +42,7 @@ class SiteContract(Settings):
         datalist: Decathlon-style JSON; a relative path counts from ``data_root``.
         labels: organ name to the id that this site's label files use; an organ left out is not labelled here.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+        png_pixel_mm: pixel size of PNG slices, which do not carry it; needed where the datalist names PNG files.
         cache_dir: where preprocessed cases are kept; a relative path counts from ``data_root``.
         limits: what a job may use of the machine.
     """
@@ -51,6 +52,7 @@ class SiteContract(Settings):
     data_root: Path
     datalist: Path = Path("datalist.json")
     labels: dict[OrganName, Annotated[int, Field(ge=1, le=255)]] = Field(min_length=1)
+    png_pixel_mm: float | None = Field(default=None, gt=0.01, le=20.0)
     device: str = "auto"
     cache_dir: Path = Path(".fedgin-cache")
     limits: Limits = Limits()

@@ -1,11 +1,13 @@
 """Read the image and the label of a case and refuse what cannot be right before anything is computed from it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from fedgin.data.datalist import Case
 from fedgin.data.site import Modality
@@ -76,23 +78,44 @@ def load_volume(case: Case, role: Literal["image", "label"]) -> Volume:
     """Read the image or the label of a case in the data type of its file; only its form is checked.
 
     Raises:
-        DataError: unreadable, not one number a voxel, not three-dimensional, or without a valid geometry.
+        DataError: unreadable, not one number a voxel, neither two- nor three-dimensional, or without valid geometry.
     """
-    try:
-        image = nibabel.load(case.image if role == "image" else case.label)
-        voxels = np.asanyarray(image.dataobj)
-        affine = np.asarray(image.affine, dtype=np.float64)
-    except Exception:  # nibabel raises many kinds; all mean the same to the reader, and their texts quote the path
-        raise DataError(f"{case}: the {role} file is not readable as NIfTI", "write the file again") from None
+    path = case.image if role == "image" else case.label
+    voxels, affine = _read_png(case, path, role) if path.suffix.lower() == ".png" else _read_nifti(case, path, role)
     if voxels.dtype.kind not in "iuf":
         raise DataError(f"{case}: the {role} holds colours or complex numbers", "export one number a voxel")
+    if voxels.ndim == 2:
+        voxels = voxels[:, :, None]
     if voxels.ndim != 3 or 0 in voxels.shape:
         raise DataError(
-            f"{case}: the {role} has {_by(voxels.shape)} voxels; three axes are needed", "export one 3D volume"
+            f"{case}: the {role} has {_by(voxels.shape)} voxels; two or three axes are needed",
+            "export one slice or one 3D volume",
         )
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise DataError(f"{case}: the {role} has no valid geometry in its header", "export it with its geometry")
     return Volume(voxels, affine)
+
+
+def _read_nifti(case: Case, path: Path, role: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    try:
+        image = nibabel.load(path)
+        return np.asanyarray(image.dataobj), np.asarray(image.affine, dtype=np.float64)
+    except Exception:  # nibabel raises many kinds; all mean the same to the reader, and their texts quote the path
+        raise DataError(f"{case}: the {role} file is not readable as NIfTI", "write the file again") from None
+
+
+def _read_png(case: Case, path: Path, role: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Read a grey slice as a radiologist sees it: the patient's right on the left, front or head up."""
+    if case.png_pixel_mm is None:
+        raise DataError(f"{case}: PNG slices carry no pixel size", "give 'png_pixel_mm' in site.yaml")
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            voxels = np.array(picture)
+    except Exception:  # as many kinds as with NIfTI
+        raise DataError(f"{case}: the {role} file is not readable as PNG", "write the file again") from None
+    if voxels.ndim != 2:
+        raise DataError(f"{case}: the {role} is a colour picture", "export grey PNG slices, labels as plain ids")
+    return voxels.T, np.diag([-case.png_pixel_mm, -case.png_pixel_mm, 1.0, 1.0])
 
 
 def refuse_not_finite(case: Case, voxels: NDArray[Any]) -> None:
@@ -116,7 +139,7 @@ def refuse_wrong_modality(case: Case, voxels: NDArray[Any]) -> None:
     hu_like = is_hu_like(voxels)
     if case.modality is Modality.MR and hu_like:
         raise DataError(f"{case}: declared as MR, but the intensities look like Hounsfield units (CT)", _MODALITY_FIX)
-    if case.modality is Modality.CT and not hu_like:
+    if case.in_hounsfield_units and not hu_like:
         raise DataError(
             f"{case}: declared as CT, but no voxel is as dark as fat or air in Hounsfield units", _MODALITY_FIX
         )

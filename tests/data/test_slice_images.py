@@ -1,0 +1,121 @@
+"""Images that are slices already: PNG and two-dimensional NIfTI."""
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from fedgin.data.datalist import Split
+from fedgin.data.prepare import SiteData, prepare_site
+from fedgin.data.preprocessing import Preprocessing
+from fedgin.data.site import load_site
+from fedgin.data.volumes import read_pair
+from fedgin.errors import DataError
+from fedgin.train.evaluator import evaluate
+from tests.real_data import real_data
+
+HEART = {
+    "CT": {"lv": 1, "rv": 2, "la": 3, "ra": 4, "myocardium": 5, "aorta": 6, "pulmonary_artery": 7},
+    "MR": {"lv": 1, "rv": 2, "la": 3, "ra": 4, "aorta": 5, "pulmonary_artery": 6, "svc": 7, "ivc": 8},
+}
+COMMON = ["lv", "rv", "la", "ra", "aorta", "pulmonary_artery"]
+
+
+def write_png_site(folder: Path, *, pixel: float | None = 0.7, mode: str = "L", size: int = 64) -> Path:
+    """Three slices, of three patients; a bright disc on the patient's right, upper half."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, columns = np.mgrid[:size, :size]
+    disc = (rows - size * 0.3) ** 2 + (columns - size * 0.25) ** 2 < (size * 0.12) ** 2
+    entries = []
+    for number in range(3):
+        grey = np.where(disc, 200, 90).astype(np.uint8)
+        grey[:4] = grey[-4:] = 0
+        Image.fromarray(grey).convert(mode).save(folder / f"{number}_img.png")
+        Image.fromarray(disc.astype(np.uint8)).save(folder / f"{number}_seg.png")
+        entries.append({"image": f"{number}_img.png", "label": f"{number}_seg.png", "patient": f"p{number}"})
+    splits = {"training": entries[:1], "validation": entries[1:2], "test": entries[2:]}
+    (folder / "datalist.json").write_text(json.dumps(splits))
+    contract = {"site": "s", "modality": "CT", "data_root": ".", "labels": {"liver": 1}, "device": "cpu"}
+    if pixel is not None:
+        contract["png_pixel_mm"] = pixel  # type: ignore[assignment]
+    (folder / "site.yaml").write_text(yaml.safe_dump(contract))
+    return folder / "site.yaml"
+
+
+def prepare(path: Path, organs: list[str] | None = None) -> SiteData:
+    return prepare_site(load_site(path), Preprocessing(spacing_mm=1.4, size=(32, 32)), organs or ["liver"])
+
+
+def test_a_png_is_one_slice_with_the_sites_pixel_size(tmp_path: Path) -> None:
+    case = prepare(write_png_site(tmp_path)).cases[Split.TRAINING][0]
+    image, _ = read_pair(case.case)
+    assert image.voxels.shape == (64, 64, 1)
+    np.testing.assert_allclose(image.spacing, [0.7, 0.7, 1.0])
+    assert nibabel.aff2axcodes(image.affine) == ("L", "P", "S")
+
+
+def test_what_is_seen_upper_left_lies_right_and_front(tmp_path: Path) -> None:
+    label = prepare(write_png_site(tmp_path)).cases[Split.TRAINING][0].read("label", 0).numpy()
+    x, y = np.argwhere(label).mean(0)
+    assert x > 16, "the canonical x axis points to the patient's right"
+    assert y > 16, "the canonical y axis points to the front"
+
+
+def test_a_png_without_a_pixel_size_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="training case 1: PNG slices carry no pixel size"):
+        prepare(write_png_site(tmp_path, pixel=None))
+
+
+def test_a_colour_png_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the image is a colour picture"):
+        prepare(write_png_site(tmp_path, mode="RGB"))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n cut short"])
+def test_a_damaged_png_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = write_png_site(tmp_path)
+    (tmp_path / "0_img.png").write_bytes(content)
+    with pytest.raises(DataError, match="not readable as PNG"):
+        prepare(path)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 64, 1)])
+def test_a_two_dimensional_nifti_is_one_slice(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = write_png_site(tmp_path)
+    splits = json.loads((tmp_path / "datalist.json").read_text())
+    for entries in splits.values():
+        for entry in entries:
+            for role in ("image", "label"):
+                voxels = np.array(Image.open(tmp_path / entry[role])).T.reshape(shape)
+                if role == "image":
+                    voxels = voxels.astype(np.float32) - 150.0
+                entry[role] = entry[role].replace(".png", ".nii.gz")
+                nibabel.save(nibabel.Nifti1Image(voxels, np.diag([-0.7, -0.7, 1.0, 1.0])), tmp_path / entry[role])
+    (tmp_path / "datalist.json").write_text(json.dumps(splits))
+    case = prepare(path).cases[Split.TEST][0]
+    assert case.read("image").shape == (1, 32, 32)
+    assert case.foreground == [True]
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_real_heart_slices_are_prepared_and_scored(tmp_path: Path, modality: str) -> None:
+    data = real_data(f"heart_{modality.lower()}_slices")
+    images = sorted(data.glob("*_img.png"))
+    by_patient: dict[str, list[dict[str, str]]] = {}
+    for image in images:
+        patient = image.name.split("_")[0]
+        label = image.name.replace("_img", "_seg")
+        by_patient.setdefault(patient, []).append({"image": image.name, "label": label, "patient": patient})
+    first, second, *_ = by_patient.values()
+    (tmp_path / "datalist.json").write_text(json.dumps({"training": first[:2], "validation": second[:2]}))
+    contract = {"site": "heart", "modality": modality, "data_root": str(data), "labels": HEART[modality]}
+    contract |= {"datalist": str(tmp_path / "datalist.json"), "cache_dir": str(tmp_path / "cache"), "png_pixel_mm": 0.5}
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(contract))
+    cases = prepare(tmp_path / "site.yaml", COMMON).cases[Split.VALIDATION]
+    network = torch.nn.Conv2d(1, 7, 1)
+    assert {score.organ for score in evaluate(network, cases, torch.device("cpu"))} == set(COMMON)
