@@ -1,0 +1,109 @@
+"""``fedgin site ingest``: from the DICOM folder to a dataset."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fedgin.data.datalist import Split
+from fedgin.data.dicom.ingest import IngestReport
+from fedgin.data.dicom.ingest import ingest as run_ingest
+from fedgin.data.dicom.private_table import private_table
+from fedgin.data.dicom.rules import LabelSource, load_rules
+
+
+def ingest(
+    dicom_dir: Annotated[Path, typer.Argument(help="Folder with DICOM files in any order and depth.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the dataset; the same folder continues a run.")],
+    rules: Annotated[Path, typer.Option(help="ingest.yaml: which series, which labels, which splits.")] = Path(
+        "ingest.yaml"
+    ),
+    private: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the pseudonym key and the private table; never share it. Default: OUT.private"),
+    ] = None,
+) -> None:
+    """Convert the DICOM series that the rules select to NIfTI, read their labels, and list why others are left out.
+
+    Nothing in OUT names a patient. Exit code 1: nothing could be converted.
+
+    Example: fedgin site ingest /data/pacs-export /data/abdomen --rules ingest.yaml
+    """
+    console = Console(highlight=False)
+    wanted = load_rules(rules)
+    secrets = private or out.resolve().with_name(f"{out.resolve().name}.private")
+    with _Bar() as bar:
+        report = run_ingest(dicom_dir, out, wanted, secrets, bar.show)
+    console.print(_what_was_read(report))
+    if report.left_out:
+        console.print(_left_out(report))
+    for note in _notes(report, wanted.labels.source):
+        console.print(f"[bold yellow]Note:[/] {note}")
+    console.print(f"Dataset: {out}   Private, never share: {private_table(secrets, out)}")
+    if not report.converted + report.kept:
+        raise typer.Exit(1)
+
+
+class _Bar:
+    """A progress bar with the remaining time, one line a stage, on standard error."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description:18}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._stages: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "_Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, stage: str, done: int, total: int) -> None:
+        if stage not in self._stages:
+            self._stages[stage] = self._progress.add_task(stage, total=total)
+        self._progress.update(self._stages[stage], completed=done)
+
+
+def _what_was_read(report: IngestReport) -> Table:
+    table = Table("read and written", "number", title="Ingest")
+    scan = report.scan
+    rows = {
+        "DICOM series": len(scan.series),
+        "images converted now": report.converted,
+        "images kept from an earlier run": report.kept,
+        "cases with labels": report.labelled,
+        **{f"  {split.value}": report.splits[split] for split in Split},
+        "left out (quarantine.csv)": len(report.left_out),
+        "files that are no DICOM": scan.not_dicom,
+        "DICOMDIR files (not needed)": scan.directories,
+        "files without read permission": scan.unreadable,
+    }
+    for name, count in rows.items():
+        table.add_row(name, str(count))
+    return table
+
+
+def _left_out(report: IngestReport) -> Table:
+    table = Table("series", "problem", "fix", title="Left out")
+    for reason, count in Counter(item.reason for item in report.left_out).most_common():
+        table.add_row(str(count), reason.text, reason.fix)
+    return table
+
+
+def _notes(report: IngestReport, source: LabelSource) -> list[str]:
+    notes = []
+    if report.nameless_patients:
+        notes.append(
+            f"{report.nameless_patients} patients have no patient id; each study (or frame of reference, or folder) "
+            "counts as one patient. Check that no patient has two."
+        )
+    if source is LabelSource.NONE:
+        notes.append("the rules take no labels, so there is no datalist.json and no site.yaml yet.")
+    elif not (report.splits[Split.TRAINING] and report.splits[Split.VALIDATION]):
+        notes.append("training or validation has no case; at least two labelled patients are needed.")
+    return notes

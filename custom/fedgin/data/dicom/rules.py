@@ -1,0 +1,133 @@
+"""What a site wants from its DICOM tree: ``ingest.yaml``."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from fedgin.config import Settings, load_settings
+from fedgin.data.site import Modality, OrganName
+from fedgin.errors import ConfigError
+
+Share = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class LabelSource(StrEnum):
+    """Where labels come from; ``none`` converts images only."""
+
+    DICOM_SEG = "dicom_seg"
+    NONE = "none"
+
+
+class LabelRules(Settings):
+    """Which segments become which organs.
+
+    Attributes:
+        source: ``dicom_seg`` or ``none``.
+        map: segment name to organ name; names compare without case and surrounding blanks. Several segments may make
+            one organ. Ids in the label files count the organs from 1 in the order of this map.
+        may_be_absent: organs that a patient can lack (a removed gallbladder); any other organ without a segment
+            keeps the case out, because it would be taught as background.
+    """
+
+    source: LabelSource = LabelSource.DICOM_SEG
+    map: dict[str, OrganName] = Field(default={})
+    may_be_absent: list[OrganName] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _map_fits_the_source(self) -> "LabelRules":
+        if (self.source is LabelSource.DICOM_SEG) != bool(self.map):
+            raise ValueError("give 'map' with source dicom_seg, and no 'map' with source none")
+        if len(self.by_segment) != len(self.map):
+            raise ValueError("two segment names in 'map' differ only in case or blanks")
+        if len(self.ids) > 255:
+            raise ValueError("at most 255 organs fit into a label file")
+        strangers = sorted(set(self.may_be_absent) - set(self.map.values()))
+        if strangers:
+            raise ValueError(f"'may_be_absent' names {strangers[0]}, which is not in 'map'")
+        return self
+
+    @property
+    def ids(self) -> dict[str, int]:
+        """Organ name to the id in the label files."""
+        return {organ: number for number, organ in enumerate(dict.fromkeys(self.map.values()), start=1)}
+
+    @property
+    def by_segment(self) -> dict[str, str]:
+        """Segment name as compared to organ name."""
+        return {comparable(name): organ for name, organ in self.map.items()}
+
+
+class SplitRules(Settings):
+    """How patients are divided.
+
+    Attributes:
+        validation: share of the labelled patients below 1, or their number.
+        test: share of the labelled patients below 1, or their number.
+        seed: of the drawing.
+    """
+
+    validation: Share = 0.2
+    test: Share = 0.2
+    seed: int = 42
+
+
+class IngestRules(Settings):
+    """``ingest.yaml``.
+
+    Attributes:
+        site: the name under which the site is known to FLARE; goes into the drafted ``site.yaml``.
+        modality: which series are images of the dataset.
+        include: regular expression that a series description must contain; empty takes all.
+        exclude: regular expression that a series description must not contain; empty excludes none.
+        minimum_slices: series with fewer slices stay out.
+        compress: write images as ``.nii.gz``: about half the disk, several times slower to write and read.
+        labels: which segments become which organs.
+        split: how patients are divided.
+    """
+
+    site: str = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=64)
+    modality: Modality
+    include: str = ""
+    exclude: str = ""
+    minimum_slices: int = Field(default=10, ge=2)
+    compress: bool = False
+    labels: LabelRules
+    split: SplitRules = SplitRules()
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _pattern_compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error:
+            raise ValueError("not a valid regular expression") from None
+        return pattern
+
+    def selects(self, description: str) -> bool:
+        """Tell whether a series with this description is wanted; case counts unless the pattern says ``(?i)``."""
+        if self.exclude and re.search(self.exclude, description):
+            return False
+        return re.search(self.include, description) is not None
+
+
+def load_rules(path: Path) -> IngestRules:
+    """Read ``ingest.yaml``.
+
+    Raises:
+        ConfigError: no such file, or an unknown, missing or invalid key.
+    """
+    if not path.is_file():
+        raise ConfigError(
+            f"the rules {path.name} do not exist",
+            "write them, for example: {site: hospital-a, modality: CT, labels: {map: {Liver: liver}}}; "
+            "all keys are in docs/site-engineer.md",
+        )
+    return load_settings(path, IngestRules)
+
+
+def comparable(segment_name: str) -> str:
+    """Return a segment name without case and surrounding blanks."""
+    return segment_name.strip().casefold()

@@ -1,0 +1,233 @@
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+
+from fedgin.data.datalist import Split, list_cases
+from fedgin.data.dicom.reasons import Reason
+from fedgin.data.dicom.rules import IngestRules
+from fedgin.data.site import load_site
+from fedgin.data.volumes import read_label
+from tests.data.dicom.series import (
+    CORONAL,
+    SeriesSpec,
+    make_rules,
+    make_slices,
+    reasons,
+    run,
+    the_image,
+    world_error,
+    write_seg,
+    write_series,
+)
+
+SHAPE = (6, 7, 5)
+MAP = {"Liver": "liver", "Left Kidney": "left_kidney"}
+
+
+def rules(**labels: object) -> IngestRules:
+    return make_rules(labels={"map": MAP, **labels})
+
+
+def block(*ranges: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return a mask [slices, rows, columns] that is true in a box."""
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[tuple(slice(*bounds) for bounds in ranges)] = True
+    return mask
+
+
+LIVER, KIDNEY = block((1, 4), (1, 3), (0, 2)), block((2, 5), (4, 6), (2, 4))
+BOTH = {"Liver": LIVER, "Left Kidney": KIDNEY}
+
+
+def labelled(folder: Path, spec: SeriesSpec | None = None) -> list[pydicom.Dataset]:
+    """Write a series with a segmentation of both organs."""
+    slices = write_series(folder / "dicom", spec or SeriesSpec())
+    write_seg(folder / "dicom" / "seg", slices, BOTH)
+    return slices
+
+
+def label_error(folder: Path, slices: list[pydicom.Dataset]) -> float:
+    """Hold the label volume against the masks at the places of the slices' pixels."""
+    expected = (LIVER * 1 + KIDNEY * 2).astype(np.uint16)
+    for dataset, plane in zip(slices, expected, strict=True):
+        dataset.PixelData, dataset.RescaleIntercept, dataset.RescaleSlope = plane.tobytes(), 0, 1
+        dataset.BitsAllocated, dataset.PixelRepresentation = 16, 0
+    (path,) = (folder / "out" / "labels").iterdir()
+    return world_error(nibabel.load(path), slices)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(SeriesSpec(), id="axial"),
+        pytest.param(SeriesSpec(step=-2.5), id="reversed"),
+        pytest.param(SeriesSpec(orientation=CORONAL), id="coronal"),
+        pytest.param(SeriesSpec(orientation=(0.8, 0.6, 0, 0, 0, -1)), id="oblique"),
+    ],
+)
+def test_labels_lie_on_the_image(tmp_path: Path, spec: SeriesSpec) -> None:
+    slices = labelled(tmp_path, spec)
+    report = run(tmp_path, rules())
+    assert (report.labelled, reasons(report)) == (1, [])
+    (path,) = (tmp_path / "out" / "labels").iterdir()
+    label, image = nibabel.load(path), the_image(tmp_path)
+    assert label.shape == image.shape
+    np.testing.assert_array_equal(label.affine, image.affine)
+    assert label.get_data_dtype() == np.uint8
+    assert label_error(tmp_path, slices) < 1e-3
+
+
+def test_the_dataset_is_what_the_site_contract_reads(tmp_path: Path) -> None:
+    for patient in range(5):
+        labelled_case = SeriesSpec(patient=f"P{patient}", seed=patient)
+        slices = write_series(tmp_path / "dicom" / str(patient), labelled_case)
+        write_seg(tmp_path / "dicom" / str(patient) / "seg", slices, BOTH)
+    report = run(tmp_path, rules())
+    contract = load_site(tmp_path / "out" / "site.yaml")
+    cases = list_cases(contract)
+    assert [len(cases[split]) for split in Split] == [3, 1, 1]
+    assert report.splits == {split: len(cases[split]) for split in Split}
+    assert contract.labels == {"liver": 1, "left_kidney": 2}
+    assert set(np.unique(read_label(cases[Split.TEST][0]).voxels)) == {0, 1, 2}
+
+
+def test_names_compare_without_case_and_two_segments_make_one_organ(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom")
+    write_seg(tmp_path / "dicom" / "seg", slices, {" LIVER": LIVER, "left kidney": KIDNEY, "spleen": LIVER})
+    wanted = make_rules(labels={"map": {"Liver": "organ", "Left Kidney": "organ"}})
+    assert run(tmp_path, wanted).labelled == 1
+    (path,) = (tmp_path / "out" / "labels").iterdir()
+    assert int(np.asarray(nibabel.load(path).dataobj).sum()) == LIVER.sum() + KIDNEY.sum()
+
+
+def test_one_file_an_organ_is_put_together(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom")
+    write_seg(tmp_path / "dicom" / "seg1", slices, {"Liver": LIVER})
+    write_seg(tmp_path / "dicom" / "seg2", slices, {"Left Kidney": KIDNEY})
+    assert run(tmp_path, rules()).labelled == 1
+    assert label_error(tmp_path, slices) < 1e-3
+
+
+def test_an_organ_on_one_slice_only_is_placed(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom")
+    mask = block((3, 4), (2, 4), (1, 3))
+    write_seg(tmp_path / "dicom" / "seg", slices, {"Liver": mask})
+    assert run(tmp_path, rules(may_be_absent=["left_kidney"])).labelled == 1
+    (path,) = (tmp_path / "out" / "labels").iterdir()
+    voxels = np.asarray(nibabel.load(path).dataobj)
+    # Stored axes are (column, reversed row, slice).
+    np.testing.assert_array_equal(voxels > 0, mask.transpose(2, 1, 0)[:, ::-1])
+
+
+def test_missing_organ_keeps_the_case_out_unless_it_may_be_absent(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom")
+    write_seg(tmp_path / "dicom" / "seg", slices, {"Liver": LIVER})
+    report = run(tmp_path, rules())
+    assert (report.converted, report.labelled, reasons(report)) == (1, 0, [Reason.LABEL_NAMES])
+    assert run(tmp_path, rules(may_be_absent=["left_kidney"])).labelled == 1
+
+
+def wrong_grid(folder: Path, slices: list[pydicom.Dataset], fault: str) -> None:
+    """Write a segmentation that references the series but was drawn on another grid."""
+    drawn = [dataset.copy() for dataset in slices]
+    for dataset in drawn:
+        position = [float(value) for value in dataset.ImagePositionPatient]
+        if fault == "shifted half a pixel":
+            dataset.ImagePositionPatient = [position[0] + 0.35, *position[1:]]
+        elif fault == "other pixel spacing":
+            dataset.PixelSpacing = [1.0, 0.7]
+        elif fault == "finer by two":
+            dataset.PixelSpacing = [0.45, 0.35]
+        elif fault == "half outside":
+            dataset.ImagePositionPatient = [position[0] - 0.7, *position[1:]]
+        elif fault == "other frame of reference":
+            dataset.FrameOfReferenceUID = "1.2.3.4"
+        elif fault == "slices between slices":
+            dataset.ImagePositionPatient = [*position[:2], position[2] + 1.25]
+        elif fault == "turned":
+            dataset.ImageOrientationPatient = [0.0, 1.0, 0.0, -1.0, 0.0, 0.0]
+    write_seg(folder / "dicom" / "seg", drawn, BOTH)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "shifted half a pixel",
+        "other pixel spacing",
+        "finer by two",
+        "half outside",
+        "other frame of reference",
+        "slices between slices",
+        "turned",
+    ],
+)
+def test_a_segmentation_on_another_grid_is_left_out(tmp_path: Path, fault: str) -> None:
+    slices = write_series(tmp_path / "dicom", SeriesSpec(spacing=(0.7, 0.7) if fault == "turned" else (0.9, 0.7)))
+    wrong_grid(tmp_path, slices, fault)
+    report = run(tmp_path, rules())
+    assert (report.converted, report.labelled, reasons(report)) == (1, 0, [Reason.LABEL_GRID])
+
+
+def test_overlapping_organs_are_reported(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom")
+    write_seg(tmp_path / "dicom" / "seg", slices, {"Liver": LIVER, "Left Kidney": LIVER})
+    assert reasons(run(tmp_path, rules())) == [Reason.LABEL_OVERLAP]
+
+
+def test_two_readings_of_one_organ_are_reported(tmp_path: Path) -> None:
+    slices = labelled(tmp_path)
+    write_seg(tmp_path / "dicom" / "second", slices, {"Liver": LIVER})
+    assert reasons(run(tmp_path, rules())) == [Reason.LABEL_TWICE]
+
+
+def test_a_fractional_segmentation_is_reported(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom")
+    write_seg(tmp_path / "dicom" / "seg", slices, BOTH, fractional=True)
+    assert reasons(run(tmp_path, rules())) == [Reason.LABEL_NOT_READABLE]
+
+
+def test_a_truncated_segmentation_is_reported(tmp_path: Path) -> None:
+    labelled(tmp_path)
+    path = tmp_path / "dicom" / "seg"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert reasons(run(tmp_path, rules())) == [Reason.LABEL_NOT_READABLE]
+
+
+def test_a_segmentation_of_an_absent_series_is_reported(tmp_path: Path) -> None:
+    write_seg(tmp_path / "dicom" / "seg", make_slices(SeriesSpec()), BOTH)
+    write_series(tmp_path / "dicom", SeriesSpec(seed=1))
+    assert set(reasons(run(tmp_path, rules()))) == {Reason.LABEL_WITHOUT_IMAGE, Reason.NO_LABEL}
+
+
+def test_an_image_without_label_is_converted_and_listed(tmp_path: Path) -> None:
+    write_series(tmp_path / "dicom")
+    report = run(tmp_path, rules())
+    assert (report.converted, reasons(report)) == (1, [Reason.NO_LABEL])
+    assert json.loads((tmp_path / "out" / "datalist.json").read_text())["training"] == []
+
+
+def test_without_label_rules_segmentations_are_not_selected(tmp_path: Path) -> None:
+    labelled(tmp_path)
+    report = run(tmp_path)
+    assert (report.converted, reasons(report)) == (1, [Reason.NOT_SELECTED])
+    assert not (tmp_path / "out" / "datalist.json").exists()
+
+
+def test_a_patient_who_is_left_out_once_comes_back_to_the_same_split(tmp_path: Path) -> None:
+    for patient in range(5):
+        slices = write_series(tmp_path / "dicom" / str(patient), SeriesSpec(patient=f"P{patient}", seed=patient))
+        write_seg(tmp_path / "dicom" / str(patient) / "seg", slices, BOTH)
+    run(tmp_path, rules())
+    datalist = (tmp_path / "out" / "datalist.json").read_text()
+    for number in range(5):
+        path = tmp_path / "dicom" / str(number) / "seg"
+        path.rename(tmp_path / "away")
+        run(tmp_path, rules())
+        (tmp_path / "away").rename(path)
+        run(tmp_path, rules())
+        assert (tmp_path / "out" / "datalist.json").read_text() == datalist

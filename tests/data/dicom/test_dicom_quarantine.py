@@ -1,0 +1,218 @@
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import (
+    EncapsulatedPDFStorage,
+    EnhancedMRImageStorage,
+    HTJ2KLossless,
+    JPEGLosslessSV1,
+    RTStructureSetStorage,
+    SecondaryCaptureImageStorage,
+)
+
+from fedgin.data.dicom.quarantine import public_modality
+from fedgin.data.dicom.reasons import Reason
+from tests.data.dicom.series import (
+    CORONAL,
+    Change,
+    SeriesSpec,
+    make_rules,
+    make_slices,
+    reasons,
+    run,
+    write_pixels,
+    write_series,
+    write_slices,
+)
+
+
+def setting(keyword: str, value: object, only: int | None = None) -> Change:
+    """Return a change that sets one element in every slice, or in slice ``only``."""
+
+    def change(number: int, dataset: pydicom.Dataset) -> None:
+        if only in (None, number):
+            setattr(dataset, keyword, value)
+
+    return change
+
+
+def removing(keyword: str, only: int | None = None) -> Change:
+    def change(number: int, dataset: pydicom.Dataset) -> None:
+        if only in (None, number):
+            delattr(dataset, keyword)
+
+    return change
+
+
+def moving(offset: Callable[[int], tuple[float, float, float]]) -> Change:
+    """Return a change that shifts slice ``n`` by ``offset(n)`` mm."""
+
+    def change(number: int, dataset: pydicom.Dataset) -> None:
+        moved = np.array(dataset.ImagePositionPatient, dtype=float) + offset(number)
+        dataset.ImagePositionPatient = [float(value) for value in moved]
+
+    return change
+
+
+def rgb(_: int, dataset: pydicom.Dataset) -> None:
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
+    write_pixels(dataset, np.zeros((7, 5, 3), dtype=np.uint8))
+
+
+def enhanced(_: int, dataset: pydicom.Dataset) -> None:
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    dataset.NumberOfFrames = 3
+    dataset.PixelData = dataset.PixelData * 3
+    del dataset.ImagePositionPatient, dataset.ImageOrientationPatient
+
+
+def claim(syntax: pydicom.uid.UID) -> Change:
+    """Return a change that makes native pixels look compressed."""
+
+    def change(_: int, dataset: pydicom.Dataset) -> None:
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.PixelData = pydicom.encaps.encapsulate([dataset.PixelData])
+        dataset["PixelData"].is_undefined_length = True
+
+    return change
+
+
+def lookup(_: int, dataset: pydicom.Dataset) -> None:
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.ModalityLUTType, table.LUTData = [4, 0, 16], "US", [1, 2, 4, 8]
+    table["LUTDescriptor"].VR = table["LUTData"].VR = "US"
+    dataset.ModalityLUTSequence = [table]
+
+
+def resized(number: int, dataset: pydicom.Dataset) -> None:
+    if number == 3:
+        write_pixels(dataset, np.zeros((9, 5), dtype=np.uint16))
+
+
+def as_document(_: int, dataset: pydicom.Dataset) -> None:
+    dataset.SOPClassUID, dataset.Modality = EncapsulatedPDFStorage, "DOC"
+    for keyword in ("Rows", "Columns", "BitsAllocated", "PixelData"):
+        delattr(dataset, keyword)
+
+
+def as_structures(_: int, dataset: pydicom.Dataset) -> None:
+    as_document(_, dataset)
+    dataset.SOPClassUID, dataset.Modality = RTStructureSetStorage, "RTSTRUCT"
+
+
+def secondary(_: int, dataset: pydicom.Dataset) -> None:
+    dataset.SOPClassUID = SecondaryCaptureImageStorage
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        delattr(dataset, keyword)
+
+
+CASES: dict[str, tuple[SeriesSpec, Reason]] = {
+    "duplicate position": (SeriesSpec(change=moving(lambda n: (0, 0, -2.5 * (n == 3)))), Reason.DUPLICATE_SLICE),
+    "two phases in one series": (SeriesSpec(change=moving(lambda n: (0, 0, -7.5 * (n > 2)))), Reason.DUPLICATE_SLICE),
+    "missing slice": (SeriesSpec(change=moving(lambda n: (0, 0, 2.5 * (n > 2)))), Reason.MISSING_SLICE),
+    "non-uniform spacing": (SeriesSpec(change=moving(lambda n: (0, 0, 0.9 * (n > 2)))), Reason.NON_UNIFORM_SPACING),
+    "growing spacing": (SeriesSpec(change=moving(lambda n: (0, 0, 0.4 * n * n))), Reason.NON_UNIFORM_SPACING),
+    "jitter": (SeriesSpec(step=20.0, change=moving(lambda n: (0, 0, 0.09 * (n % 2)))), Reason.NON_UNIFORM_SPACING),
+    "gantry tilt": (SeriesSpec(change=moving(lambda n: (0, 0.6 * n, 0))), Reason.SHEARED),
+    "slight gantry tilt": (SeriesSpec(change=moving(lambda n: (0, 0.02 * n, 0))), Reason.SHEARED),
+    "localiser": (SeriesSpec(change=setting("ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"])), Reason.LOCALISER),
+    "one scout": (SeriesSpec(change=setting("ImageType", ["DERIVED", "X", "LOCALIZER"], 0)), Reason.LOCALISER),
+    "rgb": (SeriesSpec(change=rgb), Reason.COLOUR),
+    "palette": (SeriesSpec(change=setting("PhotometricInterpretation", "PALETTE COLOR")), Reason.COLOUR),
+    "enhanced multi-frame": (SeriesSpec(change=enhanced), Reason.MULTI_FRAME),
+    "frames": (SeriesSpec(change=setting("NumberOfFrames", 4)), Reason.MULTI_FRAME),
+    "mosaic": (SeriesSpec(change=setting("ImageType", ["ORIGINAL", "PRIMARY", "M", "MOSAIC"])), Reason.MULTI_FRAME),
+    "JPEG lossless": (SeriesSpec(change=claim(JPEGLosslessSV1)), Reason.NO_DECODER),
+    "HTJ2K": (SeriesSpec(change=claim(HTJ2KLossless)), Reason.NO_DECODER),
+    "video": (SeriesSpec(change=claim(pydicom.uid.MPEG2MPML)), Reason.NO_DECODER),
+    "mixed size": (SeriesSpec(change=resized), Reason.MIXED_SIZE),
+    "mixed pixel spacing": (SeriesSpec(change=setting("PixelSpacing", [0.9, 0.8], 2)), Reason.MIXED_SIZE),
+    "mixed orientation": (
+        SeriesSpec(change=setting("ImageOrientationPatient", list(CORONAL), 2)),
+        Reason.MIXED_ORIENTATION,
+    ),
+    "mixed frame": (SeriesSpec(change=setting("FrameOfReferenceUID", "1.2.9", 2)), Reason.MIXED_ORIENTATION),
+    "mixed patients": (SeriesSpec(change=setting("PatientID", "someone else", 2)), Reason.MIXED_PATIENTS),
+    "too few slices": (SeriesSpec(count=2), Reason.TOO_FEW_SLICES),
+    "wrong modality": (SeriesSpec(modality="MR"), Reason.WRONG_MODALITY),
+    "not selected": (SeriesSpec(description="Lung 1.0 hard"), Reason.NOT_SELECTED),
+    "burned in": (SeriesSpec(change=setting("BurnedInAnnotation", "YES")), Reason.BURNED_IN),
+    "lookup table": (SeriesSpec(change=lookup), Reason.NONLINEAR),
+    "slope zero": (SeriesSpec(slope=0.0), Reason.NONLINEAR),
+    "no position": (SeriesSpec(change=removing("ImagePositionPatient", 2)), Reason.NO_GEOMETRY),
+    "no orientation": (SeriesSpec(change=removing("ImageOrientationPatient")), Reason.NO_GEOMETRY),
+    "directions not perpendicular": (SeriesSpec(orientation=(1, 0, 0, 0.1, 1, 0)), Reason.NO_GEOMETRY),
+    "spacing zero": (SeriesSpec(spacing=(0.0, 0.7)), Reason.NO_GEOMETRY),
+    "secondary capture": (SeriesSpec(change=secondary), Reason.NO_GEOMETRY),
+    "no pixel data": (SeriesSpec(change=removing("PixelData", 4)), Reason.TRUNCATED),
+    "document": (SeriesSpec(change=as_document), Reason.NO_IMAGE),
+    "structure set": (SeriesSpec(change=as_structures), Reason.RTSTRUCT),
+}
+
+
+@pytest.mark.parametrize(("spec", "reason"), CASES.values(), ids=CASES)
+def test_a_series_is_left_out_for_the_right_reason(tmp_path: Path, spec: SeriesSpec, reason: Reason) -> None:
+    write_series(tmp_path / "dicom", spec)
+    report = run(tmp_path, make_rules(exclude="(?i)lung"))
+    assert reasons(report) == [reason]
+    assert not (tmp_path / "out" / "images").exists()
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.9, 0.99])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_truncated_file_keeps_its_series_out(tmp_path: Path, kept: float, packed: bool) -> None:
+    slices = make_slices(SeriesSpec(shape=(32, 32)))
+    for dataset in slices if packed else []:
+        dataset.compress(pydicom.uid.JPEGLSLossless)
+    path = write_slices(tmp_path / "dicom", slices)[2]
+    whole = path.read_bytes()
+    header = whole.index(b"\xe0\x7f\x10\x00")
+    path.write_bytes(whole[: header + int((len(whole) - header) * kept)])
+    assert reasons(run(tmp_path)) == [Reason.TRUNCATED]
+
+
+def test_a_header_cut_before_the_image_keeps_its_series_out(tmp_path: Path) -> None:
+    path = write_slices(tmp_path / "dicom", make_slices(SeriesSpec()))[2]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(b"\x28\x00\x02\x00")])
+    assert reasons(run(tmp_path)) == [Reason.TRUNCATED]
+
+
+def test_an_identical_copy_of_a_file_is_a_duplicate_slice(tmp_path: Path) -> None:
+    path = write_slices(tmp_path / "dicom", make_slices(SeriesSpec()))[2]
+    (tmp_path / "dicom" / "copy").write_bytes(path.read_bytes())
+    assert reasons(run(tmp_path)) == [Reason.DUPLICATE_SLICE]
+
+
+def test_one_bad_series_never_stops_the_rest(tmp_path: Path) -> None:
+    for number, (spec, _) in enumerate(CASES.values()):
+        write_series(tmp_path / "dicom" / f"{number:02d}", spec)
+    write_series(tmp_path / "dicom" / "last", SeriesSpec(seed=5))
+    report = run(tmp_path, make_rules(exclude="(?i)lung"))
+    assert (report.converted, len(report.left_out)) == (1, len(CASES))
+
+
+def test_the_list_has_number_reason_and_fix(tmp_path: Path) -> None:
+    write_series(tmp_path / "dicom" / "a", SeriesSpec(count=2))
+    write_series(tmp_path / "dicom" / "b", SeriesSpec(modality="MR"))
+    run(tmp_path)
+    rows = json.loads((tmp_path / "out" / "quarantine.json").read_text())
+    assert [row["number"] for row in rows] == [1, 2]
+    assert {row["reason"] for row in rows} == {"too_few_slices", "wrong_modality"}
+    assert all(row["problem"] and row["fix"] for row in rows)
+    table = list(csv.DictReader((tmp_path / "out" / "quarantine.csv").read_text().splitlines()))
+    assert [{key: str(value) for key, value in row.items()} for row in rows] == table
+
+
+def test_reason_codes_are_unique_and_every_reason_has_a_fix() -> None:
+    assert len({reason.code for reason in Reason}) == len(Reason)
+    assert all(reason.text and reason.fix for reason in Reason)
+
+
+def test_an_unknown_modality_is_not_repeated() -> None:
+    assert (public_modality("MR"), public_modality("ZWIEBELKUCHEN")) == ("MR", "other")
