@@ -11,6 +11,7 @@ from nvflare.app_common.app_constant import AppConstants
 
 from fedgin.flare.executor import MODALITY, FedginExecutor
 from fedgin.flare.model import initial_network
+from fedgin.train.experiment import Training
 from tests.flare.runs import lay_out, make_context
 from tests.sites import tiny_experiment, write_site
 
@@ -23,6 +24,7 @@ class Site:
     ) -> None:
         contract = write_site(root / "data", "site-1", modality)
         self.workspace = lay_out(root / "kit", identity, tiny_experiment(), contract)
+        self.data = root / "data"
         self.context = make_context(self.workspace, identity)
         self.errors: list[str] = []
         self.monkeypatch = monkeypatch
@@ -103,6 +105,20 @@ def test_an_abort_is_answered_as_one(site: Site) -> None:
     signal.trigger(True)
     assert site.do("train", task(site.weights()), signal).get_return_code() == ReturnCode.TASK_ABORTED
     assert site.errors == []
+    assert len(list((site.data / ".fedgin-cache").iterdir())) == 1, "preprocessing stops after a case"
+
+
+def test_an_abort_while_training_is_answered_before_the_next_step(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    signal, steps = Signal(), []
+
+    def count(settings: Training, step: int, total: int) -> float:
+        steps.append(step)
+        signal.trigger(True)
+        return 1e-3
+
+    monkeypatch.setattr("fedgin.train.trainer.learning_rate", count)
+    assert site.do("train", task(site.weights()), signal).get_return_code() == ReturnCode.TASK_ABORTED
+    assert len(steps) <= 2
 
 
 def break_weights(kind: str, weights: dict[str, np.ndarray]) -> Shareable:

@@ -59,7 +59,7 @@ class FedginExecutor(Executor):
         return make_reply(ReturnCode.EXECUTION_EXCEPTION)
 
     def _train(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
-        session = self._open(fl_ctx)
+        session = self._open(fl_ctx, abort_signal)
         number = int(shareable.get_header(AppConstants.CURRENT_ROUND))
         total = int(shareable.get_header(AppConstants.NUM_ROUNDS))
         received = weights_from_shareable(shareable, source=f"round {number}")
@@ -77,13 +77,20 @@ class FedginExecutor(Executor):
     def _validate(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         owner = str(shareable.get_header(AppConstants.MODEL_OWNER, "model"))
         weights = weights_from_shareable(shareable, source=owner)
-        metrics = self._open(fl_ctx).validate(weights, _plain(owner), stop=lambda: bool(abort_signal.triggered))
+        metrics = self._open(fl_ctx, abort_signal).validate(
+            weights, _plain(owner), stop=lambda: bool(abort_signal.triggered)
+        )
         return DXO(data_kind=DataKind.METRICS, data=metrics).to_shareable()
 
     def _submit_model(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
-        return weights_to_dxo(self._open(fl_ctx).local_model(), DataKind.WEIGHTS).to_shareable()
+        return weights_to_dxo(self._open(fl_ctx, abort_signal).local_model(), DataKind.WEIGHTS).to_shareable()
 
-    def _open(self, fl_ctx: FLContext) -> SiteSession:
+    def _open(self, fl_ctx: FLContext, abort_signal: Signal) -> SiteSession:
+        def report(done: int, total: int) -> None:
+            self.log_info(fl_ctx, f"preprocessed {done} of {total} cases")
+            if abort_signal.triggered:  # finished cases stay in the cache
+                raise InterruptedTaskError(fl_ctx.get_identity_name())
+
         if self._session is None:
             workspace: Workspace = fl_ctx.get_engine().get_workspace()
             job = fl_ctx.get_job_id()
@@ -92,7 +99,7 @@ class FedginExecutor(Executor):
                 load_experiment(Path(workspace.get_app_config_dir(job)) / "experiment.yaml"),
                 contract,
                 Path(workspace.get_run_dir(job)) / "fedgin",
-                progress=lambda done, total: self.log_info(fl_ctx, f"preprocessed {done} of {total} cases"),
+                progress=report,
             )
         return self._session
 

@@ -93,7 +93,7 @@ class Trainer:
         """
         losses: list[float] = []
         fallbacks = self.augmentation.fallbacks
-        loader = self._loader(cases, plan)
+        loader = self.batches(cases, plan)
         engine = SupervisedTrainer(
             device=self.device,
             max_epochs=1,
@@ -112,7 +112,8 @@ class Trainer:
         engine.run()
         return RoundResult(len(losses), sum(losses) / max(len(losses), 1), self.augmentation.fallbacks - fallbacks)
 
-    def _loader(self, cases: Sequence[CachedCase], plan: RoundPlan) -> DataLoader:
+    def batches(self, cases: Sequence[CachedCase], plan: RoundPlan) -> DataLoader:
+        """Return the round's batches, before augmentation; dictionaries as :class:`SliceDataset` gives them."""
         dataset = SliceDataset(cases)
         settings = self.experiment.training
         batches = BalancedBatches(

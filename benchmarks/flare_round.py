@@ -1,0 +1,94 @@
+"""Seconds that FLARE adds to a round beyond local compute, and bytes that a site sends and receives.
+
+    python benchmarks/flare_round.py --rounds 8
+
+Three small sites run in the simulator; the same sessions are then called without FLARE. What a round takes longer is
+FLARE: polling, transfer, aggregation, saving. The first round is left out, it contains the start of the processes.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from nvflare.apis.dxo import DataKind
+from nvflare.fuel.utils import fobs
+from rich.console import Console
+from rich.table import Table
+
+from fedgin.data.site import SiteContract, load_site
+from fedgin.flare.job import Job, load_job, stage_job
+from fedgin.flare.model import initial_network
+from fedgin.flare.simulation import simulate
+from fedgin.flare.weights import weights_to_dxo
+from fedgin.train.checkpoint import travelling_weights
+from fedgin.train.session import SiteSession
+from tests.sites import tiny_experiment, write_site
+
+JOBS = Path(__file__).resolve().parents[1] / "jobs"
+NETWORKS = {"0.4 million": [16, 32, 64, 128], "1.6 million": [16, 32, 64, 128, 256]}
+
+
+def main(rounds: Annotated[int, typer.Option(min=3, help="Rounds of each run.")] = 8) -> None:
+    """Measure both networks and print a table.
+
+    Example: python benchmarks/flare_round.py --rounds 8
+    """
+    table = Table(
+        "parameters", "round in FLARE", "slowest site alone", "FLARE adds", "sent by a site", "received by a site"
+    )
+    for name, channels in NETWORKS.items():
+        with tempfile.TemporaryDirectory() as scratch:
+            table.add_row(name, *_measure(Path(scratch), channels, rounds))
+    Console().print(table)
+
+
+def _measure(folder: Path, channels: list[int], rounds: int) -> list[str]:
+    contracts = {
+        name: load_site(write_site(folder / name, name, modality))
+        for name, modality in (("ct-a", "CT"), ("ct-b", "CT"), ("mr-a", "MR"))
+    }
+    changes = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
+    network = {"name": "unet", "params": {"channels": channels}}
+    job = stage_job(
+        load_job(JOBS / "abdomen_fedgin"),
+        folder / "job",
+        sites=3,
+        rounds=rounds,
+        changes={**changes, "network": network},
+    )
+    ends: list[float] = []
+    simulate(job, contracts, folder / "flare", on_round=lambda _: ends.append(time.monotonic()))
+    in_flare = (ends[-1] - ends[0]) / (len(ends) - 1)
+    alone = _slowest_site(job, contracts, folder)
+    size = _message_bytes(job)
+    return [
+        f"{in_flare:.2f} s",
+        f"{alone:.2f} s",
+        f"{in_flare - alone:.2f} s",
+        f"{size / 1e6:.2f} MB",
+        f"{size / 1e6:.2f} MB",
+    ]
+
+
+def _slowest_site(job: Job, contracts: dict[str, SiteContract], folder: Path) -> float:
+    weights = travelling_weights(initial_network(str(job.folder / "app" / "config" / "experiment.yaml")))
+    slowest = 0.0
+    for name, contract in contracts.items():
+        session = SiteSession(job.experiment, contract, folder / "alone" / name)
+        session.train(weights, 0, job.rounds, stop=lambda: False)
+        started = time.monotonic()
+        session.train(weights, 1, job.rounds, stop=lambda: False)
+        slowest = max(slowest, time.monotonic() - started)
+    return slowest
+
+
+def _message_bytes(job: Job) -> int:
+    """Serialise one set of weights as FLARE does; a round carries one down to each site and one back."""
+    weights = travelling_weights(initial_network(str(job.folder / "app" / "config" / "experiment.yaml")))
+    return len(fobs.dumps(weights_to_dxo(weights, DataKind.WEIGHTS).to_shareable()))
+
+
+if __name__ == "__main__":
+    typer.run(main)
