@@ -8,6 +8,7 @@ from rich.console import Console
 import fedgin
 from fedgin.cli.demo import demo
 from fedgin.cli.phantoms import phantoms
+from fedgin.cli.site import site_app
 from fedgin.cli.train import train
 from fedgin.errors import FedginError
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(phantoms)
 app.command()(train)
+app.add_typer(site_app, name="site")
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,45 @@
+"""``fedgin site doctor``: is this machine ready?"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import fedgin
+from fedgin.cli.findings import Format, print_findings
+from fedgin.data.site import load_site
+from fedgin.data.validation import worst
+from fedgin.data.validation.record import default_folder
+from fedgin.deploy.doctor import Examination, examine
+
+
+def doctor(
+    site_yaml: Annotated[Path, typer.Argument(help="The site's site.yaml.")],
+    kit: Annotated[Path | None, typer.Option(help="Folder of the site's FLARE startup kit.")] = None,
+    validation: Annotated[
+        Path | None, typer.Option(help="The --out folder of fedgin site validate, if one was given.")
+    ] = None,
+    lock: Annotated[Path, typer.Option(help="The release's pinned versions.")] = Path("requirements.txt"),
+    output: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
+) -> None:
+    """Check data, disk, memory, GPU, clock, versions and, with a kit, certificate and server; nothing is changed.
+
+    The result names no folder, user or patient and may be e-mailed. Exit code 0: pass, 1: warnings, 2: fail.
+
+    Example: fedgin site doctor hospital/site.yaml --kit kits/hospital
+    """
+    contract = load_site(site_yaml)
+    what = Examination(contract, validation or default_folder(contract), lock, kit, runs=kit or Path())
+    with Console(stderr=True).status("starting") as status:
+        findings = examine(what, progress=lambda check: status.update(f"checking {check}"))
+    verdict = worst(findings)
+    if output is Format.JSON:
+        said = {"site": contract.site, "fedgin": fedgin.__version__, "verdict": verdict.value}
+        typer.echo(json.dumps(said | {"findings": [finding.as_dict() for finding in findings]}, indent=2))
+    else:
+        console = Console(highlight=False)
+        print_findings(console, findings)
+        console.print(f"{contract.site}: [bold]{verdict}[/]")
+    raise typer.Exit(verdict.exit_code)

@@ -1,0 +1,62 @@
+"""``fedgin site validate``: is this dataset right?"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fedgin.cli.findings import Format, print_findings
+from fedgin.data.site import SiteContract, load_site
+from fedgin.data.validation import Validation, validate_site
+from fedgin.data.validation.fingerprint import build_fingerprint
+from fedgin.data.validation.page import write_page
+from fedgin.data.validation.record import default_folder, describe, write_record
+from fedgin.data.validation.site_key import load_key
+from fedgin.files import write_text
+
+
+def validate(
+    site_yaml: Annotated[Path, typer.Argument(help="The site's site.yaml.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for page and fingerprint. Default: fedgin-validation beside the cache.")
+    ] = None,
+    output: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
+) -> None:
+    """Check every case of a site; all are checked, even when some are wrong.
+
+    Writes validation.html (local only: it shows images), fingerprint.json (may be shared) and validation.json (for
+    `fedgin site doctor`). Exit code 0: pass, 1: warnings, 2: fail.
+
+    Example: fedgin site validate hospital/site.yaml
+    """
+    contract = load_site(site_yaml)
+    validation = _validate(contract)
+    folder = out or default_folder(contract)
+    _write(folder, validation)
+    if output is Format.JSON:
+        typer.echo(json.dumps(describe(validation), indent=2))
+    else:
+        console = Console(highlight=False)
+        print_findings(console, validation.findings)
+        console.print(f"{contract.site}: [bold]{validation.verdict}[/], {len(validation.facts)} cases")
+        console.print(f"Look at (local only): {folder / 'validation.html'}", soft_wrap=True)
+        console.print(f"May be shared:        {folder / 'fingerprint.json'}", soft_wrap=True)
+    raise typer.Exit(validation.verdict.exit_code)
+
+
+def _validate(contract: SiteContract) -> Validation:
+    """Validate with a progress bar on standard error, so that standard output stays parseable."""
+    columns = (TextColumn("checking cases"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        return validate_site(contract, progress=lambda done, total: progress.update(task, completed=done, total=total))
+
+
+def _write(folder: Path, validation: Validation) -> None:
+    fingerprint = build_fingerprint(validation, load_key(folder))
+    write_text(folder / "fingerprint.json", json.dumps(fingerprint, indent=2) + "\n")
+    write_page(folder / "validation.html", validation)
+    write_record(folder, validation)

@@ -1,0 +1,61 @@
+"""Checks that need all cases of a site at once."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from fedgin.data.site import SiteContract
+from fedgin.data.validation.facts import CaseFacts
+from fedgin.data.validation.findings import Finding, fail, warn
+
+
+def check_set(contract: SiteContract, facts: Sequence[CaseFacts]) -> list[Finding]:
+    """Return what only the comparison of cases shows: orientations, absent organs, one image twice."""
+    return [*_orientations(contract, facts), *_organs(contract, facts), *_duplicates(facts)]
+
+
+def _orientations(contract: SiteContract, facts: Iterable[CaseFacts]) -> list[Finding]:
+    counts = Counter(case.image.axes for case in facts if case.image)
+    if len(counts) < 2:
+        return []
+    shown = ", ".join(f"{axes} in {number}" for axes, number in counts.most_common())
+    message = f"site {contract.site}: the images have different orientations: {shown}"
+    fix = "training reorients them; look at the pictures of the rarer kind, they often come from another export"
+    return [warn("orientations_differ", message, fix)]
+
+
+def _organs(contract: SiteContract, facts: Iterable[CaseFacts]) -> list[Finding]:
+    """Report organs that no case shows, and for each case the other organs that it lacks."""
+    labelled = [(case.case, case.label) for case in facts if case.label and any(case.label.organ_ml.values())]
+    if not labelled:
+        return []
+    shown = {organ for _, label in labelled for organ, ml in label.organ_ml.items() if ml}
+    findings = [_never_seen(contract, organ) for organ in contract.labels if organ not in shown]
+    for case, label in labelled:
+        absent = [organ.replace("_", " ") for organ, ml in label.organ_ml.items() if not ml and organ in shown]
+        if absent and not label.is_slice:
+            message = f"{case}: not shown: {', '.join(absent)}"
+            fix = "label it if the image shows it, else it would be learnt as background; keep it if it was removed"
+            findings.append(warn("organ_absent", message, fix, case))
+    return findings
+
+
+def _never_seen(contract: SiteContract, organ: str) -> Finding:
+    message = f"site {contract.site}: no case shows {organ.replace('_', ' ')} (id {contract.labels[organ]})"
+    fix = f"correct its id under 'labels' in site.yaml, or take '{organ}' out if this site does not label it"
+    return fail("organ_never_seen", message, fix)
+
+
+def _duplicates(facts: Iterable[CaseFacts]) -> list[Finding]:
+    """Report images with the same voxels in different files; in two splits that is a leak of test cases."""
+    groups: dict[bytes, list[CaseFacts]] = defaultdict(list)
+    for case in facts:
+        if case.image:
+            groups[case.image.content].append(case)
+    findings = []
+    for first, *others in groups.values():
+        for other in others:
+            message = f"{other.case} shows the same voxels as {first.case.split} case {first.case.number}"
+            report = warn if other.case.split == first.case.split else fail
+            fix = "list each image once, whatever its file is called"
+            findings.append(report("duplicate_image", message, fix, other.case))
+    return findings

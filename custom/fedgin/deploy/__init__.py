@@ -1,0 +1,1 @@
+"""Take the system to a site: is the machine ready, and what leaves training as a product."""

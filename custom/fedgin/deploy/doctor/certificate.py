@@ -1,0 +1,60 @@
+"""The kit's certificate: whose it is, who signed it, until when it holds and whether the key belongs to it."""
+
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
+
+from fedgin.data.site import SiteContract
+from fedgin.data.validation.findings import Finding, fail, passed, warn
+from fedgin.deploy.doctor.kit import Kit
+
+WARN_DAYS = 30
+ASK = "ask the project lead for a new kit"
+
+
+def check_certificate(contract: SiteContract, kit: Kit) -> list[Finding]:
+    """Check chain, validity, name and key without the network."""
+    return [
+        _check_chain(kit),
+        _check_expiry("certificate_expiry", "the site's certificate", kit.certificate),
+        _check_expiry("authority_expiry", "the federation's root certificate", kit.root),
+        _check_name(contract, kit),
+        _check_key(kit),
+    ]
+
+
+def _check_chain(kit: Kit) -> Finding:
+    try:
+        kit.certificate.verify_directly_issued_by(kit.root)
+    except (ValueError, TypeError, InvalidSignature):
+        message = "the certificate was not signed by the kit's own rootCA.pem"
+        return fail("certificate_chain", message, f"files of two kits were mixed: unpack one kit again, or {ASK}")
+    return passed("certificate_chain", "signed by the kit's rootCA.pem")
+
+
+def _check_expiry(code: str, whose: str, certificate: x509.Certificate) -> Finding:
+    end = certificate.not_valid_after_utc
+    days = (end - datetime.now(UTC)).days
+    if days < 0:
+        return fail(code, f"{whose} ended on {end:%Y-%m-%d}", ASK)
+    if days < WARN_DAYS:
+        return warn(code, f"{whose} ends in {days} days, on {end:%Y-%m-%d}", f"{ASK} before that day")
+    return passed(code, f"{whose} holds until {end:%Y-%m-%d}")
+
+
+def _check_name(contract: SiteContract, kit: Kit) -> Finding:
+    names = [str(part.value) for part in kit.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if names == [contract.site]:
+        return passed("certificate_name", f"the certificate is for {contract.site}")
+    message = f"the certificate is for '{', '.join(names)}', site.yaml says '{contract.site}'"
+    return fail("certificate_name", message, "correct 'site' in site.yaml, or use the kit of this site")
+
+
+def _check_key(kit: Kit) -> Finding:
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if kit.key.public_key().public_bytes(*form) == kit.certificate.public_key().public_bytes(*form):
+        return passed("certificate_key", "client.key belongs to the certificate")
+    return fail("certificate_key", "client.key does not belong to client.crt", f"unpack one kit again, or {ASK}")

@@ -1,0 +1,66 @@
+"""All checks of a machine, in the order in which an engineer would mend them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedgin.data.site import SiteContract
+from fedgin.data.validation.findings import Finding
+from fedgin.deploy.doctor.accelerator import check_gpu
+from fedgin.deploy.doctor.certificate import check_certificate
+from fedgin.deploy.doctor.clock import check_clock
+from fedgin.deploy.doctor.dataset import check_dataset
+from fedgin.deploy.doctor.kit import read_kit
+from fedgin.deploy.doctor.machine import check_disk, check_memory, check_shared_memory
+from fedgin.deploy.doctor.network import check_server
+from fedgin.deploy.doctor.packages import check_packages, check_python
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What to examine.
+
+    Attributes:
+        contract: the site.
+        validation: folder of the last validation.
+        lock: requirements file with exact versions.
+        kit: folder of the site's FLARE startup kit; ``None`` leaves certificate and server out.
+        runs: folder that runs are written to.
+    """
+
+    contract: SiteContract
+    validation: Path
+    lock: Path
+    kit: Path | None
+    runs: Path
+
+
+def examine(what: Examination, *, progress: Callable[[str], None] = lambda check: None) -> list[Finding]:
+    """Run every check; none of them changes anything, none stops the others.
+
+    Args:
+        what: the site and where its parts are.
+        progress: called with the name of each check before it starts.
+    """
+    kit, kit_findings = (None, []) if what.kit is None else read_kit(what.kit)
+    checks: list[tuple[str, Callable[[], list[Finding]]]] = [
+        ("data", lambda: check_dataset(what.contract, what.validation)),
+        ("disk", lambda: check_disk({"cache": what.contract.cache_dir, "runs": what.runs})),
+        ("memory", check_memory),
+        ("shared memory", check_shared_memory),
+        ("GPU", lambda: check_gpu(what.contract)),
+        ("Python", check_python),
+        ("packages", lambda: check_packages(what.lock)),
+        ("clock", lambda: check_clock(kit.certificate if kit else None)),
+        ("kit", lambda: kit_findings),
+    ]
+    if kit is not None:
+        checks += [
+            ("certificate", lambda: check_certificate(what.contract, kit)),
+            ("server", lambda: check_server(kit)),
+        ]
+    found: list[Finding] = []
+    for name, check in checks:
+        progress(name)
+        found += check()
+    return found

@@ -1,0 +1,104 @@
+"""``fedgin site validate``: exit codes, files, and real CT and MR."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fedgin.cli.site import site_app
+from fedgin.data.site import Modality, load_site
+from fedgin.data.validation import Severity, Validation, validate_site
+from fedgin.data.validation.page import write_page
+from fedgin.data.validation.record import default_folder, read_record
+from poc.real_sites import BTCV, CHAOS, write_site
+from tests.data.validation.small_site import SmallSite
+from tests.data.validation.test_validation_faults import few_cases, missing
+from tests.real_data import real_data
+
+
+def run(site: SmallSite, *options: str) -> Result:
+    return CliRunner().invoke(site_app, ["validate", str(site.save()), *options])
+
+
+def test_the_exit_code_is_the_worst_finding(tmp_path: Path) -> None:
+    assert run(SmallSite(tmp_path / "good")).exit_code == 0
+    worse = SmallSite(tmp_path / "worse")
+    few_cases(worse)
+    assert run(worse).exit_code == 1
+    missing(worse)
+    assert run(worse).exit_code == 2
+
+
+def test_json_goes_to_standard_output_alone(tmp_path: Path) -> None:
+    site = SmallSite(tmp_path)
+    missing(site)
+    printed = json.loads(run(site, "--format", "json").stdout)
+    assert printed["verdict"] == "FAIL"
+    assert printed["findings"][0]["code"] == "file_missing"
+    assert printed["findings"][0]["case"] == "training case 1"
+
+
+def test_text_names_each_fix_and_the_files(tmp_path: Path) -> None:
+    site = SmallSite(tmp_path / "data")
+    missing(site)
+    text = " ".join(run(site, "--out", str(tmp_path / "out")).stdout.split())
+    assert "Fix: restore it or take the case out of the datalist" in text
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *("validation.html", "validation.json", "fingerprint.json", "site.key")
+    }
+
+
+def test_the_record_notices_changed_data(tmp_path: Path) -> None:
+    site = SmallSite(tmp_path)
+    run(site)
+    contract = load_site(tmp_path / "site.yaml")
+    folder = default_folder(contract)
+    record = read_record(folder, contract)
+    assert record is not None
+    assert (record.verdict, record.cases, record.is_current) == (Severity.PASS, 5, True)
+    site.change("image", lambda image: image + 1)
+    changed = read_record(folder, contract)
+    assert changed is not None
+    assert not changed.is_current
+    (folder / "validation.json").write_text("{}")
+    assert read_record(folder, contract) is None
+
+
+def test_the_page_needs_no_other_file(tmp_path: Path) -> None:
+    site = SmallSite(tmp_path)
+    missing(site)
+    write_page(tmp_path / "page.html", validate_site(load_site(site.save())))
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<img") == 4
+    assert page.count("data:image/jpeg;base64,") == 4
+    assert "http" not in page
+    assert "no picture" in page
+
+
+def validate_real(folder: Path, modality: str, name: str, organs: list[str]) -> Validation:
+    """Validate three training and two validation cases of a real set."""
+    write_site(folder, modality, real_data(name), organs, counts={"training": 3, "validation": 2}, seed=1)
+    datalist = json.loads((folder / "datalist.json").read_text())
+    (folder / "datalist.json").write_text(json.dumps(datalist | {"test": []}))
+    return validate_site(load_site(folder / "site.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("modality", "name", "organs"), [("CT", "abdomen_ct", BTCV), ("MR", "abdomen_mr", CHAOS)], ids=["CT", "MR"]
+)
+def test_real_cases_are_found_right(tmp_path: Path, modality: str, name: str, organs: list[str]) -> None:
+    validation = validate_real(tmp_path, modality, name, organs)
+    codes = {finding.code for finding in validation.findings if finding.severity is not Severity.PASS}
+    assert codes <= {"organ_absent"}
+    for case in validation.facts:
+        assert case.label is not None
+        assert 900 < case.label.organ_ml["liver"] < 2600
+        assert case.label.organ_right_mm["liver"] > case.label.organ_right_mm["spleen"]
+
+
+def test_a_real_set_under_the_wrong_modality_fails_in_each_case(tmp_path: Path) -> None:
+    validation = validate_real(tmp_path, "MR", "abdomen_mr", CHAOS)
+    as_ct = validation.contract.model_copy(update={"modality": Modality.CT})
+    codes = [finding.code for finding in validate_site(as_ct).findings]
+    assert codes.count("wrong_modality") == 5
