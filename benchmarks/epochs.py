@@ -1,6 +1,6 @@
 """First and cached epoch of real or own sites, how long the trainer waits for data, and memory by number of cases.
 
-    python benchmarks/epochs.py runs/real_sites/mr-site/site.yaml --steps 40
+python benchmarks/epochs.py runs/real_sites/mr-site/site.yaml --steps 40
 """
 
 import multiprocessing

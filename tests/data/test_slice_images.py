@@ -14,6 +14,8 @@ from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.preprocessing import Preprocessing
 from fedgin.data.site import load_site
+from fedgin.data.validation.findings import Severity
+from fedgin.data.validation.run import validate_site
 from fedgin.data.volumes import read_pair
 from fedgin.errors import DataError
 from fedgin.train.evaluator import evaluate
@@ -26,9 +28,10 @@ HEART = {
 COMMON = ["lv", "rv", "la", "ra", "aorta", "pulmonary_artery"]
 
 
-def write_png_site(folder: Path, *, pixel: float | None = 0.7, mode: str = "L", size: int = 64) -> Path:
+def write_png_site(folder: Path, *, pixel: float | None = 0.7, mode: str = "L", axes: str = "LP") -> Path:
     """Three slices, of three patients; a bright disc on the patient's right, upper half."""
     folder.mkdir(parents=True, exist_ok=True)
+    size = 64
     rows, columns = np.mgrid[:size, :size]
     disc = (rows - size * 0.3) ** 2 + (columns - size * 0.25) ** 2 < (size * 0.12) ** 2
     entries = []
@@ -40,9 +43,9 @@ def write_png_site(folder: Path, *, pixel: float | None = 0.7, mode: str = "L", 
         entries.append({"image": f"{number}_img.png", "label": f"{number}_seg.png", "patient": f"p{number}"})
     splits = {"training": entries[:1], "validation": entries[1:2], "test": entries[2:]}
     (folder / "datalist.json").write_text(json.dumps(splits))
-    contract = {"site": "s", "modality": "CT", "data_root": ".", "labels": {"liver": 1}, "device": "cpu"}
+    contract: dict[str, object] = {"site": "s", "modality": "CT", "data_root": ".", "labels": {"liver": 1}}
     if pixel is not None:
-        contract["png_pixel_mm"] = pixel  # type: ignore[assignment]
+        contract["png"] = {"pixel_mm": pixel, "axes": axes}
     (folder / "site.yaml").write_text(yaml.safe_dump(contract))
     return folder / "site.yaml"
 
@@ -59,11 +62,12 @@ def test_a_png_is_one_slice_with_the_sites_pixel_size(tmp_path: Path) -> None:
     assert nibabel.aff2axcodes(image.affine) == ("L", "P", "S")
 
 
-def test_what_is_seen_upper_left_lies_right_and_front(tmp_path: Path) -> None:
-    label = prepare(write_png_site(tmp_path)).cases[Split.TRAINING][0].read("label", 0).numpy()
+@pytest.mark.parametrize(("axes", "right", "front"), [("LP", 1, 1), ("RP", 0, 1), ("LA", 1, 0), ("RA", 0, 0)])
+def test_what_is_seen_upper_left_lies_where_the_site_says(tmp_path: Path, axes: str, right: bool, front: bool) -> None:
+    label = prepare(write_png_site(tmp_path, axes=axes)).cases[Split.TRAINING][0].read("label", 0).numpy()
     x, y = np.argwhere(label).mean(0)
-    assert x > 16, "the canonical x axis points to the patient's right"
-    assert y > 16, "the canonical y axis points to the front"
+    assert (x > 16) == right, "the canonical x axis points to the patient's right"
+    assert (y > 16) == front, "the canonical y axis points to the front"
 
 
 def test_a_png_without_a_pixel_size_is_refused(tmp_path: Path) -> None:
@@ -111,11 +115,15 @@ def test_real_heart_slices_are_prepared_and_scored(tmp_path: Path, modality: str
         patient = image.name.split("_")[0]
         label = image.name.replace("_img", "_seg")
         by_patient.setdefault(patient, []).append({"image": image.name, "label": label, "patient": patient})
-    first, second, *_ = by_patient.values()
-    (tmp_path / "datalist.json").write_text(json.dumps({"training": first[:2], "validation": second[:2]}))
+    first, second, third, *rest = by_patient.values()
+    splits = {"training": first + second, "validation": third, "test": sum(rest, [])}
+    (tmp_path / "datalist.json").write_text(json.dumps(splits))
     contract = {"site": "heart", "modality": modality, "data_root": str(data), "labels": HEART[modality]}
-    contract |= {"datalist": str(tmp_path / "datalist.json"), "cache_dir": str(tmp_path / "cache"), "png_pixel_mm": 0.5}
+    contract |= {"datalist": str(tmp_path / "datalist.json"), "cache_dir": str(tmp_path / "cache")}
+    # Found by looking: the left atrium is left of the right one in both sets, and above it in the MR slices.
+    contract["png"] = {"pixel_mm": 0.5, "axes": {"CT": "RP", "MR": "RA"}[modality]}
     (tmp_path / "site.yaml").write_text(yaml.safe_dump(contract))
+    assert validate_site(load_site(tmp_path / "site.yaml")).verdict is Severity.PASS
     cases = prepare(tmp_path / "site.yaml", COMMON).cases[Split.VALIDATION]
     network = torch.nn.Conv2d(1, 7, 1)
-    assert {score.organ for score in evaluate(network, cases, torch.device("cpu"))} == set(COMMON)
+    assert {score.organ for score in evaluate(network, cases, torch.device("cpu"))} <= set(COMMON)

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from fedgin.cli.phantoms import write_demo_sites
+from fedgin.cli.resumable import resumable
 from fedgin.study.arms import Arm
 from fedgin.study.demo import DemoPlan, run_demo
 
@@ -35,11 +36,8 @@ def demo(
     Example: fedgin demo --sites hospitals --rounds 20 --local-steps 40 --out runs/hospitals
     """
     console = Console(highlight=False)
-    built_in = out / f"phantoms-seed-{seed}"
-    if sites is None:
-        write_demo_sites(built_in, seed, console)
     plan = DemoPlan(
-        sites=sites or built_in,
+        sites=sites or out / f"phantoms-seed-{seed}",
         jobs=jobs,
         out=out,
         rounds=rounds,
@@ -49,7 +47,10 @@ def demo(
         title="FedGIN beside FedAvg and MR alone" + ("" if sites else ", on phantoms"),
         note="Own data. Nothing was tuned on the test cases by this run." if sites else PHANTOM_NOTE,
     )
-    report = run_demo(plan, _Printer(console, rounds))
+    with resumable(console):
+        if sites is None:
+            write_demo_sites(plan.sites, seed, console)
+        report = run_demo(plan, _Printer(console, rounds))
     console.print(f"Report: {report}")
 
 

@@ -40,6 +40,3 @@ def run() -> None:
         errors.print(f"[bold red]Error:[/] {error.problem}", markup=True)
         errors.print(f"[bold]Fix:[/]   {error.fix}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("Stopped. Start the same command again to continue.")
-        sys.exit(130)

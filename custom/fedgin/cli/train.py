@@ -1,19 +1,24 @@
 """``fedgin train``: train at one place, without a federation."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
+from torch import nn
 
+from fedgin.cli.resumable import resumable
 from fedgin.data.datalist import Split
-from fedgin.data.prepare import choose_device, prepare_site
+from fedgin.data.prepare import SiteData, choose_device, prepare_site
 from fedgin.data.site import load_site
-from fedgin.flare.job import load_job
+from fedgin.flare.job import Job, load_job
 from fedgin.train.alone import AloneRun, train_alone
 from fedgin.train.checkpoint import save_checkpoint, travelling_weights
 from fedgin.train.evaluator import evaluate
 from fedgin.train.scores import mean_dice, mean_dice_by_organ, write_scores
+from fedgin.train.trainer import RoundResult
 
 
 def train(
@@ -27,25 +32,30 @@ def train(
 
     Example: fedgin train hospital/site.yaml --job jobs/abdomen_fedgin --out runs/alone
     """
-    console = Console()
-    plan = load_job(job)
-    contracts = [load_site(path) for path in site]
-    sites = [prepare_site(item, plan.experiment.preprocessing, plan.experiment.organs) for item in contracts]
-    device = choose_device(contracts[0])
-    cases = [case for item in sites for case in item.cases[Split.TRAINING]]
-    name = contracts[0].site if len(contracts) == 1 else "central"
-    run = AloneRun(name, cases, plan.rounds, out / "alone.pt")
-    network = train_alone(
-        plan.experiment,
-        run,
-        device,
-        after_round=lambda _, number, result: console.print(
-            f"round {number + 1}/{plan.rounds}  loss {result.loss:.3f}"
-        ),
-    )
-    save_checkpoint(out / "model.pt", {"model": travelling_weights(network)})
-    scores = [score for item in sites for score in evaluate(network, item.cases[Split.VALIDATION], device)]
-    write_scores(out / "validation_scores.csv", scores)
+    console = Console(highlight=False)
+    with resumable(console):
+        plan = load_job(job)
+        contracts = [load_site(path) for path in site]
+        sites = [prepare_site(item, plan.experiment.preprocessing, plan.experiment.organs) for item in contracts]
+        device = choose_device(contracts[0])
+        network = _train(plan, sites, device, out, console)
+        save_checkpoint(out / "model.pt", {"model": travelling_weights(network)})
+        scores = [score for item in sites for score in evaluate(network, item.cases[Split.VALIDATION], device)]
+        write_scores(out / "validation_scores.csv", scores)
     for organ, dice in mean_dice_by_organ(scores).items():
         console.print(f"{organ:20} {dice:.3f}")
     console.print(f"validation Dice {mean_dice(scores):.3f}; weights: {out / 'model.pt'}")
+
+
+def _train(plan: Job, sites: list[SiteData], device: torch.device, out: Path, console: Console) -> nn.Module:
+    started = time.monotonic()
+
+    def report(_: nn.Module, number: int, result: RoundResult) -> None:
+        left = (time.monotonic() - started) / (number + 1) * (plan.rounds - number - 1)
+        console.print(f"round {number + 1}/{plan.rounds}  loss {result.loss:.3f}  at most {left:.0f} s left")
+
+    cases = [case for item in sites for case in item.cases[Split.TRAINING]]
+    name = sites[0].contract.site if len(sites) == 1 else "central"
+    return train_alone(
+        plan.experiment, AloneRun(name, cases, plan.rounds, out / "alone.pt"), device, after_round=report
+    )

@@ -107,7 +107,7 @@ class CaseCache:
             "label": _hash_file(case, case.label),
             "modality": case.modality,
             "label_ids": case.label_ids,
-            "png_pixel_mm": case.png_pixel_mm,
+            "png": case.png.model_dump() if case.png else None,
             "hounsfield": case.in_hounsfield_units,
             "organs": self.organs,
             "settings": self.settings.model_dump(mode="json"),

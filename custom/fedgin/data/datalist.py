@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from fedgin.config import Settings, parse_settings
-from fedgin.data.site import Modality, SiteContract
+from fedgin.data.site import Modality, PngSlices, SiteContract
 from fedgin.errors import ConfigError, DataError
 
 
@@ -50,7 +50,7 @@ class Case:
         image: absolute path of the image.
         label: absolute path of the label.
         label_ids: the site's organ name to label id.
-        png_pixel_mm: pixel size, for cases that are PNG slices.
+        png: pixel size and directions, for cases that are PNG slices.
     """
 
     site: str
@@ -60,14 +60,13 @@ class Case:
     image: Path
     label: Path
     label_ids: dict[str, int]
-    png_pixel_mm: float | None = None
+    png: PngSlices | None = None
 
     @classmethod
     def of(cls, contract: SiteContract, split: Split, number: int, entry: Entry) -> "Case":
         """Return the case of a datalist entry; its files are not looked at."""
         image, label = ((contract.data_root / part).resolve() for part in (entry.image, entry.label))
-        pixel = contract.png_pixel_mm
-        return cls(contract.site, contract.modality, split, number, image, label, contract.labels, pixel)
+        return cls(contract.site, contract.modality, split, number, image, label, contract.labels, contract.png)
 
     @property
     def in_hounsfield_units(self) -> bool:
@@ -86,15 +85,24 @@ def read_datalist(path: Path) -> Datalist:
         ConfigError: no JSON, a missing or empty ``training`` or ``validation`` list, an unknown key in an entry.
         DataError: one image, or one patient, in two places.
     """
+    datalist = parse_datalist(path)
+    _refuse_repeats(datalist, path.name)
+    return datalist
+
+
+def parse_datalist(path: Path) -> Datalist:
+    """Read a datalist without looking for repeats.
+
+    Raises:
+        ConfigError: no JSON, a missing or empty ``training`` or ``validation`` list, an unknown key in an entry.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
         raise ConfigError(
             f"{path.name}: not readable as JSON", "write it as UTF-8 JSON with training, validation and test"
         ) from None
-    datalist = parse_settings(values, Datalist, source=path.name)
-    _refuse_repeats(datalist, path.name)
-    return datalist
+    return parse_settings(values, Datalist, source=path.name)
 
 
 def list_cases(contract: SiteContract) -> dict[Split, list[Case]]:

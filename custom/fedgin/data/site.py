@@ -3,7 +3,7 @@
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
@@ -18,6 +18,19 @@ class Modality(StrEnum):
 
     CT = "CT"
     MR = "MR"
+
+
+class PngSlices(Settings):
+    """What PNG slices do not say about themselves.
+
+    Attributes:
+        pixel_mm: pixel size.
+        axes: where columns and rows lead: ``LP`` as radiologists look (columns to the patient's left, rows to the
+            back), ``RP`` mirrored, ``LA`` upside down, ``RA`` both.
+    """
+
+    pixel_mm: float = Field(gt=0.01, le=20.0)
+    axes: Literal["LP", "RP", "LA", "RA"] = "LP"
 
 
 class Limits(Settings):
@@ -42,7 +55,7 @@ class SiteContract(Settings):
         datalist: Decathlon-style JSON; a relative path counts from ``data_root``.
         labels: organ name to the id that this site's label files use; an organ left out is not labelled here.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
-        png_pixel_mm: pixel size of PNG slices, which do not carry it; needed where the datalist names PNG files.
+        png: pixel size and directions of PNG slices; needed where the datalist names PNG files.
         cache_dir: where preprocessed cases are kept; a relative path counts from ``data_root``.
         limits: what a job may use of the machine.
     """
@@ -52,7 +65,7 @@ class SiteContract(Settings):
     data_root: Path
     datalist: Path = Path("datalist.json")
     labels: dict[OrganName, Annotated[int, Field(ge=1, le=255)]] = Field(min_length=1)
-    png_pixel_mm: float | None = Field(default=None, gt=0.01, le=20.0)
+    png: PngSlices | None = None
     device: str = "auto"
     cache_dir: Path = Path(".fedgin-cache")
     limits: Limits = Limits()

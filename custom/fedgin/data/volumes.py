@@ -105,9 +105,9 @@ def _read_nifti(case: Case, path: Path, role: str) -> tuple[NDArray[Any], NDArra
 
 
 def _read_png(case: Case, path: Path, role: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Read a grey slice as a radiologist sees it: the patient's right on the left, front or head up."""
-    if case.png_pixel_mm is None:
-        raise DataError(f"{case}: PNG slices carry no pixel size", "give 'png_pixel_mm' in site.yaml")
+    """Read a grey slice with the pixel size and directions that the site states."""
+    if case.png is None:
+        raise DataError(f"{case}: PNG slices carry no pixel size", "give 'png: {pixel_mm: ...}' in site.yaml")
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             voxels = np.array(picture)
@@ -115,7 +115,8 @@ def _read_png(case: Case, path: Path, role: str) -> tuple[NDArray[Any], NDArray[
         raise DataError(f"{case}: the {role} file is not readable as PNG", "write the file again") from None
     if voxels.ndim != 2:
         raise DataError(f"{case}: the {role} is a colour picture", "export grey PNG slices, labels as plain ids")
-    return voxels.T, np.diag([-case.png_pixel_mm, -case.png_pixel_mm, 1.0, 1.0])
+    right, front = ({"R": 1, "A": 1, "L": -1, "P": -1}[letter] * case.png.pixel_mm for letter in case.png.axes)
+    return voxels.T, np.diag([right, front, 1.0, 1.0])
 
 
 def refuse_not_finite(case: Case, voxels: NDArray[Any]) -> None:

@@ -84,7 +84,8 @@ def _write_entry(folder: Path, site: PhantomSite, index: int) -> dict[str, str]:
         site.sequence,
         site.in_plane_mm,
     )
-    return {"image": image.relative_to(folder).as_posix(), "label": label.relative_to(folder).as_posix()}
+    files = {"image": image.relative_to(folder).as_posix(), "label": label.relative_to(folder).as_posix()}
+    return {**files, "patient": image.name.removesuffix(".nii.gz")}
 
 
 def _contract(site: PhantomSite) -> dict[str, object]:

@@ -1,15 +1,12 @@
 """Which cases a site lists: read leniently, so that a fault in the list does not hide the faults in the files."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedgin.config import parse_settings
-from fedgin.data.datalist import Case, Datalist, Split
+from fedgin.data.datalist import Case, Split, parse_datalist
 from fedgin.data.site import SiteContract
 from fedgin.data.validation.findings import Finding, fail, warn
-from fedgin.errors import ConfigError
 
 # Below these a split cannot show what it is for; the test split may be empty.
 MIN_CASES = {Split.TRAINING: 3, Split.VALIDATION: 2, Split.TEST: 0}
@@ -29,14 +26,7 @@ def list_leniently(contract: SiteContract) -> list[Listed]:
     Raises:
         ConfigError: no JSON, a missing or empty ``training`` or ``validation`` list, an unknown key in an entry.
     """
-    source = contract.datalist.name
-    try:
-        values = json.loads(contract.datalist.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-        raise ConfigError(
-            f"{source}: not readable as JSON", "write it as UTF-8 JSON with training, validation and test"
-        ) from None
-    datalist = parse_settings(values, Datalist, source=source)
+    datalist = parse_datalist(contract.datalist)
     return [
         Listed(Case.of(contract, split, number, entry), entry.patient)
         for split in Split
