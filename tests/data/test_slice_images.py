@@ -116,7 +116,7 @@ def test_real_heart_slices_are_prepared_and_scored(tmp_path: Path, modality: str
         label = image.name.replace("_img", "_seg")
         by_patient.setdefault(patient, []).append({"image": image.name, "label": label, "patient": patient})
     first, second, third, *rest = by_patient.values()
-    splits = {"training": first + second, "validation": third, "test": sum(rest, [])}
+    splits = {"training": first + second, "validation": third, "test": [entry for slices in rest for entry in slices]}
     (tmp_path / "datalist.json").write_text(json.dumps(splits))
     contract = {"site": "heart", "modality": modality, "data_root": str(data), "labels": HEART[modality]}
     contract |= {"datalist": str(tmp_path / "datalist.json"), "cache_dir": str(tmp_path / "cache")}

@@ -117,7 +117,8 @@ class CaseCache:
     def _write(self, path: Path, case: Case) -> None:
         image, label = read_pair(case)
         organs = map_organs(case, label, list(self.organs))
-        if not organs.any():
+        # A single slice may show none; a whole volume that does is the wrong file or the wrong map.
+        if not organs.any() and min(organs.shape) > 1:
             raise DataError(
                 f"{case}: the label shows none of {', '.join(self.organs)}",
                 "take the case out of the datalist, or correct 'labels' in site.yaml",
