@@ -38,7 +38,8 @@ def test_the_files_have_the_agreed_keys(tmp_path: Path) -> None:
     }
     datalist = json.loads((tmp_path / "datalist.json").read_text())
     assert list(datalist) == ["name", "modality", "training", "validation", "test"]
-    assert datalist["test"] == [{"image": "images/phantom_mr_004.nii.gz", "label": "labels/phantom_mr_004_seg.nii.gz"}]
+    files = {"image": "images/phantom_mr_004.nii.gz", "label": "labels/phantom_mr_004_seg.nii.gz"}
+    assert datalist["test"] == [{**files, "patient": "phantom_mr_004"}]
 
 
 def test_a_killed_run_has_no_datalist_and_continues(tmp_path: Path) -> None:
