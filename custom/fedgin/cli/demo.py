@@ -26,7 +26,7 @@ def demo(
     jobs: Annotated[Path, typer.Option(help="Folder with abdomen_fedavg and abdomen_fedgin.")] = Path("jobs"),
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of every arm.")] = 10,
     local_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of a site in a round.")] = 24,
-    batch_size: Annotated[int, typer.Option(min=1, help="Slices in a step.")] = 12,
+    batch_size: Annotated[int, typer.Option(min=1, help="Slices in a step.")] = 8,
     seed: Annotated[int, typer.Option(help="Of every random number.")] = 42,
 ) -> None:
     """Run FedAvg and FedGIN in the FLARE simulator and MR alone, test all three, and write one HTML report.
