@@ -66,7 +66,8 @@ def check_result(result: SimulationResult, job: Job, contracts: Mapping[str, Sit
     found = load_checkpoint(result.last_model)["model"]
     assert set(found) == set(expected)
     for key, value in expected.items():
-        torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-6)
+        # FLARE adds in another order; Adam makes the last digits larger. A step moves a weight by about 3e-3.
+        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-5)
 
 
 def test_two_rounds_of_three_sites_equal_the_closed_form(tmp_path: Path) -> None:
