@@ -21,7 +21,6 @@ from fedgin.data.phantoms.site import PhantomSite, write_site
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.site import Modality, SiteContract, load_site
 from fedgin.flare.job import load_job
-from fedgin.nets import build_network
 from fedgin.train.experiment import Experiment
 from fedgin.train.trainer import RoundPlan, Trainer
 
@@ -70,7 +69,7 @@ def _read_batches(trainer: Trainer, data: SiteData) -> float:
 
 
 def _make_trainer(experiment: Experiment) -> Trainer:
-    network = build_network(experiment.network, out_channels=experiment.classes, seed=experiment.seed)
+    network = experiment.initial_network()
     settings = experiment.augmentation
     return Trainer(network, experiment, build_augmentation(settings.name, **settings.params), torch.device("cpu"))
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from torch import nn
 
-from fedgin.nets import build_network
 from fedgin.train.experiment import load_experiment
 
 
@@ -14,5 +13,4 @@ def initial_network(experiment: str) -> nn.Module:
     Args:
         experiment: path of ``experiment.yaml`` on the server; the network is described there and nowhere else.
     """
-    settings = load_experiment(Path(experiment))
-    return build_network(settings.network, out_channels=settings.classes, seed=settings.seed)
+    return load_experiment(Path(experiment)).initial_network()

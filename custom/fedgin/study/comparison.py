@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData, choose_device
 from fedgin.errors import DataError
 from fedgin.files import write_text
-from fedgin.nets import build_network
 from fedgin.study.arms import Arm, Curve
 from fedgin.train.checkpoint import load_checkpoint, load_weights
 from fedgin.train.evaluator import evaluate
@@ -76,9 +77,19 @@ def dice_of(scores: Sequence[CaseScore], modality: str) -> float:
     return mean_dice([score for score in scores if score.modality == modality])
 
 
-def _test(arm: Arm, sites: Mapping[str, SiteData], model: Path) -> list[CaseScore]:
-    network = build_network(arm.experiment.network, out_channels=arm.experiment.classes, seed=arm.experiment.seed)
+def load_network(arm: Arm, model: Path) -> nn.Module:
+    """Return the arm's network with the weights of its checkpoint ``model``.
+
+    Raises:
+        WeightsError: the checkpoint is missing, damaged or of another network.
+    """
+    network = arm.experiment.initial_network()
     load_weights(network, load_checkpoint(model)["model"], source=f"arm {arm.name}")
+    return network
+
+
+def _test(arm: Arm, sites: Mapping[str, SiteData], model: Path) -> list[CaseScore]:
+    network = load_network(arm, model)
     scores: list[CaseScore] = []
     for site in sites.values():
         scores += evaluate(network, site.cases[Split.TEST], choose_device(site.contract))

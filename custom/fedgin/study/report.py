@@ -10,18 +10,15 @@ from typing import Any
 
 import jinja2
 import torch
-from torch import nn
 
 from fedgin.augment import build_augmentation
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData
 from fedgin.files import write_text
-from fedgin.nets import build_network
 from fedgin.study.arms import cases_by_modality
-from fedgin.study.comparison import ArmResult
+from fedgin.study.comparison import ArmResult, load_network
 from fedgin.study.figures import busiest_slice, draw_curves, draw_predictions
 from fedgin.study.statistics import Estimate, case_values, estimate
-from fedgin.train.checkpoint import load_checkpoint, load_weights
 
 
 @dataclass(frozen=True)
@@ -100,15 +97,8 @@ def _draw_overlays(comparison: Comparison) -> str:
     shown = [busiest_slice(cases[0]) for _, cases in sorted(test.items())]
     experiment = comparison.results[-1].arm.experiment
     augmentation = build_augmentation(experiment.augmentation.name, **experiment.augmentation.params)
-    networks = {result.arm.title: _load(result) for result in comparison.results}
+    networks = {result.arm.title: load_network(result.arm, result.model).eval() for result in comparison.results}
     return draw_predictions(shown, networks, augmentation, seed=experiment.seed)
-
-
-def _load(result: ArmResult) -> nn.Module:
-    experiment = result.arm.experiment
-    network = build_network(experiment.network, out_channels=experiment.classes, seed=experiment.seed)
-    load_weights(network, load_checkpoint(result.model)["model"], source=f"arm {result.arm.name}")
-    return network.eval()
 
 
 def _describe_site(site: SiteData) -> dict[str, Any]:

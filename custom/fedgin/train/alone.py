@@ -9,7 +9,6 @@ from torch import nn
 
 from fedgin.augment import build_augmentation
 from fedgin.data.cache import CachedCase
-from fedgin.nets import build_network
 from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from fedgin.train.experiment import Experiment
 from fedgin.train.trainer import RoundPlan, RoundResult, Trainer
@@ -52,7 +51,7 @@ def train_alone(
     Raises:
         FedginError: as the trainer and the checkpoint.
     """
-    network = build_network(experiment.network, out_channels=experiment.classes, seed=experiment.seed)
+    network = experiment.initial_network()
     augmentation = build_augmentation(experiment.augmentation.name, **experiment.augmentation.params)
     trainer = Trainer(network, experiment, augmentation, device)
     for number in range(_restore(trainer, run), run.rounds):

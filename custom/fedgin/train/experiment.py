@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator
+from torch import nn
 
 from fedgin.config import Settings, load_settings
 from fedgin.data.preprocessing import Preprocessing
 from fedgin.data.site import OrganName
-from fedgin.nets import NetworkSettings
+from fedgin.nets import NetworkSettings, build_network
 
 
 class AugmentationSettings(Settings):
@@ -113,6 +114,10 @@ class Experiment(Settings):
     def classes(self) -> int:
         """Number of network outputs: the organs and background."""
         return len(self.organs) + 1
+
+    def initial_network(self) -> nn.Module:
+        """Build the network with its seeded initial weights; the same in every process."""
+        return build_network(self.network, out_channels=self.classes, seed=self.seed)
 
 
 def load_experiment(path: Path) -> Experiment:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from fedgin.augment import build_augmentation
@@ -15,7 +14,6 @@ from fedgin.data.datalist import Split
 from fedgin.data.prepare import Progress, choose_device, prepare_site
 from fedgin.data.site import SiteContract
 from fedgin.errors import FedginError
-from fedgin.nets import build_network
 from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, travelling_weights
 from fedgin.train.evaluator import evaluate
 from fedgin.train.experiment import Experiment
@@ -75,7 +73,7 @@ class SiteSession:
         self.folder = folder
         self.device = choose_device(contract)
         self.data = prepare_site(contract, experiment.preprocessing, experiment.organs, progress=progress)
-        network = build_network(experiment.network, out_channels=experiment.classes, seed=experiment.seed)
+        network = experiment.initial_network()
         augmentation = build_augmentation(experiment.augmentation.name, **experiment.augmentation.params)
         self.trainer = Trainer(network, experiment, augmentation, self.device)
 
@@ -149,8 +147,7 @@ class SiteSession:
         The round itself may have been trained before: FLARE asks again when an answer got lost, and a run that is
         resumed goes back to its last complete round. The same moments then give the same update.
         """
-        fresh = torch.optim.AdamW(self.trainer.network.parameters()).state_dict()
-        state = {**self.trainer.optimizer.state_dict(), "state": fresh["state"]}
+        state = {**self.trainer.optimizer.state_dict(), "state": {}}
         earlier = [path for path in self._kept_optimizers() if path.name < self._optimizer(number).name]
         if self.experiment.training.optimizer_state == "keep" and earlier:
             state = load_checkpoint(earlier[-1])["optimizer"]
