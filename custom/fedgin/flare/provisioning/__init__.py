@@ -1,0 +1,1 @@
+"""From ``sites.yaml`` to startup kits: FLARE's own provisioning, with our policies and without its known gaps."""

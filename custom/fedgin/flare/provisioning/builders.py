@@ -1,0 +1,111 @@
+"""Builders for ``nvflare provision`` that close the gaps of a stock startup kit."""
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+from nvflare.lighter.constants import CtxKey, ProvFileName
+from nvflare.lighter.ctx import ProvisionContext
+from nvflare.lighter.entity import Participant, Project
+from nvflare.lighter.impl.cert import CertBuilder
+from nvflare.lighter.spec import Builder
+from nvflare.lighter.utils import sign_folders
+
+from fedgin.flare.provisioning.policies import apply_policies
+from fedgin.manifest import write_manifest
+
+SITE_YAML = """# Complete this file, save it as site.yaml beside it, then run: fedgin site validate local/site.yaml
+site: {name}
+modality: {modality}
+data_root: /data/abdomen
+datalist: datalist.json
+labels: {{liver: 1, spleen: 2}}   # how this site numbers organs
+device: auto
+"""
+
+
+class DatedCertBuilder(CertBuilder):
+    """FLARE's certificates with a validity of the project's own; the stock builder knows 360 days only.
+
+    Args:
+        valid_days: of the participants' certificates; never beyond the root's.
+        root_valid_days: of the root.
+    """
+
+    def __init__(self, valid_days: int, root_valid_days: int) -> None:
+        super().__init__(root_valid_days=root_valid_days)
+        self.valid_days = valid_days
+
+    def _generate_cert(self, *args: Any, ca: bool = False, **kwargs: Any) -> Any:
+        if not ca:
+            begin = kwargs["not_valid_before"]
+            end = begin + datetime.timedelta(days=self.valid_days)
+            kwargs["not_valid_after"] = min(end, self.root_cert.not_valid_after_utc)
+        return CertBuilder._generate_cert(*args, ca=ca, **kwargs)
+
+
+class PolicyBuilder(Builder):
+    """Put the project's policies and the manifest of the expected package into every kit.
+
+    Args:
+        policies: folder with ``server/`` and ``site/``.
+        storage: the project's folder on the server.
+        withdrawn: sites that the server refuses.
+    """
+
+    def __init__(self, policies: str, storage: str, withdrawn: list[str]) -> None:
+        super().__init__()
+        self.policies = Path(policies)
+        self.storage = Path(storage)
+        self.withdrawn = withdrawn
+
+    def build(self, project: Project, ctx: ProvisionContext) -> None:
+        """Write the server's, every site's and every person's part."""
+        server = project.get_server()
+        apply_policies(Path(ctx.get_local_dir(server)), self.policies / "server", storage=self.storage)
+        refused = Path(ctx.get_ws_dir(server)) / "disabled_clients.json"
+        refused.write_text(json.dumps({"disabled_clients": sorted(self.withdrawn)}), encoding="utf-8")
+        write_manifest(Path(ctx.get_kit_dir(server)))
+        for client in project.get_clients():
+            self._build_site(client, ctx)
+
+    def _build_site(self, client: Participant, ctx: ProvisionContext) -> None:
+        local = Path(ctx.get_local_dir(client))
+        apply_policies(local, self.policies / "site")
+        text = SITE_YAML.format(name=client.name, modality=client.get_prop("modality"))
+        (local / "site.yaml.example").write_text(text, encoding="utf-8")
+        write_manifest(Path(ctx.get_kit_dir(client)))
+
+
+class KitSignatureBuilder(Builder):
+    """Sign the ``startup`` folder of every kit, and let it be checked at every start.
+
+    Since FLARE 2.9 a plain kit has no signature, and an edited one starts. With a signature FLARE's own start refuses
+    changed settings, keys and certificates; ``--verify``, made the default here, checks the scripts too.
+    """
+
+    def build(self, project: Project, ctx: ProvisionContext) -> None:
+        """Sign every participant's ``startup`` folder with the root's key."""
+        key = ctx.get(CtxKey.ROOT_PRI_KEY)
+        for participant in project.get_all_participants():
+            folder = Path(ctx.get_kit_dir(participant))
+            script = folder / ProvFileName.SUB_START_SH
+            if script.is_file():
+                _always_verify(script)
+            sign_folders(str(folder), key, signature_file=ProvFileName.SIGNATURE_JSON)
+
+
+def _always_verify(script: Path) -> None:
+    """Switch the script's own check on, for ``startup`` only: sites edit ``local``, and FLARE writes logs beside."""
+    text = script.read_text(encoding="utf-8")
+    changes = {
+        "while [[ $# -gt 0 ]]": "doVerify=true\nwhile [[ $# -gt 0 ]]",
+        'verify_startup_kits -f "$KIT_WORKSPACE" -c': 'verify_startup_kits -f "$KIT_WORKSPACE/startup" -c',
+        'echo "verification failed"': 'echo "startup/ was changed after it was signed: unpack the kit again"',
+    }
+    for old, new in changes.items():
+        if text.count(old) != 1:
+            raise RuntimeError("FLARE's sub_start.sh has changed: cannot switch its verification on")
+        text = text.replace(old, new)
+    script.write_text(text, encoding="utf-8")

@@ -1,0 +1,67 @@
+"""What a kit's ``local`` folder allows: classes, roles, privacy scope, storage, resources."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from fedgin.errors import ConfigError
+from fedgin.files import write_text
+from fedgin.flare.allow_list import resources
+
+VALIDATOR = {"path": "fedgin.flare.job_validator.JobValidator", "args": {}}
+# Uploads the site's error log to the server.
+LOG_UPLOAD = "site_log_streamer"
+
+
+def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) -> None:
+    """Write the policies into a kit that FLARE has just made.
+
+    Args:
+        local: the kit's ``local`` folder with FLARE's ``resources.json.default``.
+        policies: folder with ``authorization.json``, ``resources.json`` (what differs from FLARE's own) and, for a
+            site, ``privacy.json``.
+        storage: of the server; ``None`` for a site.
+
+    Raises:
+        ConfigError: a policy file is missing or no JSON.
+    """
+    made = local / "resources.json.default"
+    values = _merge(_read(made), _read(policies / "resources.json"))
+    values |= {**resources(), "app_validator": VALIDATOR}
+    values["components"] = [item for item in values["components"] if item["id"] != LOG_UPLOAD]
+    if storage is not None:
+        _store_in(storage, values)
+    write_text(made, json.dumps(values, indent=2) + "\n")
+    _read(policies / "authorization.json")
+    shutil.copyfile(policies / "authorization.json", local / "authorization.json.default")
+    if (policies / "privacy.json").is_file():
+        _read(policies / "privacy.json")
+        shutil.copyfile(policies / "privacy.json", local / "privacy.json")
+
+
+def _store_in(storage: Path, values: dict[str, Any]) -> None:
+    """Keep jobs out of FLARE's default, a folder under /tmp that all projects of a machine share."""
+    values["snapshot_persistor"]["args"]["storage"]["args"]["root_dir"] = str(storage / "snapshots")
+    manager = next(item for item in values["components"] if item["id"] == "job_manager")
+    manager["args"]["uri_root"] = str(storage / "jobs")
+
+
+def _merge(base: Any, changes: Any) -> Any:
+    """Merge mappings by key and lists of components by id; everything else is replaced."""
+    if isinstance(base, dict) and isinstance(changes, dict):
+        return {**base, **{key: _merge(base.get(key), value) for key, value in changes.items()}}
+    if isinstance(base, list) and isinstance(changes, list) and all("id" in item for item in base + changes):
+        known = {item["id"]: item for item in base}
+        return list((known | {item["id"]: _merge(known.get(item["id"]), item) for item in changes}).values())
+    return changes
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        raise ConfigError(f"{path}: missing or not readable as JSON", "start from provisioning/policies") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a JSON object", "start from provisioning/policies")
+    return values

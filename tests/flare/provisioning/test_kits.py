@@ -1,0 +1,214 @@
+"""Real runs of FLARE's provisioning."""
+
+import json
+import shutil
+import tarfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from fedgin.config import parse_settings
+from fedgin.errors import ConfigError
+from fedgin.flare.allow_list import ALLOWED_CLASSES
+from fedgin.flare.provisioning.authority import ProvisioningError
+from fedgin.flare.provisioning.kits import KitRow, issue_kits
+from fedgin.flare.provisioning.plan import Federation
+from fedgin.flare.provisioning.project import make_project
+
+PROVISIONING = Path(__file__).resolve().parents[3] / "provisioning"
+POLICIES = PROVISIONING / "policies"
+PROJECT = "abdomen-organs"
+
+
+def plan(**changes: Any) -> Federation:
+    values = yaml.safe_load((PROVISIONING / "sites.yaml").read_text())
+    return parse_settings(values | changes, Federation, source="sites.yaml")
+
+
+def sites() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((PROVISIONING / "sites.yaml").read_text())["sites"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def issued(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("kits")
+    assert {row.status for row in issue_kits(plan(), POLICIES, out)} == {"new"}
+    return out
+
+
+@pytest.fixture
+def out(issued: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    shutil.copytree(issued, tmp_path / "kits")
+    return tmp_path / "kits"
+
+
+def by_status(rows: list[KitRow]) -> dict[str, str]:
+    return {row.name: row.status for row in rows}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / PROJECT).glob("*.tar.gz"))}
+
+
+def unpacked(out: Path, name: str, folder: Path) -> Path:
+    with tarfile.open(out / PROJECT / f"{name}.tar.gz") as tar:
+        tar.extractall(folder, filter="data")
+    return folder / name
+
+
+def certificate(kit: Path, base: str = "client") -> x509.Certificate:
+    return x509.load_pem_x509_certificate((kit / "startup" / f"{base}.crt").read_bytes())
+
+
+def test_a_second_run_changes_nothing(out: Path) -> None:
+    before, state = content(out), (out / PROJECT / "authority" / PROJECT / "state" / "cert.json").read_bytes()
+    assert set(by_status(issue_kits(plan(), POLICIES, out)).values()) == {"unchanged"}
+    assert content(out) == before
+    assert (out / PROJECT / "authority" / PROJECT / "state" / "cert.json").read_bytes() == state
+
+
+def test_a_new_site_and_person_leave_the_others_alone(out: Path) -> None:
+    before = content(out)
+    more = [*sites(), {"name": "hospital-d", "organisation": "d", "modality": "MR", "contact": "it@d.example.org"}]
+    rows = by_status(issue_kits(plan(sites=more), POLICIES, out))
+    assert rows.pop("hospital-d") == "new"
+    assert set(rows.values()) == {"unchanged"}
+    assert {name: content(out)[name] for name in before} == before
+    # FLARE's own --add_client forgets such a site in the next run.
+    assert by_status(issue_kits(plan(sites=more), POLICIES, out))["hospital-d"] == "unchanged"
+
+
+def test_only_the_renewed_site_gets_a_new_certificate_and_key(out: Path, tmp_path: Path) -> None:
+    old = certificate(unpacked(out, "hospital-a", tmp_path / "old"))
+    before = content(out)
+    rows = by_status(issue_kits(plan(), POLICIES, out, renew=["hospital-a"]))
+    assert rows.pop("hospital-a") == "renewed"
+    assert set(rows.values()) == {"unchanged"}
+    new = certificate(unpacked(out, "hospital-a", tmp_path / "new"))
+    assert new.public_key() != old.public_key()
+    assert new.issuer == old.issuer
+    assert {name for name, data in content(out).items() if data != before[name]} == {"hospital-a.tar.gz"}
+
+
+def test_certificates_near_their_end_are_renewed(tmp_path: Path) -> None:
+    issue_kits(plan(validity_days=30), POLICIES, tmp_path)
+    # 30 days are left, and 30 days before the end a certificate is renewed.
+    assert set(by_status(issue_kits(plan(), POLICIES, tmp_path)).values()) == {"renewed"}
+
+
+def test_validity_is_the_projects(issued: Path, tmp_path: Path) -> None:
+    issue_kits(plan(validity_days=700), POLICIES, tmp_path / "long")
+    made = certificate(unpacked(tmp_path / "long", "hospital-a", tmp_path))
+    assert abs(made.not_valid_after_utc - datetime.now(UTC) - timedelta(days=700)) < timedelta(hours=1)
+
+
+def test_a_withdrawn_site_gets_no_kit_and_a_new_server_kit_refuses_it(out: Path, tmp_path: Path) -> None:
+    left = [item | {"withdrawn": item["name"] == "hospital-b"} for item in sites()]
+    rows = by_status(issue_kits(plan(sites=left), POLICIES, out, renew=["fedgin.example.org"]))
+    assert rows["hospital-b"] == "withdrawn"
+    assert not (out / PROJECT / "hospital-b.tar.gz").exists()
+    kit = unpacked(out, "fedgin.example.org", tmp_path)
+    assert json.loads((kit / "disabled_clients.json").read_text()) == {"disabled_clients": ["hospital-b"]}
+
+
+def test_who_vanished_from_the_file_is_asked_for(out: Path) -> None:
+    with pytest.raises(ConfigError, match=r"hospital-c.*has a kit but is not in sites.yaml"):
+        issue_kits(plan(sites=sites()[:2]), POLICIES, out)
+
+
+def test_a_changed_role_is_refused(out: Path) -> None:
+    people = [person.model_dump(mode="json") for person in plan().people]
+    people[1]["role"] = "member"
+    with pytest.raises(ConfigError, match="withdraw this name"):
+        issue_kits(plan(people=people), POLICIES, out)
+
+
+def test_a_lost_archive_is_made_again_with_the_same_certificate(out: Path, tmp_path: Path) -> None:
+    old = certificate(unpacked(out, "hospital-a", tmp_path / "old"))
+    (out / PROJECT / "hospital-a.tar.gz").unlink()
+    assert by_status(issue_kits(plan(), POLICIES, out))["hospital-a"] == "changed"
+    assert certificate(unpacked(out, "hospital-a", tmp_path / "new")) == old
+
+
+def test_a_failed_run_of_flare_leaves_every_kit(out: Path, tmp_path: Path) -> None:
+    before = content(out)
+    broken = tmp_path / "policies"
+    shutil.copytree(POLICIES, broken)
+    (broken / "site" / "resources.json").write_text("{")
+    with pytest.raises(ProvisioningError):
+        issue_kits(plan(), broken, out)
+    assert content(out) == before
+    assert not list((out / PROJECT / "authority").rglob("prod_*"))
+
+
+def test_nobody_else_can_read_keys(issued: Path) -> None:
+    authority = issued / PROJECT / "authority"
+    assert (authority / PROJECT / "state" / "cert.json").is_file()
+    for path in [authority, *authority.rglob("*"), *(issued / PROJECT).glob("*.tar.gz")]:
+        assert path.stat().st_mode & 0o077 == 0, path.name
+    assert not list(authority.rglob("prod_*"))
+
+
+def test_a_kits_key_is_private_and_belongs_to_its_certificate(issued: Path, tmp_path: Path) -> None:
+    kit = unpacked(issued, "hospital-a", tmp_path)
+    key = kit / "startup" / "client.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    private = load_pem_private_key(key.read_bytes(), password=None)
+    assert private.public_key() == certificate(kit).public_key()
+
+
+@pytest.mark.parametrize("name", ["fedgin.example.org", "hospital-a", "hospital-c"])
+def test_policies_are_in_the_kit(issued: Path, tmp_path: Path, name: str) -> None:
+    local = unpacked(issued, name, tmp_path) / "local"
+    resources = json.loads((local / "resources.json.default").read_text())
+    assert resources["class_allow_list"] == list(ALLOWED_CLASSES)
+    assert resources["class_list_enforcement_mode"] == "enforce"
+    assert resources["app_validator"]["path"] == "fedgin.flare.job_validator.JobValidator"
+    assert "/tmp/nvflare" not in json.dumps(resources)
+    permissions = json.loads((local / "authorization.json.default").read_text())["permissions"]
+    assert {role: rights["byoc"] for role, rights in permissions.items()} == dict.fromkeys(permissions, "none")
+    assert {rights["shell_commands"] for rights in permissions.values()} == {"none"}
+
+
+def test_a_site_uploads_no_log_and_has_a_privacy_scope(issued: Path, tmp_path: Path) -> None:
+    local = unpacked(issued, "hospital-a", tmp_path) / "local"
+    resources = json.loads((local / "resources.json.default").read_text())
+    assert resources["allow_log_streaming"] is False
+    assert "site_log_streamer" not in {item["id"] for item in resources["components"]}
+    privacy = json.loads((local / "privacy.json").read_text())
+    assert privacy["default_scope"] in {scope["name"] for scope in privacy["scopes"]}
+
+
+def test_the_server_stores_in_the_projects_folder(issued: Path, tmp_path: Path) -> None:
+    resources = (unpacked(issued, "fedgin.example.org", tmp_path) / "local" / "resources.json.default").read_text()
+    assert "/var/lib/fedgin/abdomen-organs/jobs" in resources
+    assert "/var/lib/fedgin/abdomen-organs/snapshots" in resources
+
+
+def test_every_kit_is_signed(issued: Path, tmp_path: Path) -> None:
+    for archive in (issued / PROJECT).glob("*.tar.gz"):
+        startup = unpacked(issued, archive.name.removesuffix(".tar.gz"), tmp_path) / "startup"
+        signed = json.loads((startup / "signature.json").read_text())
+        assert set(signed) == {path.name for path in startup.iterdir()} - {"signature.json"}
+
+
+def test_the_checksums_are_those_of_the_kits(issued: Path) -> None:
+    import hashlib
+
+    lines = (issued / PROJECT / "SHA256SUMS").read_text().splitlines()
+    found = {line.split("  ")[1]: line.split("  ")[0] for line in lines}
+    assert found == {name: hashlib.sha256(data).hexdigest() for name, data in content(issued).items()}
+
+
+def test_the_project_file_names_everybody_who_takes_part() -> None:
+    participants = make_project(plan(), POLICIES)["participants"]
+    assert isinstance(participants, list)
+    assert len(participants) == 8
+    assert {item["allow_log_streaming"] for item in participants if item["type"] == "client"} == {False}

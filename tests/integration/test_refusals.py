@@ -1,0 +1,159 @@
+"""Who is not let in: real kits, real processes, TLS on loopback."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from fedgin.data.site import load_site
+from fedgin.flare.provisioning.plan import Role
+from poc.federation import SERVER, LocalFederation, provision, running
+from tests.sites import write_site
+
+REFUSAL_SECONDS = 12.0
+
+pytestmark = pytest.mark.flare
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFederation]:
+    """A running server and one site that is let in."""
+    root = tmp_path_factory.mktemp("refusals")
+    sites = {name: load_site(write_site(root / "data" / name, name)) for name in ("honest", "other")}
+    with running(provision(sites, root / "federation"), ["honest"]) as made:
+        yield made
+
+
+def try_to_join(federation: LocalFederation, name: str) -> str:
+    """Start a participant that should be refused; return what it printed after a while, or at its end."""
+    federation.start(name)
+    process, end = federation.processes[name], time.monotonic() + REFUSAL_SECONDS
+    while process.poll() is None and time.monotonic() < end:
+        time.sleep(0.3)
+    federation.stop(name)
+    return federation.log(name)
+
+
+def copy_kit(federation: LocalFederation, original: str, name: str) -> Path:
+    kit = federation.kit(name)
+    shutil.copytree(federation.kit(original), kit)
+    return kit
+
+
+def unsign(kit: Path) -> None:
+    """Do what an attacker would do: without a signature FLARE checks none."""
+    (kit / "startup" / "signature.json").unlink()
+    script = kit / "startup" / "sub_start.sh"
+    script.write_text(script.read_text().replace("doVerify=true\n", "", 1))
+
+
+def registered(federation: LocalFederation) -> int:
+    return federation.log(SERVER).count("new client")
+
+
+@pytest.mark.parametrize(
+    "edited", ["fed_client.json", "client.crt", "rootCA.pem", "sub_start.sh", "fedgin.json", "stop_fl.sh"]
+)
+def test_a_kit_with_one_edited_file_does_not_start(federation: LocalFederation, edited: str) -> None:
+    name = f"edited-{edited.split('.')[0].replace('_', '-')}"
+    kit = copy_kit(federation, "other", name)
+    with (kit / "startup" / edited).open("a") as file:
+        file.write("\n")
+    printed = try_to_join(federation, name)
+    assert "startup/ was changed after it was signed" in printed
+    assert "registered client" not in printed
+
+
+def test_a_settings_file_edited_past_the_script_is_refused_by_flare_itself(federation: LocalFederation) -> None:
+    kit = copy_kit(federation, "other", "edited-past-script")
+    settings = kit / "startup" / "fed_client.json"
+    settings.write_text(settings.read_text().replace("localhost", "127.0.0.1"))
+    script = kit / "startup" / "sub_start.sh"
+    script.write_text(script.read_text().replace("doVerify=true\n", "", 1))
+    printed = try_to_join(federation, "edited-past-script")
+    assert "not secure content" in printed
+    assert "registered client" not in printed
+
+
+def test_a_certificate_of_another_root_is_refused(federation: LocalFederation, tmp_path: Path) -> None:
+    site = load_site(write_site(tmp_path / "data", "other"))
+    stranger = provision({"other": site}, tmp_path / "strangers")
+    port = json.loads((federation.kit("other") / "startup" / "fed_client.json").read_text())["servers"][0]["service"]
+    kit = federation.kit("stranger")
+    shutil.copytree(stranger.kit("other"), kit)
+    unsign(kit)
+    settings = kit / "startup" / "fed_client.json"
+    values = json.loads(settings.read_text())
+    values["servers"][0]["service"] = port
+    settings.write_text(json.dumps(values))
+    assert "registered client" not in try_to_join(federation, "stranger")
+
+
+def test_an_expired_certificate_is_refused(federation: LocalFederation) -> None:
+    kit = copy_kit(federation, "other", "expired")
+    unsign(kit)
+    expire(federation, kit / "startup" / "client.crt")
+    assert "registered client" not in try_to_join(federation, "expired")
+
+
+def expire(federation: LocalFederation, path: Path) -> None:
+    """Write the same certificate, signed by the same root, with a validity that ended an hour ago."""
+    [state] = federation.folder.parent.glob("kits/*/authority/*/state/cert.json")
+    root_key = load_pem_private_key(json.loads(state.read_text())["root_pri_key"].encode(), password=None)
+    assert isinstance(root_key, RSAPrivateKey)
+    old = x509.load_pem_x509_certificate(path.read_bytes())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(old.subject)
+        .issuer_name(old.issuer)
+        .public_key(old.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime.now(UTC) - timedelta(days=2))
+        .not_valid_after(datetime.now(UTC) - timedelta(hours=1))
+    )
+    for extension in old.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    path.write_bytes(builder.sign(root_key, hashes.SHA256()).public_bytes(Encoding.PEM))
+
+
+def test_a_site_under_another_name_is_refused(federation: LocalFederation) -> None:
+    kit = copy_kit(federation, "other", "renamed")
+    unsign(kit)
+    script = kit / "startup" / "sub_start.sh"
+    text = script.read_text()
+    assert "uid=other" in text
+    script.write_text(text.replace("uid=other", "uid=honest"))
+    assert "registered client" not in try_to_join(federation, "renamed")
+
+
+@pytest.mark.parametrize("missing", ["client.crt", "client.key"])
+def test_a_site_without_certificate_or_key_is_refused(federation: LocalFederation, missing: str) -> None:
+    name = f"without-{missing.split('.')[1]}"
+    kit = copy_kit(federation, "other", name)
+    unsign(kit)
+    (kit / "startup" / missing).unlink()
+    assert "registered client" not in try_to_join(federation, name)
+
+
+def test_the_unchanged_kit_is_let_in_until_the_site_is_withdrawn(federation: LocalFederation) -> None:
+    """The control: the refusals above are not a broken kit's."""
+    from nvflare.fuel.flare_api.flare_api import new_secure_session
+
+    assert "registered client" in try_to_join(federation, "other")
+    session = new_secure_session("project-admin@example.org", str(federation.admin(Role.PROJECT_ADMIN)))
+    try:
+        session.disable_client("other")
+    finally:
+        session.close()
+    (federation.folder / "other.log").unlink()
+    assert "registered client" not in try_to_join(federation, "other")
