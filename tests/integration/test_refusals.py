@@ -11,14 +11,15 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from nvflare.fuel.flare_api.flare_api import new_secure_session
 
 from fedgin.data.site import load_site
 from fedgin.flare.provisioning.plan import Role
-from poc.federation import SERVER, LocalFederation, provision, running
+from poc.federation import LocalFederation, provision, running
 from tests.sites import write_site
 
-REFUSAL_SECONDS = 12.0
+REFUSAL_SECONDS = 8.0
 
 pytestmark = pytest.mark.flare
 
@@ -53,10 +54,6 @@ def unsign(kit: Path) -> None:
     (kit / "startup" / "signature.json").unlink()
     script = kit / "startup" / "sub_start.sh"
     script.write_text(script.read_text().replace("doVerify=true\n", "", 1))
-
-
-def registered(federation: LocalFederation) -> int:
-    return federation.log(SERVER).count("new client")
 
 
 @pytest.mark.parametrize(
@@ -121,8 +118,6 @@ def expire(federation: LocalFederation, path: Path) -> None:
     )
     for extension in old.extensions:
         builder = builder.add_extension(extension.value, extension.critical)
-    from cryptography.hazmat.primitives.serialization import Encoding
-
     path.write_bytes(builder.sign(root_key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
 
@@ -147,8 +142,6 @@ def test_a_site_without_certificate_or_key_is_refused(federation: LocalFederatio
 
 def test_the_unchanged_kit_is_let_in_until_the_site_is_withdrawn(federation: LocalFederation) -> None:
     """The control: the refusals above are not a broken kit's."""
-    from nvflare.fuel.flare_api.flare_api import new_secure_session
-
     assert "registered client" in try_to_join(federation, "other")
     session = new_secure_session("project-admin@example.org", str(federation.admin(Role.PROJECT_ADMIN)))
     try:

@@ -11,7 +11,8 @@ from torch import Tensor
 from fedgin.data.site import SiteContract, load_site
 from fedgin.flare.job import Job, load_job, stage_job
 from fedgin.flare.model import initial_network
-from fedgin.flare.simulation import RoundMetrics, SimulationError, SimulationResult, simulate
+from fedgin.flare.results import RoundMetrics, RunResult
+from fedgin.flare.simulation import SimulationError, simulate
 from fedgin.train.checkpoint import load_checkpoint, travelling_weights
 from fedgin.train.session import SiteSession
 from tests.sites import tiny_experiment, write_site
@@ -61,7 +62,7 @@ def by_hand(job: Job, contracts: Mapping[str, SiteContract], folder: Path) -> di
     return weights
 
 
-def check_result(result: SimulationResult, job: Job, contracts: Mapping[str, SiteContract], folder: Path) -> None:
+def check_result(result: RunResult, job: Job, contracts: Mapping[str, SiteContract], folder: Path) -> None:
     expected = by_hand(job, contracts, folder)
     found = load_checkpoint(result.last_model)["model"]
     assert set(found) == set(expected)

@@ -8,8 +8,11 @@ from rich.console import Console
 import fedgin
 from fedgin.cli.demo import demo
 from fedgin.cli.phantoms import phantoms
+from fedgin.cli.provision import provision
+from fedgin.cli.run import run as run_job
 from fedgin.cli.site import site_app
 from fedgin.cli.train import train
+from fedgin.cli.withdraw import withdraw
 from fedgin.errors import FedginError
 
 app = typer.Typer(
@@ -20,7 +23,10 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(phantoms)
+app.command()(provision)
+app.command("run")(run_job)
 app.command()(train)
+app.command()(withdraw)
 app.add_typer(site_app, name="site")
 
 

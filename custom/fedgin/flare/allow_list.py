@@ -4,7 +4,9 @@ ALLOWED_CLASSES = (
     "fedgin.flare.aggregator.ClientWeightedAggregator",
     "fedgin.flare.executor.FedginExecutor",
     "fedgin.flare.model.initial_network",
+    "fedgin.flare.progress.RoundProgress",
     "nvflare.app_common.shareablegenerators.full_model_shareable_generator.FullModelShareableGenerator",
+    "nvflare.app_common.widgets.convert_to_fed_event.ConvertToFedEvent",
     "nvflare.app_common.widgets.intime_model_selector.IntimeModelSelector",
     "nvflare.app_common.widgets.metrics_artifact_writer.MetricsArtifactWriter",
     "nvflare.app_common.widgets.validation_json_generator.ValidationJsonGenerator",
@@ -12,6 +14,7 @@ ALLOWED_CLASSES = (
     "nvflare.app_common.workflows.scatter_and_gather.ScatterAndGather",
     "nvflare.app_opt.pt.file_model_locator.PTFileModelLocator",
     "nvflare.app_opt.pt.file_model_persistor.PTFileModelPersistor",
+    "nvflare.app_opt.tracking.tb.tb_receiver.TBAnalyticsReceiver",
 )
 
 

@@ -1,8 +1,10 @@
 """The executor of a site: FLARE tasks become calls on a :class:`~fedgin.train.session.SiteSession`."""
 
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
+from nvflare.apis.analytix import ANALYTIC_EVENT_TYPE, AnalyticsDataType
 from nvflare.apis.dxo import DXO, DataKind, MetaKey
 from nvflare.apis.executor import Executor
 from nvflare.apis.fl_constant import ReturnCode
@@ -11,6 +13,7 @@ from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
 from nvflare.apis.workspace import Workspace
 from nvflare.app_common.app_constant import AppConstants
+from nvflare.app_common.widgets.streaming import create_analytic_dxo, send_analytic_dxo
 
 from fedgin.data.site import SiteContract, load_site
 from fedgin.errors import ConfigError, FedginError
@@ -20,6 +23,8 @@ from fedgin.train.session import InterruptedTaskError, SiteSession
 
 MODALITY = "fedgin_modality"
 TRAINING_LOSS = "train_loss"
+# Header of a failed reply: the problem and its fix, without anything of a patient.
+CAUSE = "fedgin_cause"
 
 
 class FedginExecutor(Executor):
@@ -53,10 +58,11 @@ class FedginExecutor(Executor):
             self.log_info(fl_ctx, str(error))
             return make_reply(ReturnCode.TASK_ABORTED)
         except FedginError as error:
-            self.log_error(fl_ctx, str(error))
+            cause = str(error)
         except Exception as error:  # a site that answers with a code does not end the job; one that dies does
-            self.log_error(fl_ctx, _without_values(error, task_name))
-        return make_reply(ReturnCode.EXECUTION_EXCEPTION)
+            cause = _without_values(error, task_name)
+        self.log_error(fl_ctx, cause)
+        return make_reply(ReturnCode.EXECUTION_EXCEPTION, {CAUSE: cause})
 
     def _train(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         session = self._open(fl_ctx, abort_signal)
@@ -67,12 +73,19 @@ class FedginExecutor(Executor):
         self.log_info(
             fl_ctx, f"round {number}: validation Dice {update.metrics['val_dice_mean']:.3f}, loss {update.loss:.3f}"
         )
+        self._stream({**update.metrics, TRAINING_LOSS: update.loss}, number, fl_ctx)
         meta = {
             MetaKey.NUM_STEPS_CURRENT_ROUND: update.weight,
             MetaKey.INITIAL_METRICS: {**update.metrics, TRAINING_LOSS: update.loss},
             MODALITY: session.contract.modality.value,
         }
         return weights_to_dxo(update.difference, DataKind.WEIGHT_DIFF, meta).to_shareable()
+
+    def _stream(self, metrics: Mapping[str, float], number: int, fl_ctx: FLContext) -> None:
+        """Send metrics of a round to FLARE's analytics receivers, such as TensorBoard's."""
+        for tag, value in metrics.items():
+            dxo = create_analytic_dxo(tag, float(value), AnalyticsDataType.SCALAR, global_step=number)
+            send_analytic_dxo(self, dxo, fl_ctx, ANALYTIC_EVENT_TYPE)
 
     def _validate(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         owner = str(shareable.get_header(AppConstants.MODEL_OWNER, "model"))

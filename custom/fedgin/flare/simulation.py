@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -18,58 +17,13 @@ from fedgin.data.site import SiteContract
 from fedgin.errors import FedginError
 from fedgin.flare.allow_list import resources
 from fedgin.flare.job import Job
+from fedgin.flare.results import RoundMetrics, RunResult, first_errors
 
 POLL_SECONDS = 0.5
 
 
 class SimulationError(FedginError):
     """The simulated job did not end well; nothing of it counts as a result."""
-
-
-@dataclass(frozen=True)
-class RoundMetrics:
-    """What the sites reported with their updates of one round, about the model they had received.
-
-    Attributes:
-        number: the round, from 0.
-        sites: metrics by site, such as ``val_dice_mean``.
-    """
-
-    number: int
-    sites: Mapping[str, Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class SimulationResult:
-    """Where a finished simulation left its results.
-
-    Attributes:
-        workspace: the simulator's folder.
-        rounds: metrics of every round.
-    """
-
-    workspace: Path
-    rounds: list[RoundMetrics]
-
-    @property
-    def server(self) -> Path:
-        """The server's run folder."""
-        return self.workspace / "server" / "simulate_job"
-
-    @property
-    def last_model(self) -> Path:
-        """Checkpoint of the last round's global model."""
-        return self.server / "app_server" / "FL_global_model.pt"
-
-    @property
-    def best_model(self) -> Path:
-        """Checkpoint of the global model with the best validation Dice among those that sites received."""
-        return self.server / "app_server" / "best_FL_global_model.pt"
-
-    @property
-    def cross_site(self) -> Path:
-        """Cross-site evaluation: site -> model -> metrics, as JSON."""
-        return self.server / "cross_site_val" / "cross_val_results.json"
 
 
 def simulate(
@@ -79,7 +33,7 @@ def simulate(
     *,
     threads: int | None = None,
     on_round: Callable[[RoundMetrics], None] = lambda metrics: None,
-) -> SimulationResult:
+) -> RunResult:
     """Run a job to its end.
 
     Args:
@@ -114,7 +68,14 @@ def simulate(
             _follow(process, workspace, on_round)
         finally:
             _end(process)
-    return _check(SimulationResult(workspace, _read_rounds(workspace)), job, sites, process.returncode, log)
+    result = _run_folder(workspace)
+    code = process.returncode
+    fault = f"FLARE's simulator ended with code {code}" if code else result.fault(rounds=job.rounds, sites=list(sites))
+    if fault:
+        raise SimulationError(
+            f"job {job.name}: {fault}", f"read the first error below; the whole log is {log}{first_errors(log)}"
+        )
+    return result
 
 
 def _lay_out(workspace: Path, sites: Mapping[str, SiteContract]) -> None:
@@ -138,7 +99,7 @@ def _follow(process: "subprocess.Popen[bytes]", workspace: Path, on_round: Calla
     reported = 0
     while True:
         running = process.poll() is None
-        for metrics in _read_rounds(workspace)[reported:]:
+        for metrics in _run_folder(workspace).rounds[reported:]:
             on_round(metrics)
             reported += 1
         if not running:
@@ -164,55 +125,8 @@ def _signal_group(process: "subprocess.Popen[bytes]", sign: signal.Signals) -> N
         os.killpg(process.pid, sign)
 
 
-def _read_rounds(workspace: Path) -> list[RoundMetrics]:
-    """Read what FLARE's ``MetricsArtifactWriter`` has written so far; a line being written is left for later."""
-    path = workspace / "server" / "simulate_job" / "metrics" / "round_metrics.jsonl"
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [_parse_round(json.loads(line)) for line in lines]
-
-
-def _parse_round(record: dict[str, object]) -> RoundMetrics:
-    sites = record["sites"]
-    assert isinstance(sites, list)
-    named = {site["name"]: {metric["name"]: float(metric["value"]) for metric in site["metrics"]} for site in sites}
-    return RoundMetrics(int(str(record["round"])), named)
-
-
-def _check(
-    result: SimulationResult, job: Job, sites: Mapping[str, SiteContract], code: int | None, log: Path
-) -> SimulationResult:
-    """Refuse to call a job a success by its return code alone."""
-    fault = _find_fault(result, job, sites, code)
-    if fault:
-        raise SimulationError(
-            f"job {job.name}: {fault}", f"read the first error below; the whole log is {log}{_errors(log)}"
-        )
-    return result
-
-
-def _find_fault(result: SimulationResult, job: Job, sites: Mapping[str, SiteContract], code: int | None) -> str:
-    if code != 0:
-        return f"FLARE's simulator ended with code {code}"
-    if len(result.rounds) != job.rounds:
-        return f"{len(result.rounds)} of {job.rounds} rounds were completed"
-    for metrics in result.rounds:
-        absent = sorted(sites.keys() - metrics.sites.keys())
-        if absent:
-            return f"site {absent[0]} sent nothing in round {metrics.number}"
-    if not result.last_model.is_file():
-        return "there is no global model"
-    if not result.cross_site.is_file() or set(json.loads(result.cross_site.read_text())) < set(sites):
-        return "not every site took part in the cross-site evaluation"
-    return ""
-
-
-def _errors(log: Path) -> str:
-    """Quote the first error lines of the log."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    found = [line.strip() for line in lines if " - ERROR - " in line or line.startswith(("Error", "Traceback"))]
-    return "".join(f"\n  {line[:400]}" for line in found[:5])
+def _run_folder(workspace: Path) -> RunResult:
+    return RunResult(workspace / "server" / "simulate_job")
 
 
 def main() -> int:

@@ -14,7 +14,8 @@ from fedgin.data.prepare import SiteData, choose_device
 from fedgin.data.site import Modality
 from fedgin.errors import ConfigError
 from fedgin.flare.job import Job
-from fedgin.flare.simulation import RoundMetrics, simulate
+from fedgin.flare.results import RoundMetrics
+from fedgin.flare.simulation import simulate
 from fedgin.train.alone import AloneRun, train_alone
 from fedgin.train.checkpoint import save_checkpoint, travelling_weights
 from fedgin.train.evaluator import evaluate

@@ -85,7 +85,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "overlays": _draw_overlays(comparison),
         "sites": [_describe_site(site) for site in comparison.sites.values()],
         "federated": [result.arm for result in results if result.cross_site],
-        "cross_site": {result.arm.title: _cross_site(result) for result in results if result.cross_site},
+        "cross_site": {result.arm.title: cross_site_dice(result.cross_site) for result in results if result.cross_site},
         "settings": results[-1].arm.experiment.model_dump(mode="json"),
         "versions": _versions(),
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -111,10 +111,10 @@ def _describe_site(site: SiteData) -> dict[str, Any]:
     }
 
 
-def _cross_site(result: ArmResult) -> dict[str, dict[str, float]]:
+def cross_site_dice(cross_site: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
     """Return site -> model -> mean Dice; the metric's prefix says which split the site could use."""
     table: dict[str, dict[str, float]] = {}
-    for site, models in result.cross_site.items():
+    for site, models in cross_site.items():
         for model, metrics in models.items():
             split = "test" if "test_dice_mean" in metrics else "val"
             table.setdefault(site, {})[model] = metrics[f"{split}_dice_mean"]

@@ -1,0 +1,181 @@
+"""The admin console as functions: submit a job, follow it, fetch what it left. FLARE's own session does the work."""
+
+import contextlib
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nvflare.apis.job_def import JobMetaKey, RunStatus
+from nvflare.fuel.flare_api.api_spec import JobNotFound, JobNotRunning, MonitorReturnCode
+from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
+
+from fedgin.errors import ConfigError, FedginError
+from fedgin.flare.job import Job
+from fedgin.flare.progress import STATS
+from fedgin.flare.results import RoundMetrics, RunResult, first_errors
+
+POLL_SECONDS = 2.0
+
+
+class ConsoleError(FedginError):
+    """The server cannot be reached, refused an operation, or the job did not end well."""
+
+
+@contextlib.contextmanager
+def connect(kit: Path, *, seconds: float = 30.0) -> Iterator[Session]:
+    """Open a session with an unpacked admin kit.
+
+    Raises:
+        ConfigError: the folder is no admin kit.
+        ConsoleError: the server does not answer, or refuses the kit.
+    """
+    kit = kit.resolve()
+    try:
+        admin = json.loads((kit / "startup" / "fed_admin.json").read_text(encoding="utf-8"))["admin"]
+        user, server = str(admin["username"]), f"{admin['host']}:{admin['port']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(f"{kit}: no admin kit", "give the folder of your unpacked console kit") from None
+    try:
+        with _silence():
+            session = new_secure_session(user, str(kit), timeout=seconds)
+    except Exception as error:  # FLARE raises many kinds, with the reason in the text
+        raise ConsoleError(
+            f"no session with {server} as {user}: {error}",
+            "check that the server runs, that its name resolves here, and that your certificate is valid",
+        ) from None
+    try:
+        yield session
+    finally:
+        with _silence():
+            session.close()
+
+
+def submit(session: Session, job: Job) -> str:
+    """Submit a copy of the job, because FLARE writes its signatures into the folder; return the job's id.
+
+    Raises:
+        ConsoleError: the server refused it; the message is the server's.
+    """
+    with tempfile.TemporaryDirectory(prefix="fedgin-") as staging:
+        copy = Path(shutil.copytree(job.folder, Path(staging) / job.name))
+        try:
+            return str(session.submit_job(str(copy)))
+        except Exception as error:  # one kind for each reason; the text is what helps
+            raise ConsoleError(
+                f"job {job.name} was refused: {error}", "correct the job, or ask for the role that it needs"
+            ) from None
+
+
+def follow(session: Session, job_id: str, *, on_status: Callable[[str], None], on_round: "OnRound") -> dict[str, Any]:
+    """Wait until the job ends; return FLARE's record of it.
+
+    Args:
+        session: of a person who may view jobs.
+        job_id: as FLARE names it.
+        on_status: called with each new status, and once with each failure that a site reports.
+        on_round: called for each round as soon as all answers are in.
+    """
+    follower = _Follower(on_status, on_round)
+    code, meta = session.monitor_job_and_return_job_meta(job_id, poll_interval=POLL_SECONDS, cb=follower)
+    assert code == MonitorReturnCode.JOB_FINISHED
+    return dict(meta)
+
+
+OnRound = Callable[[RoundMetrics], None]
+
+
+class _Follower:
+    """Turns FLARE's polls into events; each is told once."""
+
+    def __init__(self, on_status: Callable[[str], None], on_round: OnRound) -> None:
+        self.on_status = on_status
+        self.on_round = on_round
+        self.told: set[str] = set()
+
+    def __call__(self, session: Session, job_id: str, meta: Mapping[str, Any]) -> bool:
+        self._tell(str(meta[JobMetaKey.STATUS.value]))
+        with contextlib.suppress(JobNotRunning, JobNotFound):
+            stats = session.show_stats(job_id, "server").get("server", {})
+            if isinstance(stats, dict):
+                self._read(stats)
+        return True
+
+    def _read(self, stats: Mapping[str, Any]) -> None:
+        ours = stats.get(STATS, {})
+        for failure in ours.get("failures", []):
+            self._tell(failure)
+        rounds = ours.get("rounds", {})
+        running = stats.get("ScatterAndGather", {}).get("current_round", 0)
+        for number in sorted(rounds, key=int):
+            if f"round {number}" not in self.told and int(number) < running:
+                self.told.add(f"round {number}")
+                self.on_round(RoundMetrics(int(number), rounds[number]))
+
+    def _tell(self, text: str) -> None:
+        if text not in self.told:
+            self.told.add(text)
+            self.on_status(text)
+
+
+def fetch(session: Session, job_id: str, out: Path) -> RunResult:
+    """Download what the server kept of a job into ``out``, which is replaced.
+
+    Raises:
+        ConsoleError: there is nothing to download, or this person may not.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=out.parent) as place:
+        try:
+            with _silence():
+                found = Path(session.download_job_result(job_id, place))
+        except Exception as error:
+            raise ConsoleError(f"job {job_id} cannot be downloaded: {error}", "ask the job's submitter") from None
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(found / "workspace", out)
+    return RunResult(out)
+
+
+def check(result: RunResult, meta: Mapping[str, Any], job: Job, sites: Collection[str]) -> None:
+    """Refuse to call a job a success by FLARE's status alone.
+
+    Raises:
+        ConsoleError: it failed, or a round, a site or a model is missing; names the first cause that is known.
+    """
+    status = str(meta.get(JobMetaKey.STATUS.value))
+    fault = f"it ended as {status}" if status != RunStatus.FINISHED_COMPLETED.value else ""
+    fault = fault or result.fault(rounds=job.rounds, sites=sites)
+    if fault:
+        log = result.folder / "error_log.txt"
+        refused = "".join(f"\n  {line}" for line in meta.get("job_deploy_detail", []) if not line.endswith(": OK"))
+        raise ConsoleError(
+            f"job {job.name}: {fault}",
+            f"read the first cause below; the server's log is {log}{refused}{first_errors(log)}",
+        )
+
+
+def connected_sites(session: Session) -> list[str]:
+    """Return the names of the sites that are registered now."""
+    return sorted(client.name for client in session.get_connected_client_list())
+
+
+def withdraw(session: Session, site: str) -> None:
+    """Let the server refuse a site from now on, also after a restart of either.
+
+    Raises:
+        ConsoleError: this person may not.
+    """
+    try:
+        session.disable_client(site)
+    except Exception as error:
+        raise ConsoleError(f"{site} was not withdrawn: {error}", "use the kit of a project_admin") from None
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """FLARE's session prints its own progress."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield

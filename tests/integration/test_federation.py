@@ -1,0 +1,172 @@
+"""A provisioned federation: server, three sites and consoles as real processes with TLS on loopback."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nvflare.fuel.flare_api.api_spec import AuthorizationError
+from nvflare.fuel.flare_api.flare_api import Session
+from typer.testing import CliRunner
+
+from fedgin.cli.main import app
+from fedgin.data.site import load_site
+from fedgin.flare.console import ConsoleError, connect, submit
+from fedgin.flare.job import Job, load_job, stage_job
+from fedgin.flare.provisioning.plan import Role
+from fedgin.flare.results import RunResult
+from fedgin.train.checkpoint import load_checkpoint, travelling_weights
+from poc.federation import LocalFederation, provision, running
+from tests.sites import tiny_experiment, write_site
+
+JOBS = Path(__file__).resolve().parents[2] / "jobs"
+SITES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR"}
+
+pytestmark = pytest.mark.flare
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFederation]:
+    root = tmp_path_factory.mktemp("federation")
+    sites = {name: load_site(write_site(root / "data" / name, name, kind)) for name, kind in SITES.items()}
+    with running(provision(sites, root / "federation"), list(SITES)) as made:
+        yield made
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
+    return stage_job(load_job(JOBS / "abdomen_fedgin"), tmp_path / "tiny", sites=3, rounds=2, changes=tiny)
+
+
+def test_the_lead_runs_a_job_and_gets_model_and_report(federation: LocalFederation, job: Job, tmp_path: Path) -> None:
+    kit, out = federation.admin(Role.LEAD), tmp_path / "out"
+    before = {path.name for path in job.folder.rglob("*")}
+    done = CliRunner().invoke(app, ["run", str(job.folder), "--kit", str(kit), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    for number in (1, 2):
+        assert f"round {number}/2  validation Dice  ct-a 0." in done.output
+    result = RunResult(out)
+    assert [sorted(metrics.sites) for metrics in result.rounds] == [sorted(SITES)] * 2
+    weights = load_checkpoint(result.last_model)["model"]
+    assert weights.keys() == travelling_weights(job.experiment.initial_network()).keys()
+    page = (out / "report.html").read_text()
+    assert "3 sites sent an update in every one of 2 rounds" in page
+    assert {path.name for path in (out / "tb_events").iterdir()} >= set(SITES)
+    # FLARE signs the folder it is given; the lead's own stays clean.
+    assert {path.name for path in job.folder.rglob("*")} == before
+    assert "round 1: site mr-a sent its update" in (out / "log.txt").read_text()
+
+
+def broken(job: Job, name: str, change: Any) -> Job:
+    path = job.folder / "app" / "config" / name
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+    return job
+
+
+@pytest.mark.parametrize("name", ["subprocess.Popen", "nvflare.app_common.np.np_model_persistor.NPModelPersistor"])
+def test_a_job_with_another_class_is_refused_and_nothing_runs(
+    federation: LocalFederation, job: Job, tmp_path: Path, name: str
+) -> None:
+    payload = {"id": "x", "path": name, "args": {"args": ["touch", str(tmp_path / "owned")]}}
+    broken(job, "config_fed_server.json", lambda values: values["components"].append(payload))
+    with connect(federation.admin(Role.LEAD)) as session, pytest.raises(ConsoleError, match="not on the class allow"):
+        submit(session, job)
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("role", [Role.LEAD, Role.PROJECT_ADMIN])
+def test_a_job_with_code_is_refused(federation: LocalFederation, job: Job, tmp_path: Path, role: Role) -> None:
+    code = job.folder / "app" / "custom" / "evil.py"
+    code.parent.mkdir()
+    code.write_text(f"open({str(tmp_path / 'owned')!r}, 'w')")
+    with connect(federation.admin(role)) as session, pytest.raises(ConsoleError, match=r"carries 'custom'"):
+        submit(session, job)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_job_with_a_pickle_is_refused(federation: LocalFederation, job: Job) -> None:
+    (job.folder / "app" / "config" / "FL_global_model.pt").write_bytes(b"\x80\x04cos\nsystem\n")
+    with connect(federation.admin(Role.LEAD)) as session, pytest.raises(ConsoleError, match=r"FL_global_model\.pt"):
+        submit(session, job)
+
+
+def test_a_target_in_the_experiment_is_refused(federation: LocalFederation, job: Job) -> None:
+    with (job.folder / "app" / "config" / "experiment.yaml").open("a") as file:
+        file.write("_target_: os.system\n")
+    with connect(federation.admin(Role.LEAD)) as session, pytest.raises(ConsoleError, match="_target_"):
+        submit(session, job)
+
+
+# What a role may do in the console: rows of provisioning/policies/*/authorization.json, tried one by one.
+MAY: dict[str, set[Role]] = {
+    "list_jobs": set(Role),
+    "check_status": set(Role),
+    "submit_job": {Role.PROJECT_ADMIN, Role.LEAD},
+    "download_job": {Role.PROJECT_ADMIN},
+    "clone_job": {Role.PROJECT_ADMIN},
+    "abort_job": {Role.PROJECT_ADMIN},
+    "report_resources of ct-a": {Role.PROJECT_ADMIN, Role.ORG_ADMIN},
+    "report_resources of mr-a": {Role.PROJECT_ADMIN},
+    "disable_client": {Role.PROJECT_ADMIN},
+    "shell: ls server": set(),
+    "shell: ls ct-a": set(),
+}
+
+
+def attempt(session: Session, operation: str, job_id: str, job: Job) -> Any:
+    """Do one operation of the console on a job that a project_admin submitted."""
+    actions = {
+        "list_jobs": lambda: session.list_jobs(),
+        "check_status": lambda: session.check_status("server"),
+        "submit_job": lambda: session.delete_job(_aborted(session, submit(session, job))),
+        "download_job": lambda: session.download_job_result(job_id, str(job.folder.parent / "got")),
+        "clone_job": lambda: session.delete_job(_aborted(session, session.clone_job(job_id))),
+        "abort_job": lambda: session.abort_job(job_id),
+        "report_resources of ct-a": lambda: session.report_resources("client", ["ct-a"]),
+        "report_resources of mr-a": lambda: session.report_resources("client", ["mr-a"]),
+        "disable_client": lambda: session.disable_client("nobody"),
+        "shell: ls server": lambda: session.ls_target("server"),
+        "shell: ls ct-a": lambda: session.ls_target("ct-a"),
+    }
+    return actions[operation]()
+
+
+def _aborted(session: Session, job_id: str) -> str:
+    session.abort_job(job_id)
+    return job_id
+
+
+def test_every_role_may_do_what_its_policy_says_and_nothing_else(federation: LocalFederation, job: Job) -> None:
+    with connect(federation.admin(Role.PROJECT_ADMIN)) as session:
+        job_id = _aborted(session, submit(session, job))
+    observed: dict[str, set[Role]] = {operation: set() for operation in MAY}
+    for role in Role:
+        with connect(federation.admin(role)) as session:
+            for operation in MAY:
+                try:
+                    answer = str(attempt(session, operation, job_id, job))
+                except (AuthorizationError, ConsoleError) as error:
+                    answer = str(error)
+                if "not authorized" not in answer:
+                    observed[operation].add(role)
+    assert observed == MAY
+
+
+def test_a_site_with_another_package_refuses_and_the_lead_reads_which_and_why(
+    federation: LocalFederation, job: Job, tmp_path: Path
+) -> None:
+    """The site has another package than the kit expects; the manifest is unsigned here only to make that so."""
+    manifest = federation.kit("mr-a") / "startup" / "fedgin.json"
+    text = manifest.read_text()
+    manifest.write_text(text.replace('"version": "', '"version": "9.'))
+    try:
+        command = ["run", str(job.folder), "--kit", str(federation.admin(Role.LEAD)), "--out", str(tmp_path / "out")]
+        done = CliRunner().invoke(app, command)
+    finally:
+        manifest.write_text(text)
+    assert isinstance(done.exception, ConsoleError)
+    assert "mr-a: the kit expects fedgin 9." in str(done.exception)
