@@ -1,11 +1,14 @@
-# Two commands: `make demo` and `make test`. Each makes .venv by itself; a second run skips what is done.
+# `make demo`, `make poc` and `make test`. Each makes .venv by itself; a second run skips what is done.
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo poc test lint clean
 
 demo: .venv/.installed
 	$(BIN)/fedgin demo
+
+poc: .venv/.installed
+	PYTHONPATH=. $(BIN)/python poc/rehearse.py
 
 test: .venv/.tested lint
 	$(BIN)/python -m pytest
@@ -13,7 +16,7 @@ test: .venv/.tested lint
 lint: .venv/.tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy custom/fedgin tests
+	$(BIN)/mypy custom/fedgin tests benchmarks poc
 
 clean:
 	rm -rf .venv build custom/*.egg-info

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,14 +13,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from nvflare.fuel.flare_api.flare_api import new_secure_session
 
 from fedgin.data.site import load_site
+from fedgin.flare.console import connect, follow, submit, withdraw
+from fedgin.flare.job import Job, load_job, stage_job
 from fedgin.flare.provisioning.plan import Role
-from poc.federation import LocalFederation, provision, running
-from tests.sites import write_site
+from poc.federation import SERVER, LocalFederation, provision, running
+from tests.sites import tiny_experiment, write_site
 
-REFUSAL_SECONDS = 8.0
+JOBS = Path(__file__).resolve().parents[2] / "jobs"
+REFUSAL_SECONDS = 12.0
 
 pytestmark = pytest.mark.flare
 
@@ -142,11 +145,68 @@ def test_a_site_without_certificate_or_key_is_refused(federation: LocalFederatio
 
 def test_the_unchanged_kit_is_let_in_until_the_site_is_withdrawn(federation: LocalFederation) -> None:
     """The control: the refusals above are not a broken kit's."""
-    assert "registered client" in try_to_join(federation, "other")
-    session = new_secure_session("project-admin@example.org", str(federation.admin(Role.PROJECT_ADMIN)))
-    try:
-        session.disable_client("other")
-    finally:
-        session.close()
+    federation.start("other")
+    federation.wait_for_log("other", "registered client")
+    federation.stop("other")
+    with connect(federation.admin(Role.PROJECT_ADMIN)) as session:
+        withdraw(session, "other")
     (federation.folder / "other.log").unlink()
     assert "registered client" not in try_to_join(federation, "other")
+
+
+@pytest.fixture
+def careless(tmp_path: Path) -> Iterator[tuple[LocalFederation, Job]]:
+    """A server without our checks, one site that is not up yet, and a job for it."""
+    site = load_site(write_site(tmp_path / "data", "ct-a"))
+    made = provision({"ct-a": site}, tmp_path / "federation")
+    local = made.kit(SERVER) / "local"
+    values = json.loads((local / "resources.json.default").read_text())
+    values["class_allow_list"] += ["subprocess.Popen"]
+    del values["app_validator"]
+    (local / "resources.json").write_text(json.dumps(values))
+    tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
+    job = stage_job(load_job(JOBS / "abdomen_fedgin"), tmp_path / "tiny", sites=1, rounds=1, changes=tiny)
+    with running(made, []):
+        yield made, job
+
+
+def deploy(federation: LocalFederation, job_id: str) -> str:
+    """Let the site come up, so that the waiting job is deployed; return what was said."""
+    federation.start("ct-a")
+    with connect(federation.admin(Role.LEAD)) as session:
+        meta = follow(session, job_id, on_status=lambda text: None, on_round=lambda metrics: None)
+    assert meta["status"] == "FINISHED:FAILED_TO_RUN"
+    return "\n".join(meta["job_deploy_detail"])
+
+
+def test_a_site_refuses_what_a_careless_server_lets_through(
+    careless: tuple[LocalFederation, Job], tmp_path: Path
+) -> None:
+    federation, job = careless
+    config = job.folder / "app" / "config" / "config_fed_client.json"
+    values = json.loads(config.read_text())
+    owned = tmp_path / "owned"
+    values["components"].append({"id": "x", "path": "subprocess.Popen", "args": {"args": ["touch", str(owned)]}})
+    config.write_text(json.dumps(values))
+    with connect(federation.admin(Role.LEAD)) as session:
+        job_id = submit(session, job)
+    said = deploy(federation, job_id)
+    assert "ct-a" in said
+    assert "names 'subprocess.Popen'" in said
+    assert not owned.exists()
+    audit = (federation.kit("ct-a") / "audit.log").read_text()
+    assert "deploy" in audit
+
+
+def test_a_job_altered_after_signing_is_refused(careless: tuple[LocalFederation, Job]) -> None:
+    federation, job = careless
+    with connect(federation.admin(Role.LEAD)) as session:
+        job_id = submit(session, job)
+    [data] = federation.folder.parent.glob(f"storage/rehearsal/jobs/{job_id}/data")
+    with zipfile.ZipFile(data) as archive:
+        files = {item: archive.read(item) for item in archive.namelist()}
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, content in files.items():
+            changed = content.replace(b"seed:", b"seed :") if name.endswith("experiment.yaml") else content
+            archive.writestr(name, changed)
+    assert "does not pass signature verification" in deploy(federation, job_id)

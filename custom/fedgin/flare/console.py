@@ -135,7 +135,11 @@ def fetch(session: Session, job_id: str, out: Path) -> RunResult:
         except Exception as error:
             raise ConsoleError(f"job {job_id} cannot be downloaded: {error}", "ask the job's submitter") from None
         shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(found / "workspace", out)
+        if (found / "workspace").is_dir():
+            shutil.copytree(found / "workspace", out)
+        else:
+            # A job that no site would take has no run folder.
+            out.mkdir()
     return RunResult(out)
 
 
@@ -153,7 +157,7 @@ def check(result: RunResult, meta: Mapping[str, Any], job: Job, sites: Collectio
         refused = "".join(f"\n  {line}" for line in meta.get("job_deploy_detail", []) if not line.endswith(": OK"))
         raise ConsoleError(
             f"job {job.name}: {fault}",
-            f"read the first cause below; the server's log is {log}{refused}{first_errors(log)}",
+            f"mend the first cause below; what the server kept is in {result.folder}{refused}{first_errors(log)}",
         )
 
 
