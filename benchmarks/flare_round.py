@@ -60,7 +60,7 @@ def _measure(folder: Path, channels: list[int], rounds: int) -> list[str]:
     ends: list[float] = []
     simulate(job, contracts, folder / "flare", on_round=lambda _: ends.append(time.monotonic()))
     in_flare = (ends[-1] - ends[0]) / (len(ends) - 1)
-    alone = _slowest_site(job, contracts, folder)
+    alone = slowest_site(job, contracts, folder)
     size = _message_bytes(job)
     return [
         f"{in_flare:.2f} s",
@@ -71,7 +71,8 @@ def _measure(folder: Path, channels: list[int], rounds: int) -> list[str]:
     ]
 
 
-def _slowest_site(job: Job, contracts: dict[str, SiteContract], folder: Path) -> float:
+def slowest_site(job: Job, contracts: dict[str, SiteContract], folder: Path) -> float:
+    """Return the seconds of the slowest site's second round without FLARE."""
     weights = travelling_weights(initial_network(str(job.folder / "app" / "config" / "experiment.yaml")))
     slowest = 0.0
     for name, contract in contracts.items():

@@ -23,9 +23,7 @@ from poc.federation import provision, running
 
 def main(
     job: Annotated[Path, typer.Option(help="Job folder.")] = Path("jobs/abdomen_fedgin"),
-    out: Annotated[
-        Path, typer.Option(help="Folder for kits, logs and results; replaced, but for the phantoms.")
-    ] = Path("runs/poc"),
+    out: Annotated[Path, typer.Option(help="Folder for phantoms, kits, logs and results.")] = Path("runs/poc"),
     rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 4,
     local_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of a site in a round.")] = 8,
     seed: Annotated[int, typer.Option(help="Of every random number.")] = 42,

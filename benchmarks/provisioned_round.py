@@ -1,0 +1,81 @@
+"""Seconds that FLARE adds to a round of a provisioned federation, with its default polling and with our jobs' setting.
+
+    python -m benchmarks.provisioned_round --rounds 6
+
+A server and three small sites run as processes with mutual TLS on loopback. A round's length is the time between two
+"Round N started" of the server's log; the slowest site's training alone is taken off. The first round is left out.
+"""
+
+import json
+import re
+import statistics
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.flare_round import JOBS, slowest_site
+from fedgin.data.site import load_site
+from fedgin.flare.console import connect, fetch, follow, submit
+from fedgin.flare.job import Job, load_job, stage_job
+from fedgin.flare.model import initial_network
+from fedgin.flare.provisioning.plan import Role
+from poc.federation import LocalFederation, provision, running
+from tests.sites import tiny_experiment, write_site
+
+CHANNELS = ([18, 36, 72, 144, 288], [70, 140, 280, 560, 1120])
+STARTED = re.compile(r"^(\S+ \S+) .*Round \d+ started", re.MULTILINE)
+
+
+def main(rounds: Annotated[int, typer.Option(min=4, help="Rounds of each run.")] = 6) -> None:
+    """Measure both networks with both settings and print a table."""
+    table = Table("parameters", "polling", "round in FLARE", "slowest site alone", "FLARE adds")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        kinds = (("ct-a", "CT"), ("ct-b", "CT"), ("mr-a", "MR"))
+        sites = {name: load_site(write_site(folder / name, name, kind)) for name, kind in kinds}
+        with running(provision(sites, folder / "federation"), list(sites)) as federation:
+            for channels in CHANNELS:
+                job = _stage(folder / "job", channels, rounds)
+                alone = slowest_site(job, sites, folder / "alone")
+                for interval in (2.0, 0.5):
+                    table.add_row(*_measure(federation, job, interval, alone, folder / "result"))
+    Console().print(table)
+
+
+def _stage(target: Path, channels: list[int], rounds: int) -> Job:
+    changes = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
+    network = {"name": "unet", "params": {"channels": channels}}
+    source = load_job(JOBS / "abdomen_fedgin")
+    return stage_job(source, target, sites=3, rounds=rounds, changes={**changes, "network": network})
+
+
+def _measure(federation: LocalFederation, job: Job, interval: float, alone: float, out: Path) -> list[str]:
+    path = job.folder / "app" / "config" / "config_fed_server.json"
+    values = json.loads(path.read_text())
+    values["server"]["task_request_interval"] = interval
+    path.write_text(json.dumps(values))
+    with connect(federation.admin(Role.LEAD)) as session:
+        job_id = submit(session, job)
+        follow(session, job_id, on_status=lambda text: None, on_round=lambda metrics: None)
+        log = (fetch(session, job_id, out).folder / "log.txt").read_text()
+    starts = [datetime.strptime(found, "%Y-%m-%d %H:%M:%S,%f") for found in STARTED.findall(log)]
+    lengths = [(after - before).total_seconds() for before, after in zip(starts[1:], starts[2:], strict=False)]
+    in_flare = statistics.mean(lengths)
+    experiment = str(job.folder / "app" / "config" / "experiment.yaml")
+    size = sum(value.numel() for value in initial_network(experiment).parameters())
+    return [
+        f"{size / 1e6:.1f} million",
+        f"{interval} s",
+        f"{in_flare:.2f} s",
+        f"{alone:.2f} s",
+        f"{in_flare - alone:.2f} s",
+    ]
+
+
+if __name__ == "__main__":
+    typer.run(main)
