@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo poc test lint clean
+.PHONY: demo poc wheelhouse test lint clean
 
 demo: .venv/.installed
 	$(BIN)/fedgin demo
@@ -10,13 +10,16 @@ demo: .venv/.installed
 poc: .venv/.installed
 	PYTHONPATH=. $(BIN)/python poc/rehearse.py
 
+wheelhouse: .venv/.installed
+	$(BIN)/python provisioning/packaging/wheelhouse.py build/wheelhouse
+
 test: .venv/.tested lint
 	$(BIN)/python -m pytest
 
 lint: .venv/.tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy custom/fedgin tests benchmarks poc
+	$(BIN)/mypy custom/fedgin tests benchmarks poc provisioning
 
 clean:
 	rm -rf .venv build custom/*.egg-info

@@ -6,6 +6,7 @@ A server and three small sites run as processes with mutual TLS on loopback. A r
 "Round N started" of the server's log; the slowest site's training alone is taken off. The first round is left out.
 """
 
+import itertools
 import json
 import re
 import statistics
@@ -64,7 +65,7 @@ def _measure(federation: LocalFederation, job: Job, interval: float, alone: floa
         follow(session, job_id, on_status=lambda text: None, on_round=lambda metrics: None)
         log = (fetch(session, job_id, out).folder / "log.txt").read_text()
     starts = [datetime.strptime(found, "%Y-%m-%d %H:%M:%S,%f") for found in STARTED.findall(log)]
-    lengths = [(after - before).total_seconds() for before, after in zip(starts[1:], starts[2:], strict=False)]
+    lengths = [(after - before).total_seconds() for before, after in itertools.pairwise(starts[1:])]
     in_flare = statistics.mean(lengths)
     experiment = str(job.folder / "app" / "config" / "experiment.yaml")
     size = sum(value.numel() for value in initial_network(experiment).parameters())

@@ -1,0 +1,60 @@
+"""A wheelhouse that pip itself accepts, or refuses when one byte is another."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from provisioning.packaging.wheelhouse import write_lock
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A wheelhouse of two tiny packages."""
+    house = tmp_path / "house"
+    house.mkdir()
+    for name in ("first", "second_package"):
+        with zipfile.ZipFile(house / f"{name}-1.2.0-py3-none-any.whl", "w") as wheel:
+            info = f"{name}-1.2.0.dist-info"
+            wheel.writestr(f"{name}.py", "")
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2.0\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+    return house
+
+
+def install(house: Path, target: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pip", "install", "--no-index", "--find-links", ".", "--require-hashes"]
+    return subprocess.run(
+        [*command, "--target", str(target), "-r", "requirements.lock"],
+        cwd=house,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_it_installs_without_a_network(house: Path, tmp_path: Path) -> None:
+    write_lock(house)
+    done = install(house, tmp_path / "site")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "site").glob("*.py")} == {"first.py", "second_package.py"}
+
+
+def test_an_altered_wheel_is_refused(house: Path, tmp_path: Path) -> None:
+    write_lock(house)
+    with zipfile.ZipFile(house / "first-1.2.0-py3-none-any.whl", "a") as wheel:
+        wheel.writestr("evil.py", "")
+    done = install(house, tmp_path / "site")
+    assert done.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in done.stderr
+
+
+def test_a_missing_hash_is_refused(house: Path, tmp_path: Path) -> None:
+    lock = write_lock(house)
+    lock.write_text(lock.read_text().replace(lock.read_text().splitlines()[1], "second-package==1.2.0"))
+    done = install(house, tmp_path / "site")
+    assert done.returncode != 0
+    assert "hash" in done.stderr.lower()
