@@ -37,11 +37,11 @@ def check_manifest(startup: Path) -> None:
     try:
         values = json.loads((startup / FILE).read_text(encoding="utf-8"))
         version, expected = str(values["version"]), str(values["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise ConfigError(f"the kit has no readable startup/{FILE}", "ask the project lead for a new kit") from None
-    if version != fedgin.__version__ or expected != package_hash():
+    installed = package_hash()
+    if version != fedgin.__version__ or expected != installed:
         raise ConfigError(
-            f"the kit expects fedgin {version} ({expected[:12]}), installed is {fedgin.__version__} "
-            f"({package_hash()[:12]})",
+            f"the kit expects fedgin {version} ({expected[:12]}), installed is {fedgin.__version__} ({installed[:12]})",
             f"install fedgin {version} as it was released, or ask the project lead for a new kit",
         )

@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ JOBS = sorted((Path(__file__).resolve().parents[2] / "jobs").iterdir())
 @pytest.fixture
 def kit(tmp_path: Path) -> Path:
     """A site's kit, as far as the validator looks at it."""
-    kit = tmp_path / "kit"
+    kit = tmp_path / "a  kit"  # two spaces: paths are left out of texts also then
     (kit / "local").mkdir(parents=True)
     write_manifest(kit / "startup")
     (kit / "startup" / "fed_client.json").write_text("{}")
@@ -32,6 +33,11 @@ def kit(tmp_path: Path) -> Path:
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
     return Path(shutil.copytree(JOBS[0] / "app", tmp_path / "app"))
+
+
+def edit_contract(kit: Path, **changes: Any) -> None:
+    path = kit / "local" / "site.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
 
 
 def edit(path: Path, change: Any) -> None:
@@ -64,12 +70,26 @@ def test_a_class_outside_the_list_is_refused_wherever_it_hides(kit: Path, app: P
     assert "'subprocess.Popen', which is not on the class allow-list" in refusal(kit, app)
 
 
+@pytest.mark.parametrize("name", ["FedAvg", "ScatterAndGather", "Popen"])
+def test_a_bare_name_is_refused_because_flare_looks_it_up(kit: Path, app: Path, name: str) -> None:
+    edit(app / "config" / "config_fed_server.json", lambda v: v["components"].append({"id": "x", "name": name}))
+    assert f"'{name}', which is not on the class allow-list" in refusal(kit, app)
+
+
+def test_a_class_is_found_at_the_bottom_of_a_deep_configuration(kit: Path, app: Path) -> None:
+    deep = '{"a": [' * 400 + '{"path": "os.system"}' + "]}" * 400
+    (app / "config" / "config_fed_client.json").write_text(deep)
+    assert "'os.system'" in refusal(kit, app)
+    (app / "config" / "config_fed_client.json").write_text("[" * 100_000)
+    assert "config_fed_client.json: missing or not readable" in refusal(kit, app)
+
+
 def test_the_clients_configuration_is_checked_too(kit: Path, app: Path) -> None:
     edit(app / "config" / "config_fed_client.json", lambda v: v["components"].append({"id": "x", "path": "os.system"}))
     assert "'os.system'" in refusal(kit, app)
 
 
-@given(path=st.from_regex(r"\A[a-z_]{1,8}(\.[A-Za-z_]{1,8}){1,3}\Z"))
+@given(path=st.text() | st.from_regex(r"\A[a-z_]{1,8}(\.[A-Za-z_]{1,8}){0,3}\Z") | st.sampled_from(ALLOWED_CLASSES))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 def test_no_other_class_passes(kit: Path, app: Path, path: str) -> None:
     def replace(values: Any) -> None:
@@ -80,12 +100,30 @@ def test_no_other_class_passes(kit: Path, app: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["custom/evil.py", "config/model.pt", "config/weights.pkl", "config/run.sh", "notes/a.json"]
+    "name",
+    [
+        "custom/evil.py",
+        "config/model.pt",
+        "config/run.sh",
+        "config/log_config.json",
+        "config/config_fed_client.yaml",
+        "config_fed_client.json",
+        "notes/experiment.yaml",
+        "config/" + "x" * 200,
+    ],
 )
 def test_anything_but_settings_is_refused(kit: Path, app: Path, name: str) -> None:
     (app / name).parent.mkdir(exist_ok=True)
     (app / name).write_bytes(b"\x80\x04")
     assert f"the job carries '{name.split('/')[0]}" in refusal(kit, app)
+    assert len(refusal(kit, app)) < 400
+
+
+def test_the_files_of_a_signature_are_part_of_a_job(kit: Path, app: Path) -> None:
+    for folder in (app, app / "config"):
+        (folder / ".__nvfl_sig.json").write_text("{}")
+        (folder / ".__nvfl_submitter.crt").write_text("certificate")
+    assert refusal(kit, app) == ""
 
 
 def test_an_empty_custom_folder_is_refused(kit: Path, app: Path) -> None:
@@ -127,9 +165,49 @@ def test_a_site_without_contract_refuses_the_job(kit: Path, app: Path) -> None:
     assert "local/site.yaml: no such file" in refusal(kit, app)
 
 
-def test_a_missing_module_is_named(kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"modality": "PET"}, "local/site.yaml: 'modality'"),
+        ({"secret": 1}, "local/site.yaml: 'secret': unknown key"),
+        ({"data_root": "/nowhere/jane-doe"}, "local/site.yaml: 'data_root' or 'datalist' is not there"),
+        ({"datalist": "/nowhere/jane-doe.json"}, "local/site.yaml: 'data_root' or 'datalist' is not there"),
+        ({"data_root": "jane-doe\0"}, "the job was not checked: unforeseen ValueError"),
+    ],
+)
+def test_a_wrong_contract_is_told_without_its_folders(kit: Path, app: Path, changes: Any, cause: str) -> None:
+    edit_contract(kit, **changes)
+    assert cause in refusal(kit, app)
+    assert "jane-doe" not in refusal(kit, app)
 
+
+def test_the_kit_is_the_folder_that_flare_starts_in(kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(kit)
+    validator = JobValidator()
+    monkeypatch.chdir(app)
+    assert validator.validate(str(app)) == ("", {})
+    assert "no readable startup/fedgin.json" in JobValidator().validate(str(app))[0]
+
+
+RECEIVER = "nvflare.app_opt.tracking.tb.tb_receiver"
+
+
+def test_a_missing_module_is_named(kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, RECEIVER, raising=False)
+    for name in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:
+        monkeypatch.delitem(sys.modules, name)
     # What an import finds when a site has not installed a package.
-    monkeypatch.setitem(sys.modules, "nvflare.app_common.widgets.validation_json_generator", None)
-    assert "is missing" in refusal(kit, app)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    text = refusal(kit, app)
+    assert f"'{RECEIVER}.TBAnalyticsReceiver' cannot be imported here: module 'tensorboard' is missing" in text
+
+
+def test_a_damaged_module_is_named(kit: Path, app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site's own package of that name; a missing shared library is an OSError."""
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "tensorboard.py").write_text(f"raise OSError({str(kit)!r})")
+    monkeypatch.syspath_prepend(tmp_path / "damaged")
+    for name in [name for name in sys.modules if name.split(".")[0] == "tensorboard" or "tensorboard" in name]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, RECEIVER, raising=False)
+    assert f"OSError in module '{RECEIVER}'" in refusal(kit, app)

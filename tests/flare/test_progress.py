@@ -51,6 +51,8 @@ def test_a_failure_without_reason_names_its_code_and_a_long_one_is_cut(tmp_path:
     progress = RoundProgress()
     answer(progress, context, "a", 0, make_reply(ReturnCode.TASK_ABORTED))
     answer(progress, context, "b", 0, make_reply(ReturnCode.EXECUTION_EXCEPTION, {CAUSE: "x" * 10_000}))
-    first, second = shown(progress, context)["failures"]  # type: ignore[misc]
+    failures = shown(progress, context)["failures"]
+    assert isinstance(failures, list)
+    first, second = failures
     assert first == f"site a, task train: return code {ReturnCode.TASK_ABORTED}"
     assert len(second) < LONGEST_CAUSE + 50

@@ -1,4 +1,4 @@
-"""What a job may be: checked by the server when it is submitted, and by every site before it is deployed there.
+"""What a job may be: checked by the server, and then by every site, before the job is deployed there.
 
 FLARE enforces the class allow-list as well, but only when the job's process starts; the reason then stays in the log of
 that site and the whole job ends. A validator's answer goes back to the project lead with the name of the site.
@@ -12,16 +12,18 @@ from typing import Any
 
 from nvflare.apis.app_validation import AppValidator
 
-from fedgin.data.site import load_site
+from fedgin.config import load_settings
+from fedgin.data.site import SiteContract, load_site
 from fedgin.errors import ConfigError, FedginError
 from fedgin.flare.allow_list import ALLOWED_CLASSES
 from fedgin.manifest import check_manifest
 from fedgin.train.experiment import load_experiment
 
-# FLARE adds the last two when it signs a job.
-PLAIN_FILES = (".json", ".yaml")
+SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT = "config_fed_server.json", "config_fed_client.json", "experiment.yaml"
+CONFIG_FILES = {f"config/{name}" for name in (SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT)}
+# FLARE adds these to each folder when it signs a job.
 SIGNATURE_FILES = {".__nvfl_sig.json", ".__nvfl_submitter.crt"}
-SERVER_CONFIG, CLIENT_CONFIG = "config_fed_server.json", "config_fed_client.json"
+LONGEST_NAME = 120
 # Keys under which FLARE's configurations name something to import.
 CLASS_KEYS = ("path", "class_path", "name")
 
@@ -32,7 +34,8 @@ class JobValidator(AppValidator):
     Nothing of the job is imported or run: only classes of the allow-list are imported, to see that they are installed.
 
     Args:
-        kit: the unpacked kit; by default the working folder, in which FLARE's own start runs server and sites.
+        kit: the unpacked kit; by default the working folder, which FLARE's server and client set to their ``-m``
+            folder before they read ``resources.json``.
     """
 
     def __init__(self, kit: str = ".") -> None:
@@ -40,34 +43,51 @@ class JobValidator(AppValidator):
         self.kit = Path(kit).resolve()
 
     def validate(self, app_folder: str) -> tuple[str, dict[str, object]]:
-        """Return the first cause and its fix, or an empty text.
+        """Return the first cause and its fix, or an empty text; the text goes to the project lead.
 
         Args:
             app_folder: the application's folder, with ``config`` in it.
         """
+        app = Path(app_folder)
         try:
             check_manifest(self.kit / "startup")
-            _check_files(Path(app_folder))
-            _check_classes(Path(app_folder) / "config")
-            load_experiment(Path(app_folder) / "config" / "experiment.yaml")
+            _check_files(app)
+            _check_classes(app / "config")
+            load_experiment(app / "config" / EXPERIMENT)
             if (self.kit / "startup" / "fed_client.json").is_file():
-                load_site(self.kit / "local" / "site.yaml")
+                _check_contract(self.kit / "local" / "site.yaml")
         except FedginError as error:
-            # Paths of this machine are nobody's business: the text goes to the project lead.
-            text = str(error).replace(str(Path(app_folder).resolve()), "app").replace(app_folder, "app")
-            return text.replace(f"{self.kit}/", ""), {}
+            problem = error.problem.replace(f"{app}/", "").replace(f"{self.kit}/", "")
+            return str(FedginError(problem, error.fix)), {}
+        except Exception as error:  # its text could quote a path of this machine
+            unforeseen = FedginError(
+                f"the job was not checked: unforeseen {type(error).__name__}",
+                "run 'fedgin site doctor' here and report this line",
+            )
+            return str(unforeseen), {}
         return "", {}
 
 
 def _check_files(app: Path) -> None:
     for path in sorted(app.rglob("*")):
         name = path.relative_to(app).as_posix()
-        if path.is_symlink() or (path.is_dir() and name != "config"):
-            raise ConfigError(f"the job carries '{name}'", "a job has settings only, in app/config")
-        if path.is_file() and path.suffix not in PLAIN_FILES and path.name not in SIGNATURE_FILES:
+        plain = path.is_file() and (name in CONFIG_FILES or path.name in SIGNATURE_FILES)
+        if path.is_symlink() or not (plain or (path.is_dir() and name == "config")):
             raise ConfigError(
-                f"the job carries '{name}'", "a job has JSON and YAML only; code is installed at the sites"
+                f"the job carries '{name[:LONGEST_NAME]}'",
+                f"a job has {', '.join(sorted(CONFIG_FILES))} only; code is installed at the sites",
             )
+
+
+def _check_contract(path: Path) -> None:
+    """Check ``site.yaml``; its keys may be named to the project lead, the site's folders may not."""
+    load_settings(path, SiteContract)
+    try:
+        load_site(path)
+    except ConfigError:
+        raise ConfigError(
+            f"{path}: 'data_root' or 'datalist' is not there", "run 'fedgin site doctor' at the site"
+        ) from None
 
 
 def _check_classes(config: Path) -> None:
@@ -75,32 +95,32 @@ def _check_classes(config: Path) -> None:
         for path in _named_classes(_read(config / name)):
             if path not in ALLOWED_CLASSES:
                 raise ConfigError(
-                    f"{name} names '{path[:120]}', which is not on the class allow-list",
+                    f"{name} names '{path[:LONGEST_NAME]}', which is not on the class allow-list",
                     "use the classes of the jobs of this package",
                 )
             _check_installed(path)
 
 
-def _named_classes(element: Any) -> Iterator[str]:
-    """Yield every class path of a configuration, however deep."""
-    if isinstance(element, dict):
-        named = [element[key] for key in CLASS_KEYS if isinstance(element.get(key), str)]
-        # A 'name' is a class only where FLARE would take it for one: beside arguments.
-        yield from (value for value in named if "." in value or "args" in element)
-        element = list(element.values())
-    if isinstance(element, list):
-        for item in element:
-            yield from _named_classes(item)
+def _named_classes(configuration: Any) -> Iterator[str]:
+    """Yield every class name of a configuration, however deep; FLARE finds its own classes by a bare name, too."""
+    elements = [configuration]
+    for element in elements:
+        if isinstance(element, dict):
+            yield from (element[key] for key in CLASS_KEYS if isinstance(element.get(key), str))
+            elements += element.values()
+        elif isinstance(element, list):
+            elements += element
 
 
 def _check_installed(path: str) -> None:
     module, _, attribute = path.rpartition(".")
     try:
         found = hasattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        missing = error.name or module
+    except Exception as error:  # a damaged installation raises many kinds
+        missing = isinstance(error, ModuleNotFoundError)
+        cause = f"module '{error.name}' is missing" if missing else f"{type(error).__name__} in module '{module}'"
         raise ConfigError(
-            f"'{path}' cannot be imported here: module '{missing}' is missing",
+            f"'{path}' cannot be imported here: {cause}",
             "install the pinned requirements of this package at this site",
         ) from None
     if not found:

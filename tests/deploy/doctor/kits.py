@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from fedgin.manifest import write_manifest
+
 SITE = "hospital-a"
 
 
@@ -60,6 +62,7 @@ def write_kit(folder: Path, root: Identity, site: Identity, target: str = "local
     (startup / "rootCA.pem").write_bytes(root.certificate.public_bytes(Encoding.PEM))
     servers = [{"name": "project", "service": {"target": target, "scheme": "grpc"}, "identity": "localhost"}]
     (startup / "fed_client.json").write_text(json.dumps({"format_version": 2, "servers": servers}))
+    write_manifest(startup)
     return folder
 
 

@@ -78,6 +78,16 @@ def test_a_key_that_others_can_read_fails(tmp_path: Path) -> None:
     assert worse_than_pass(check(folder)) == {"key_permissions": Severity.FAIL}
 
 
+@pytest.mark.parametrize("text", [None, "{}", '{"package": "fedgin", "version": "9.9.9", "sha256": "0"}'])
+def test_a_kit_for_another_package_fails(tmp_path: Path, text: str | None) -> None:
+    folder = write_kit(tmp_path, ROOT, issue(SITE, ROOT))
+    manifest = folder / "startup" / "fedgin.json"
+    manifest.unlink()
+    if text is not None:
+        manifest.write_text(text)
+    assert worse_than_pass(check(folder)) == {"kit_package": Severity.FAIL}
+
+
 def greet(folder: Path, root: Identity, site: Identity, target: str) -> list[Finding]:
     kit, _ = read_kit(write_kit(folder, root, site, target))
     assert kit is not None

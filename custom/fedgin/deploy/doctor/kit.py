@@ -9,7 +9,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+import fedgin
 from fedgin.data.validation.findings import Finding, fail, passed
+from fedgin.errors import ConfigError
+from fedgin.manifest import check_manifest
 
 FILES = ("fed_client.json", "client.crt", "client.key", "rootCA.pem")
 FIX = "unpack the kit again as it was sent, without editing it"
@@ -58,7 +61,11 @@ def read_kit(folder: Path) -> tuple[Kit | None, list[Finding]]:
         )
     except (OSError, ValueError, TypeError, KeyError, IndexError, UnsupportedAlgorithm):
         return None, [fail("kit", "a file of the kit cannot be read", FIX)]
-    return kit, [passed("kit", "all files are there"), _check_permissions(startup / "client.key")]
+    return kit, [
+        passed("kit", "all files are there"),
+        _check_permissions(startup / "client.key"),
+        _check_package(startup),
+    ]
 
 
 def _server(path: Path) -> tuple[str, int]:
@@ -74,3 +81,12 @@ def _check_permissions(key: Path) -> Finding:
     if mode & 0o077:
         return fail("key_permissions", f"client.key has mode {mode:04o}: others can read it", "chmod 600 client.key")
     return passed("key_permissions", f"client.key has mode {mode:04o}")
+
+
+def _check_package(startup: Path) -> Finding:
+    """Compare as the site does before each job: with another package, or without a manifest, it refuses all of them."""
+    try:
+        check_manifest(startup)
+    except ConfigError as error:
+        return fail("kit_package", error.problem, error.fix)
+    return passed("kit_package", f"the kit expects the installed fedgin {fedgin.__version__}")
