@@ -21,13 +21,14 @@ from rich.table import Table
 
 from benchmarks.flare_round import JOBS, slowest_site
 from fedgin.data.site import load_site
-from fedgin.flare.console import connect, fetch, follow, submit
+from fedgin.flare.console import check, connect, fetch, follow, submit
 from fedgin.flare.job import Job, load_job, stage_job
 from fedgin.flare.model import initial_network
 from fedgin.flare.provisioning.plan import Role
 from poc.federation import LocalFederation, provision, running
 from tests.sites import tiny_experiment, write_site
 
+SITES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR"}
 CHANNELS = ([18, 36, 72, 144, 288], [70, 140, 280, 560, 1120])
 STARTED = re.compile(r"^(\S+ \S+) .*Round \d+ started", re.MULTILINE)
 
@@ -37,8 +38,7 @@ def main(rounds: Annotated[int, typer.Option(min=4, help="Rounds of each run.")]
     table = Table("parameters", "polling", "round in FLARE", "slowest site alone", "FLARE adds")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        kinds = (("ct-a", "CT"), ("ct-b", "CT"), ("mr-a", "MR"))
-        sites = {name: load_site(write_site(folder / name, name, kind)) for name, kind in kinds}
+        sites = {name: load_site(write_site(folder / name, name, kind)) for name, kind in SITES.items()}
         with running(provision(sites, folder / "federation"), list(sites)) as federation:
             for channels in CHANNELS:
                 job = _stage(folder / "job", channels, rounds)
@@ -62,8 +62,10 @@ def _measure(federation: LocalFederation, job: Job, interval: float, alone: floa
     path.write_text(json.dumps(values))
     with connect(federation.admin(Role.LEAD)) as session:
         job_id = submit(session, job)
-        follow(session, job_id, on_status=lambda text: None, on_round=lambda metrics: None)
-        log = (fetch(session, job_id, out).folder / "log.txt").read_text()
+        meta = follow(session, job_id, on_status=lambda text: None, on_round=lambda metrics: None)
+        result = fetch(session, job_id, out)
+    check(result, meta, job, list(SITES))
+    log = (result.folder / "log.txt").read_text(encoding="utf-8")
     starts = [datetime.strptime(found, "%Y-%m-%d %H:%M:%S,%f") for found in STARTED.findall(log)]
     lengths = [(after - before).total_seconds() for before, after in itertools.pairwise(starts[1:])]
     in_flare = statistics.mean(lengths)

@@ -117,8 +117,9 @@ def _check_installed(path: str) -> None:
     try:
         found = hasattr(importlib.import_module(module), attribute)
     except Exception as error:  # a damaged installation raises many kinds
-        missing = isinstance(error, ModuleNotFoundError)
-        cause = f"module '{error.name}' is missing" if missing else f"{type(error).__name__} in module '{module}'"
+        cause = f"{type(error).__name__} in module '{module}'"
+        if isinstance(error, ModuleNotFoundError):
+            cause = f"module '{error.name}' is missing"
         raise ConfigError(
             f"'{path}' cannot be imported here: {cause}",
             "install the pinned requirements of this package at this site",
