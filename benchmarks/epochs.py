@@ -15,7 +15,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fedgin.augment import build_augmentation
 from fedgin.data.datalist import Split
 from fedgin.data.phantoms.site import PhantomSite, write_site
 from fedgin.data.prepare import SiteData, prepare_site
@@ -70,8 +69,7 @@ def _read_batches(trainer: Trainer, data: SiteData) -> float:
 
 def _make_trainer(experiment: Experiment) -> Trainer:
     network = experiment.initial_network()
-    settings = experiment.augmentation
-    return Trainer(network, experiment, build_augmentation(settings.name, **settings.params), torch.device("cpu"))
+    return Trainer(network, experiment, torch.device("cpu"))
 
 
 def _peak_megabytes(cases: int) -> float:

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedgin.augment import build_augmentation
 from fedgin.data.cache import CachedCase
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import prepare_site
@@ -27,9 +26,7 @@ def cases(folder: Path, split: Split = Split.TRAINING) -> list[CachedCase]:
 
 
 def make_trainer(experiment: Experiment) -> Trainer:
-    network = build_network(experiment.network, out_channels=experiment.classes, seed=experiment.seed)
-    settings = experiment.augmentation
-    return Trainer(network, experiment, build_augmentation(settings.name, **settings.params), CPU)
+    return Trainer(experiment.initial_network(), experiment, CPU)
 
 
 def weights(trainer: Trainer) -> torch.Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fedgin.augment.checks import check_choice, check_number
+from fedgin.augment.hooks import TrainingHooks
 from fedgin.errors import ConfigError, DataError
 
 BACKGROUNDS = ("free", "keep", "constant")
@@ -35,11 +36,13 @@ class Draw(Generic[ParamsT]):
     background: Tensor
 
 
-class Augmentation(ABC, Generic[ParamsT]):
+class Augmentation(TrainingHooks, ABC, Generic[ParamsT]):
     """Change how an image looks, never where things are.
 
     A subclass gives :meth:`draw_params` and :meth:`transform`; this class adds what all methods share: per-sample
     probability, degenerate inputs, background policy, float32 arithmetic under mixed precision, and no gradient.
+    A method that needs more than a changed image overrides hooks of
+    :class:`~fedgin.augment.hooks.TrainingHooks`.
 
     Args:
         probability: chance in [0, 1] that a sample is augmented; each sample tosses its own coin.
@@ -78,6 +81,10 @@ class Augmentation(ABC, Generic[ParamsT]):
         params = self.draw_params(shape, gen=gen)
         applied = torch.rand(shape[0], generator=gen) < self.probability
         return Draw(params=params, applied=applied, background=torch.rand(shape[0], generator=gen))
+
+    def views(self, image: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> list[Tensor]:
+        """Return one augmented version of the batch; see :class:`~fedgin.augment.hooks.TrainingHooks`."""
+        return [self(image, gen=gen, body=body)]
 
     def __call__(self, x: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> Tensor:
         """Draw and apply in one step; see :meth:`apply` for shapes and errors."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fedgin.augment.base import Augmentation, per_sample
 from fedgin.augment.checks import check_choice, check_count, check_flag, check_interval, check_number
+from fedgin.augment.consistency import divergence_from_mean
 from fedgin.augment.random_conv import PADDINGS, ConvLayer, random_conv_net
 from fedgin.augment.registry import register
 from fedgin.errors import ConfigError
@@ -53,6 +54,9 @@ class GIN(Augmentation[GINParams]):
         slope: of the leaky ReLU between layers.
         alpha_range: alpha is uniform in this interval inside [0, 1].
         match_norm_before_mix: scale g to the norm of x before mixing, so that alpha is the real share (ours).
+        consistency_weight: above 0, each step uses three draws of every image: the segmentation loss is of the first,
+            and this weight times the divergence of the three predictions from their mean is added (the original's
+            training, with weight 10 and a mean over classes too). 0 is FedGIN: one draw.
         padding: ``reflect`` (our default; constant areas stay constant up to the border, see
             :func:`fedgin.augment.random_conv.random_conv_net` for axes of size 1) or ``zeros`` (original).
         probability: see :class:`fedgin.augment.base.Augmentation`.
@@ -75,6 +79,7 @@ class GIN(Augmentation[GINParams]):
         slope: float = 0.01,
         alpha_range: Sequence[float] = (0.0, 1.0),
         match_norm_before_mix: bool = False,
+        consistency_weight: float = 0.0,
         padding: str = "reflect",
         probability: float = 1.0,
         background: str = "free",
@@ -87,7 +92,18 @@ class GIN(Augmentation[GINParams]):
         self.slope = check_number("slope", slope, low=0.0, high=1.0)
         self.alpha_range = check_interval("alpha_range", alpha_range, low=0.0, high=1.0)
         self.match_norm_before_mix = check_flag("match_norm_before_mix", match_norm_before_mix)
+        self.consistency_weight = check_number("consistency_weight", consistency_weight, low=0.0, high=1e4)
         self.padding = check_choice("padding", padding, PADDINGS)
+
+    def views(self, image: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> list[Tensor]:
+        """Return one draw, or three where their predictions are compared."""
+        return [self(image, gen=gen, body=body) for _ in range(3 if self.consistency_weight else 1)]
+
+    def extra_loss(self, logits: Sequence[Tensor], extra: Sequence[Tensor], clean: Tensor) -> Tensor | None:
+        """Return the weighted divergence of the predictions from their mean."""
+        if not self.consistency_weight:
+            return None
+        return self.consistency_weight * divergence_from_mean(logits, to_mean=False)
 
     def draw_params(self, shape: Sequence[int], *, gen: torch.Generator) -> GINParams:
         """Draw kernel sizes, then weights and biases layer by layer, then alpha."""

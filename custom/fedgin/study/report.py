@@ -11,7 +11,6 @@ from typing import Any
 import jinja2
 import torch
 
-from fedgin.augment import build_augmentation
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData
 from fedgin.files import write_text
@@ -96,7 +95,7 @@ def _draw_overlays(comparison: Comparison) -> str:
     test = cases_by_modality(comparison.sites, Split.TEST)
     shown = [busiest_slice(cases[0]) for _, cases in sorted(test.items())]
     experiment = comparison.results[-1].arm.experiment
-    augmentation = build_augmentation(experiment.augmentation.name, **experiment.augmentation.params)
+    augmentation = experiment.build_augmentation()
     networks = {result.arm.title: load_network(result.arm, result.model).eval() for result in comparison.results}
     return draw_predictions(shown, networks, augmentation, seed=experiment.seed)
 

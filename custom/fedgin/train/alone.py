@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fedgin.augment import build_augmentation
 from fedgin.data.cache import CachedCase
 from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from fedgin.train.experiment import Experiment
@@ -52,8 +51,7 @@ def train_alone(
         FedginError: as the trainer and the checkpoint.
     """
     network = experiment.initial_network()
-    augmentation = build_augmentation(experiment.augmentation.name, **experiment.augmentation.params)
-    trainer = Trainer(network, experiment, augmentation, device)
+    trainer = Trainer(network, experiment, device)
     for number in range(_restore(trainer, run), run.rounds):
         result = trainer.train_round(run.cases, RoundPlan(run.name, number, run.rounds))
         save_checkpoint(

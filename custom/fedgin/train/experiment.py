@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, field_validator
 from torch import nn
 
+from fedgin.augment import Augmentation, build_augmentation
 from fedgin.config import Settings, load_settings
 from fedgin.data.preprocessing import Preprocessing
 from fedgin.data.site import OrganName
 from fedgin.nets import NetworkSettings, build_network
+from fedgin.train.method_network import for_method
 
 
 class AugmentationSettings(Settings):
@@ -115,9 +117,19 @@ class Experiment(Settings):
         """Number of network outputs: the organs and background."""
         return len(self.organs) + 1
 
+    def build_augmentation(self) -> Augmentation[Any]:
+        """Build the appearance augmentation."""
+        return build_augmentation(self.augmentation.name, **self.augmentation.params)
+
     def initial_network(self) -> nn.Module:
-        """Build the network with its seeded initial weights; the same in every process."""
-        return build_network(self.network, out_channels=self.classes, seed=self.seed)
+        """Build the network with its seeded initial weights; the same in every process.
+
+        It comes inside a :class:`~fedgin.train.method_network.MethodNetwork` where the augmentation needs more of a
+        network than to segment the image it is given.
+        """
+        method = self.build_augmentation()
+        outputs = self.classes + method.extra_channels
+        return for_method(build_network(self.network, out_channels=outputs, seed=self.seed), method, self.classes)
 
 
 def load_experiment(path: Path) -> Experiment:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fedgin.augment import build_augmentation
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import Progress, choose_device, prepare_site
 from fedgin.data.site import SiteContract
@@ -74,8 +73,7 @@ class SiteSession:
         self.device = choose_device(contract)
         self.data = prepare_site(contract, experiment.preprocessing, experiment.organs, progress=progress)
         network = experiment.initial_network()
-        augmentation = build_augmentation(experiment.augmentation.name, **experiment.augmentation.params)
-        self.trainer = Trainer(network, experiment, augmentation, self.device)
+        self.trainer = Trainer(network, experiment, self.device)
 
     def train(self, received: Mapping[str, Tensor], number: int, total: int, *, stop: Stop) -> LocalUpdate:
         """Validate the received model, train it for a round and return the difference.

@@ -19,7 +19,8 @@ from fedgin.data.slices import BalancedBatches, SliceDataset
 from fedgin.errors import WeightsError
 from fedgin.seeds import derive_seed, make_generator
 from fedgin.train.experiment import Experiment, SpatialSettings, Training
-from fedgin.train.losses import Targets, build_loss
+from fedgin.train.losses import Targets
+from fedgin.train.method_loss import MethodLoss, StepTargets
 
 Stop = Callable[[], bool]
 
@@ -63,22 +64,19 @@ class Trainer:
     Args:
         network: trained in place; moved to ``device``.
         experiment: what to do.
-        augmentation: the experiment's, built once.
         device: where to compute.
     """
 
-    def __init__(
-        self, network: nn.Module, experiment: Experiment, augmentation: Augmentation[Any], device: torch.device
-    ) -> None:
+    def __init__(self, network: nn.Module, experiment: Experiment, device: torch.device) -> None:
         self.network = network.to(device)
         self.experiment = experiment
-        self.augmentation = augmentation
+        self.augmentation = augmentation = experiment.build_augmentation()
         self.device = device
         settings = experiment.training
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.loss = build_loss(experiment.loss)
+        self.loss = MethodLoss(experiment.loss, augmentation, experiment.classes)
 
     def train_round(self, cases: Sequence[CachedCase], plan: RoundPlan, *, stop: Stop = lambda: False) -> RoundResult:
         """Train ``local_steps`` steps.
@@ -158,6 +156,8 @@ def learning_rate(settings: Training, step: int, total: int) -> float:
 class _BatchMaker:
     """MONAI's ``prepare_batch``: move a batch to the device, then change its geometry and its look.
 
+    The views of a method follow each other along the batch axis, so that one forward pass serves them all.
+
     It runs after collation, so that an augmentation works on whole batches, and before the forward pass outside of
     autocast, so that it computes in float32.
     """
@@ -169,11 +169,13 @@ class _BatchMaker:
 
     def __call__(
         self, batch: dict[str, Tensor], device: torch.device, non_blocking: bool, **_: Any
-    ) -> tuple[Tensor, Targets]:
+    ) -> tuple[Tensor, StepTargets]:
         image, label, body = self.spatial(batch["image"], batch["label"], batch["body"], seed=next(self.seeds))
         image, label, body = (part.to(device, non_blocking=non_blocking) for part in (image, label, body))
         generator = torch.Generator().manual_seed(next(self.seeds))
-        return self.augmentation(image, gen=generator, body=body), Targets(label, batch["labelled"].to(device))
+        views = self.augmentation.views(image, gen=generator, body=body)
+        targets = Targets(label, batch["labelled"].to(device))
+        return torch.cat(views), StepTargets(targets, image)
 
     @staticmethod
     def _seeds(seed: int, plan: RoundPlan) -> Iterator[int]:

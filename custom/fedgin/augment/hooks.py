@@ -1,0 +1,43 @@
+"""What a method may ask of training beside a changed image. The defaults ask for nothing: one view, no head, no filter."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class TrainingHooks:
+    """Hooks that the trainer and the network call; a method overrides the ones it needs.
+
+    Attributes:
+        supervised_views: how many of the first views the segmentation loss is computed on; their losses are added.
+        extra_channels: network outputs beyond the classes, such as one for the reconstruction of a filtered image.
+            They come from the last layer of the same decoder and are dropped outside of training.
+    """
+
+    supervised_views: int = 1
+    extra_channels: int = 0
+
+    def views(self, image: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> list[Tensor]:
+        """Return the versions of a batch that the network is trained on, each like ``image`` [B, C, *spatial].
+
+        Args:
+            image: clean, after geometric augmentation.
+            gen: the step's randomness, a CPU generator.
+            body: bool [B, 1, *spatial], true inside the patient.
+        """
+        raise NotImplementedError
+
+    def extra_loss(self, logits: Sequence[Tensor], extra: Sequence[Tensor], clean: Tensor) -> Tensor | None:
+        """Return what is added to the segmentation loss, or nothing.
+
+        Args:
+            logits: of each view, float32 [B, classes, *spatial].
+            extra: of each view, float32 [B, extra_channels, *spatial].
+            clean: the image before augmentation.
+        """
+        return None
+
+    def at_inference(self, image: Tensor) -> Tensor:
+        """Return what the network is shown in place of an image [B, C, *spatial] when it segments."""
+        return image
