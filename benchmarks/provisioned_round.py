@@ -1,4 +1,4 @@
-"""Seconds that FLARE adds to a round of a provisioned federation, with its default polling and with our jobs' setting.
+"""Seconds that FLARE adds to a round of a provisioned federation, with its default settings and with our jobs'.
 
     python -m benchmarks.provisioned_round --rounds 6
 
@@ -9,6 +9,7 @@ A server and three small sites run as processes with mutual TLS on loopback. A r
 import itertools
 import json
 import re
+import shutil
 import statistics
 import tempfile
 from datetime import datetime
@@ -29,13 +30,17 @@ from poc.federation import LocalFederation, provision, running
 from tests.sites import tiny_experiment, write_site
 
 SITES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR"}
+# FLARE's defaults of what our jobs set: seconds between a site's questions for a task, seconds between the server's
+# looks at the answers, and how often the server collects garbage, which takes it 0.2 s.
+DEFAULT_INTERVAL = 2.0
+SET_BY_JOBS = ("task_check_period", "memory_gc_rounds")
 CHANNELS = ([18, 36, 72, 144, 288], [70, 140, 280, 560, 1120])
 STARTED = re.compile(r"^(\S+ \S+) .*Round \d+ started", re.MULTILINE)
 
 
 def main(rounds: Annotated[int, typer.Option(min=4, help="Rounds of each run.")] = 6) -> None:
     """Measure both networks with both settings and print a table."""
-    table = Table("parameters", "polling", "round in FLARE", "slowest site alone", "FLARE adds")
+    table = Table("parameters", "settings", "round in FLARE", "slowest site alone", "FLARE adds")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         sites = {name: load_site(write_site(folder / name, name, kind)) for name, kind in SITES.items()}
@@ -43,8 +48,12 @@ def main(rounds: Annotated[int, typer.Option(min=4, help="Rounds of each run.")]
             for channels in CHANNELS:
                 job = _stage(folder / "job", channels, rounds)
                 alone = slowest_site(job, sites, folder / "alone")
-                for interval in (2.0, 0.5):
-                    table.add_row(*_measure(federation, job, interval, alone, folder / "result"))
+                for settings in ("FLARE's", "ours"):
+                    chosen = job if settings == "ours" else _with_defaults(job, folder / "default")
+                    in_flare = _round_in_flare(federation, chosen, folder / "result")
+                    table.add_row(
+                        _size(job), settings, *(f"{value:.2f} s" for value in (in_flare, alone, in_flare - alone))
+                    )
     Console().print(table)
 
 
@@ -55,11 +64,21 @@ def _stage(target: Path, channels: list[int], rounds: int) -> Job:
     return stage_job(source, target, sites=3, rounds=rounds, changes={**changes, "network": network})
 
 
-def _measure(federation: LocalFederation, job: Job, interval: float, alone: float, out: Path) -> list[str]:
-    path = job.folder / "app" / "config" / "config_fed_server.json"
+def _with_defaults(job: Job, target: Path) -> Job:
+    """Copy a job without the settings that make rounds short."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(job.folder, target)
+    path = target / "app" / "config" / "config_fed_server.json"
     values = json.loads(path.read_text())
-    values["server"]["task_request_interval"] = interval
+    values["server"]["task_request_interval"] = DEFAULT_INTERVAL
+    for key in SET_BY_JOBS:
+        del values["workflows"][0]["args"][key]
     path.write_text(json.dumps(values))
+    return load_job(target)
+
+
+def _round_in_flare(federation: LocalFederation, job: Job, out: Path) -> float:
+    """Return the mean seconds of a round after the first."""
     with connect(federation.admin(Role.LEAD)) as session:
         job_id = submit(session, job)
         meta = follow(session, job_id, on_status=lambda text: None, on_round=lambda metrics: None)
@@ -67,17 +86,12 @@ def _measure(federation: LocalFederation, job: Job, interval: float, alone: floa
     check(result, meta, job, list(SITES))
     log = (result.folder / "log.txt").read_text(encoding="utf-8")
     starts = [datetime.strptime(found, "%Y-%m-%d %H:%M:%S,%f") for found in STARTED.findall(log)]
-    lengths = [(after - before).total_seconds() for before, after in itertools.pairwise(starts[1:])]
-    in_flare = statistics.mean(lengths)
-    experiment = str(job.folder / "app" / "config" / "experiment.yaml")
-    size = sum(value.numel() for value in initial_network(experiment).parameters())
-    return [
-        f"{size / 1e6:.1f} million",
-        f"{interval} s",
-        f"{in_flare:.2f} s",
-        f"{alone:.2f} s",
-        f"{in_flare - alone:.2f} s",
-    ]
+    return statistics.mean((after - before).total_seconds() for before, after in itertools.pairwise(starts[1:]))
+
+
+def _size(job: Job) -> str:
+    network = initial_network(str(job.folder / "app" / "config" / "experiment.yaml"))
+    return f"{sum(value.numel() for value in network.parameters()) / 1e6:.1f} million"
 
 
 if __name__ == "__main__":
