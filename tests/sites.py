@@ -87,6 +87,7 @@ def make_case(folder: Path, image: NDArray[np.float32], label: NDArray[np.uint8]
         Modality(modality),
         Split.TRAINING,
         1,
+        1,
         folder / entry["image"],
         folder / entry["label"],
         {"liver": 1, "spleen": 2},

@@ -8,7 +8,7 @@ from fedgin.train.scores import CaseScore
 
 
 def score(site: str, case: int, organ: str, dice: float, modality: str = "MR") -> CaseScore:
-    return CaseScore(site, modality, "test", case, organ, dice, 1.0, 1.0)
+    return CaseScore(site, modality, "test", case, case, organ, dice, 1.0, 1.0)
 
 
 SCORES = [

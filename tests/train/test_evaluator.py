@@ -54,7 +54,7 @@ def test_slices_are_put_together_in_their_order(tmp_path: Path) -> None:
 
 
 def segmentation(case: CachedCase, predicted: np.ndarray, reference: np.ndarray) -> Segmentation:
-    return Segmentation(case, predicted.astype(np.uint8), reference.astype(np.uint8), 0.5)
+    return Segmentation(case, predicted.astype(np.uint8), reference.astype(np.uint8), 0.5, (5.0, 10.0, 10.0))
 
 
 @pytest.mark.parametrize(

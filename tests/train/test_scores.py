@@ -8,7 +8,7 @@ from fedgin.train.scores import CaseScore, mean_dice, mean_dice_by_organ, read_s
 
 
 def score(case: int, organ: str, dice: float) -> CaseScore:
-    return CaseScore("s", "MR", "test", case, organ, dice, 0.0 if math.isnan(dice) else 5.0, 1.0)
+    return CaseScore("s", "MR", "test", case, case, organ, dice, 0.0 if math.isnan(dice) else 5.0, 1.0)
 
 
 SCORES = [score(1, "liver", 0.8), score(2, "liver", 0.6), score(1, "spleen", 0.4), score(2, "spleen", math.nan)]

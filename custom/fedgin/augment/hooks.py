@@ -1,4 +1,4 @@
-"""What a method may ask of training beside a changed image. The defaults ask for nothing: one view, no head, no filter."""
+"""What a method may ask of training beside a changed image; the defaults ask for nothing."""
 
 from collections.abc import Sequence
 

@@ -37,6 +37,10 @@ class Datalist(BaseModel):
     validation: list[Entry] = Field(min_length=1)
     test: list[Entry] = []
 
+    def entries(self, split: Split) -> list[Entry]:
+        """Return the entries of a split."""
+        return {Split.TRAINING: self.training, Split.VALIDATION: self.validation, Split.TEST: self.test}[split]
+
 
 @dataclass(frozen=True)
 class Case:
@@ -47,6 +51,7 @@ class Case:
         modality: of the site.
         split: what the case is used for.
         number: position in its split, from 1; all that logs and errors ever say about a case.
+        subject: number of its patient in the split, from 1; an entry without a patient is a subject of its own.
         image: absolute path of the image.
         label: absolute path of the label.
         label_ids: the site's organ name to label id.
@@ -57,16 +62,11 @@ class Case:
     modality: Modality
     split: Split
     number: int
+    subject: int
     image: Path
     label: Path
     label_ids: dict[str, int]
     png: PngSlices | None = None
-
-    @classmethod
-    def of(cls, contract: SiteContract, split: Split, number: int, entry: Entry) -> "Case":
-        """Return the case of a datalist entry; its files are not looked at."""
-        image, label = ((contract.data_root / part).resolve() for part in (entry.image, entry.label))
-        return cls(contract.site, contract.modality, split, number, image, label, contract.labels, contract.png)
 
     @property
     def in_hounsfield_units(self) -> bool:
@@ -112,31 +112,38 @@ def list_cases(contract: SiteContract) -> dict[Split, list[Case]]:
         ConfigError, DataError: as :func:`read_datalist`, and for files that are not under ``data_root``.
     """
     datalist = read_datalist(contract.datalist)
-    splits = {Split.TRAINING: datalist.training, Split.VALIDATION: datalist.validation, Split.TEST: datalist.test}
-    return {
-        split: [_resolve(contract, split, number, entry) for number, entry in enumerate(entries, start=1)]
-        for split, entries in splits.items()
-    }
+    cases = {split: cases_of(contract, datalist, split) for split in Split}
+    for case in (case for members in cases.values() for case in members):
+        _refuse_missing_files(case, contract.datalist.name)
+    return cases
 
 
-def _resolve(contract: SiteContract, split: Split, number: int, entry: Entry) -> Case:
-    case = Case.of(contract, split, number, entry)
+def cases_of(contract: SiteContract, datalist: Datalist, split: Split) -> list[Case]:
+    """Return the cases of one split in the order of the datalist; their files are not looked at."""
+    cases, subjects = [], dict[str, int]()
+    for number, entry in enumerate(datalist.entries(split), start=1):
+        subject = subjects.setdefault(entry.patient or f"entry {number}", len(subjects) + 1)
+        image, label = ((contract.data_root / part).resolve() for part in (entry.image, entry.label))
+        cases.append(
+            Case(contract.site, contract.modality, split, number, subject, image, label, contract.labels, contract.png)
+        )
+    return cases
+
+
+def _refuse_missing_files(case: Case, source: str) -> None:
     for role, path in (("image", case.image), ("label", case.label)):
         if not path.is_file():
-            raise DataError(
-                f"{case}: the {role} file is missing", f"restore it or take the case out of {contract.datalist.name}"
-            )
-    return case
+            raise DataError(f"{case}: the {role} file is missing", f"restore it or take the case out of {source}")
 
 
 def _refuse_repeats(datalist: Datalist, source: str) -> None:
     seen: dict[str, tuple[str, int]] = {}
     for split in Split:
-        for number, entry in enumerate(getattr(datalist, split), start=1):
+        for number, entry in enumerate(datalist.entries(split), start=1):
             _refuse_image_twice(seen, f"image:{entry.image}", split, number, source)
     homes: dict[str, tuple[str, int]] = {}
     for split in Split:
-        for number, entry in enumerate(getattr(datalist, split), start=1):
+        for number, entry in enumerate(datalist.entries(split), start=1):
             if entry.patient is not None:
                 _refuse_patient_in_two_splits(homes, entry.patient, split, number, source)
 

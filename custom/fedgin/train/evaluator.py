@@ -1,6 +1,7 @@
 """Segment whole cases slice by slice and score them in 3D on the grid of the original image, with MONAI's evaluator."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from fedgin.data.cache import CachedCase
 from fedgin.data.preprocessing import to_native_labels
 from fedgin.data.volumes import map_organs, read_label
 from fedgin.train.scores import CaseScore
+from fedgin.train.surfaces import SurfaceScore, compare_surfaces
+
+_NOT_COMPARED = SurfaceScore(math.nan, math.nan)
 
 # Slices that go through the network at once; it changes speed and memory, not results.
 SLICES_AT_ONCE = 32
@@ -31,12 +35,14 @@ class Segmentation:
         predicted: uint8 [X, Y, Z], organ positions plus 1.
         reference: the same, of the label file.
         voxel_ml: volume of a voxel in millilitres.
+        spacing_mm: size of a voxel along X, Y and Z.
     """
 
     case: CachedCase
     predicted: NDArray[np.uint8]
     reference: NDArray[np.uint8]
     voxel_ml: float
+    spacing_mm: tuple[float, float, float]
 
 
 def evaluate(
@@ -44,6 +50,7 @@ def evaluate(
     cases: Sequence[CachedCase],
     device: torch.device,
     *,
+    surfaces: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[CaseScore]:
     """Score a network on whole cases; one score for each organ that the case's site labels.
@@ -54,10 +61,15 @@ def evaluate(
         network: maps [B, 1, X, Y] to logits.
         cases: one is in memory at a time.
         device: where to compute.
+        surfaces: whether surfaces are compared too, which takes longer than the Dice.
         stop: asked before each case; once it says true, the scores so far are returned.
     """
     scores: list[CaseScore] = []
-    segment(network, cases, device, lambda segmentation: scores.extend(score(segmentation)), stop=stop)
+
+    def receive(segmentation: Segmentation) -> None:
+        scores.extend(score(segmentation, surfaces=surfaces))
+
+    segment(network, cases, device, receive, stop=stop)
     return scores
 
 
@@ -99,26 +111,33 @@ def segment(
         network.train(training)
 
 
-def score(segmentation: Segmentation) -> list[CaseScore]:
-    """Compute the Dice of each organ that the case's site labels (MONAI's ``DiceMetric``)."""
+def score(segmentation: Segmentation, *, surfaces: bool = False) -> list[CaseScore]:
+    """Compute the scores of each organ that the case's site labels (MONAI's metrics)."""
     case = segmentation.case
-    scores = []
-    for position, organ in enumerate(case.organs, start=1):
-        if organ in case.labelled:
-            predicted, reference = segmentation.predicted == position, segmentation.reference == position
-            scores.append(
-                CaseScore(
-                    site=case.case.site,
-                    modality=case.case.modality.value,
-                    split=case.case.split.value,
-                    case=case.case.number,
-                    organ=organ,
-                    dice=_dice(predicted, reference),
-                    reference_ml=float(reference.sum()) * segmentation.voxel_ml,
-                    predicted_ml=float(predicted.sum()) * segmentation.voxel_ml,
-                )
-            )
-    return scores
+    return [
+        _score_organ(segmentation, position, organ, surfaces)
+        for position, organ in enumerate(case.organs, start=1)
+        if organ in case.labelled
+    ]
+
+
+def _score_organ(segmentation: Segmentation, position: int, organ: str, surfaces: bool) -> CaseScore:
+    case = segmentation.case.case
+    predicted, reference = segmentation.predicted == position, segmentation.reference == position
+    compared = compare_surfaces(predicted, reference, segmentation.spacing_mm) if surfaces else _NOT_COMPARED
+    return CaseScore(
+        site=case.site,
+        modality=case.modality.value,
+        split=case.split.value,
+        case=case.number,
+        subject=case.subject,
+        organ=organ,
+        dice=_dice(predicted, reference),
+        reference_ml=float(reference.sum()) * segmentation.voxel_ml,
+        predicted_ml=float(predicted.sum()) * segmentation.voxel_ml,
+        hd95_mm=compared.hd95_mm,
+        surface_dice=compared.surface_dice,
+    )
 
 
 class _CaseVolumes:
@@ -143,6 +162,7 @@ def _finish(case: CachedCase, logits: Tensor) -> Segmentation:
         predicted=to_native_labels(torch.as_tensor(probabilities), case.affine, case.native),
         reference=map_organs(case.case, label, list(case.organs)),
         voxel_ml=label.voxel_ml,
+        spacing_mm=tuple(label.spacing.tolist()),
     )
 
 

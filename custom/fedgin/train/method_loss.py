@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from fedgin.augment.hooks import TrainingHooks
@@ -39,7 +40,7 @@ class MethodLoss(nn.Module):
 
     def forward(self, outputs: Tensor, targets: StepTargets) -> Tensor:
         """Return the scalar loss of outputs [views * B, classes + extra channels, H, W]."""
-        views = outputs.float().split(len(targets.clean))
+        views = torch.split(outputs.float(), len(targets.clean))
         logits = [view[:, : self.classes] for view in views]
         extra = [view[:, self.classes :] for view in views]
         loss: Tensor = self.segmentation(logits[0], targets.segmentation)

@@ -1,11 +1,12 @@
-"""Dice per case and organ, and how it is averaged. An organ that a case does not show never enters a mean."""
+"""Scores per case and organ, and how they are averaged. An organ that a case does not show never enters a mean."""
 
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any, get_type_hints
 
 from fedgin.errors import DataError
 from fedgin.files import write_text
@@ -20,20 +21,26 @@ class CaseScore:
         modality: of the site.
         split: of the case.
         case: its number in the split.
+        subject: number of its patient in the split, from 1; cases of one patient, such as slices, share it.
         organ: name of the organ.
         dice: on the image's own grid, 0 to 1; NaN where the reference does not show the organ.
         reference_ml: volume of the organ in the reference.
         predicted_ml: volume of the organ in the prediction; where the reference has none, all of it is false.
+        hd95_mm: see :class:`~fedgin.train.surfaces.SurfaceScore`; NaN where surfaces were not compared.
+        surface_dice: the same, at 2 mm.
     """
 
     site: str
     modality: str
     split: str
     case: int
+    subject: int
     organ: str
     dice: float
     reference_ml: float
     predicted_ml: float
+    hd95_mm: float = math.nan
+    surface_dice: float = math.nan
 
 
 def mean_dice_by_organ(scores: Iterable[CaseScore]) -> dict[str, float]:
@@ -78,19 +85,12 @@ def write_scores(path: Path, scores: Sequence[CaseScore]) -> None:
 def read_scores(path: Path) -> list[CaseScore]:
     """Read what :func:`write_scores` wrote."""
     with path.open(encoding="utf-8", newline="") as file:
-        return [
-            CaseScore(
-                row["site"],
-                row["modality"],
-                row["split"],
-                int(row["case"]),
-                row["organ"],
-                float(row["dice"]),
-                float(row["reference_ml"]),
-                float(row["predicted_ml"]),
-            )
-            for row in csv.DictReader(file)
-        ]
+        return [_from_row(row) for row in csv.DictReader(file)]
+
+
+def _from_row(row: dict[str, str]) -> CaseScore:
+    types: dict[str, Callable[[str], Any]] = get_type_hints(CaseScore)
+    return CaseScore(**{name: parse(row[name]) for name, parse in types.items()})
 
 
 def _as_row(score: CaseScore) -> list[str]:

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedgin.data.datalist import Case, Split, parse_datalist
+from fedgin.data.datalist import Case, Split, cases_of, parse_datalist
 from fedgin.data.site import SiteContract
 from fedgin.data.validation.findings import Finding, fail, warn
 
@@ -28,9 +28,9 @@ def list_leniently(contract: SiteContract) -> list[Listed]:
     """
     datalist = parse_datalist(contract.datalist)
     return [
-        Listed(Case.of(contract, split, number, entry), entry.patient)
+        Listed(case, entry.patient)
         for split in Split
-        for number, entry in enumerate(getattr(datalist, split), start=1)
+        for case, entry in zip(cases_of(contract, datalist, split), datalist.entries(split), strict=True)
     ]
 
 
