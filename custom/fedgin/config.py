@@ -1,7 +1,8 @@
 """Read our YAML files into strict pydantic models, and turn what is wrong in them into one clear line."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -38,6 +39,15 @@ def parse_settings(values: object, model: type[SettingsT], *, source: str) -> Se
         return model.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"{source}: {_describe(error)}", _suggest(error, model)) from None
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with nested keys changed; a mapping changes the keys that it names, anything else replaces."""
+    result = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if nested else value
+    return result
 
 
 def _read_mapping(path: Path) -> object:

@@ -11,7 +11,8 @@ import yaml
 from fedgin.errors import ConfigError
 from fedgin.flare.job import load_job, stage_job
 from fedgin.study.arms import Arm
-from fedgin.study.demo import DemoPlan, find_sites, run_demo
+from fedgin.study.demo import DemoPlan, run_demo
+from fedgin.study.setting import find_sites
 from tests.sites import tiny_experiment, write_site
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from fedgin.config import parse_settings
+from fedgin.config import merged, parse_settings
 from fedgin.errors import ConfigError
 from fedgin.files import write_text
 from fedgin.train.experiment import Experiment, load_experiment
@@ -68,7 +68,7 @@ def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[
     Raises:
         ConfigError: the changed experiment is not valid; nothing is written then.
     """
-    values = _merge(job.experiment.model_dump(mode="json"), changes)
+    values = merged(job.experiment.model_dump(mode="json"), changes)
     parse_settings(values, Experiment, source=f"changes to {job.name}")
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(job.folder, target)
@@ -105,11 +105,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a JSON object", "start from a folder under jobs/")
     return values
-
-
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if nested else value
-    return merged

@@ -95,20 +95,26 @@ class FederatedArm(Arm):
 
 
 @dataclass(frozen=True)
-class LocalArm(Arm):
-    """All training data of one modality in one place, no federation: the baseline that such hospitals have today."""
+class PooledArm(Arm):
+    """Training data of some modalities in one place, no federation.
+
+    With one modality it is the local baseline that such hospitals have today; with both it is centralised training,
+    which sharing rules forbid and federated training is measured against. Slices are drawn as the pool has them,
+    whatever their modality.
+    """
 
     name: str
     title: str
     experiment: Experiment
-    modality: Modality
+    modalities: tuple[Modality, ...]
     rounds: int
 
     def train(self, sites: Mapping[str, SiteData], folder: Path, on_round: OnRound) -> ArmOutcome:
         """Train round by round; a run that was cut off continues after its last complete round."""
-        members = [site for site in sites.values() if site.contract.modality is self.modality]
-        if not members:
-            raise ConfigError(f"no site is {self.modality}", f"add a {self.modality} site")
+        members = [site for site in sites.values() if site.contract.modality in self.modalities]
+        absent = set(self.modalities) - {site.contract.modality for site in members}
+        if absent:
+            raise ConfigError(f"no site is {min(absent)}", f"add a {min(absent)} site")
         device = choose_device(members[0].contract)
         curve: Curve = []
 

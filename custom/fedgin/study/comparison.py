@@ -55,21 +55,33 @@ def run_arm(arm: Arm, sites: Mapping[str, SiteData], folder: Path, on_round: OnA
         FedginError: what went wrong; the arm is run again by the next call.
     """
     home = folder / arm.name
-    key = _fingerprint(arm, sites)
-    finished = _read(arm, home, key)
+    finished = read_result(arm, sites, folder)
     if finished is not None:
         return finished
     outcome = arm.train(sites, home, lambda point: on_round(arm, point))
     scores = _test(arm, sites, outcome.model)
     write_scores(home / "test_scores.csv", scores)
     record = {
-        "key": key,
+        "key": _fingerprint(arm, sites),
         "curve": outcome.curve,
         "cross_site": json.loads(outcome.cross_site.read_text()) if outcome.cross_site else {},
     }
     # Written last: its presence says that everything else is complete.
     write_text(home / "result.json", json.dumps(record, indent=1))
     return ArmResult(arm, scores, outcome.curve, outcome.model, record["cross_site"], resumed=False)
+
+
+def read_result(arm: Arm, sites: Mapping[str, SiteData], folder: Path) -> ArmResult | None:
+    """Return what an earlier run of the same arm on the same cases measured, or nothing."""
+    home = folder / arm.name
+    path = home / "result.json"
+    if not path.is_file():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["key"] != _fingerprint(arm, sites):
+        return None
+    scores = read_scores(home / "test_scores.csv")
+    return ArmResult(arm, scores, record["curve"], home / "model.pt", record["cross_site"], resumed=True)
 
 
 def dice_of(scores: Sequence[CaseScore], modality: str) -> float:
@@ -92,21 +104,10 @@ def _test(arm: Arm, sites: Mapping[str, SiteData], model: Path) -> list[CaseScor
     network = load_network(arm, model)
     scores: list[CaseScore] = []
     for site in sites.values():
-        scores += evaluate(network, site.cases[Split.TEST], choose_device(site.contract))
+        scores += evaluate(network, site.cases[Split.TEST], choose_device(site.contract), surfaces=True)
     if not any(not math.isnan(score.dice) for score in scores):
         raise DataError("no site has a test case that shows an organ", "list test cases in the sites' datalists")
     return scores
-
-
-def _read(arm: Arm, home: Path, key: str) -> ArmResult | None:
-    path = home / "result.json"
-    if not path.is_file():
-        return None
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if record["key"] != key:
-        return None
-    scores = read_scores(home / "test_scores.csv")
-    return ArmResult(arm, scores, record["curve"], home / "model.pt", record["cross_site"], resumed=True)
 
 
 def _fingerprint(arm: Arm, sites: Mapping[str, SiteData]) -> str:

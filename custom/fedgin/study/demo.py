@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Protocol
 
 from fedgin.data.prepare import SiteData, prepare_site
-from fedgin.data.site import Modality, SiteContract, load_site
-from fedgin.errors import ConfigError
+from fedgin.data.site import Modality, SiteContract
 from fedgin.flare.job import Job, load_job, stage_job
-from fedgin.study.arms import Arm, FederatedArm, LocalArm
+from fedgin.study.arms import Arm, FederatedArm, PooledArm
 from fedgin.study.comparison import run_arm
 from fedgin.study.report import Comparison, write_report
+from fedgin.study.setting import find_sites
 
 
 @dataclass(frozen=True)
@@ -83,30 +83,10 @@ def run_demo(plan: DemoPlan, listener: Listener) -> Path:
     return report
 
 
-def find_sites(folder: Path) -> list[SiteContract]:
-    """Load every ``FOLDER/*/site.yaml``, in the order of their names.
-
-    Raises:
-        ConfigError: fewer than two sites, two sites of one name, or a modality is absent.
-    """
-    contracts = [load_site(path) for path in sorted(folder.glob("*/site.yaml"))]
-    names = [contract.site for contract in contracts]
-    if len(contracts) < 2:
-        raise ConfigError(
-            f"{folder} holds {len(contracts)} site.yaml files", "give each site a folder with a site.yaml"
-        )
-    if len(set(names)) < len(names):
-        raise ConfigError(f"two sites under {folder} have the same name", "give each site.yaml its own 'site'")
-    absent = [modality for modality in Modality if modality not in {contract.modality for contract in contracts}]
-    if absent:
-        raise ConfigError(f"no site under {folder} is {absent[0]}", "cross-modality training needs CT and MR sites")
-    return contracts
-
-
 def make_arms(plan: DemoPlan, sites: int) -> list[Arm]:
     """Return the arms: MR alone, plain FedAvg, FedGIN; equal in rounds, steps and initial weights."""
     fedavg, fedgin = (_stage(plan, name, sites) for name in ("abdomen_fedavg", "abdomen_fedgin"))
-    alone = LocalArm("mr_only", "MR only", fedavg.experiment, Modality.MR, plan.rounds)
+    alone = PooledArm("mr_only", "MR only", fedavg.experiment, (Modality.MR,), plan.rounds)
     return [alone, FederatedArm("fedavg", "FedAvg", fedavg), FederatedArm("fedgin", "FedGIN", fedgin)]
 
 

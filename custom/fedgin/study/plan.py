@@ -33,14 +33,14 @@ class Block(Settings):
         regimes: where the training data is.
         methods: names under ``methods``, or of registered augmentations.
         seeds: of the runs.
-        training_cases: at most so many training cases of a modality, shared evenly among its sites; all by default.
+        training_patients: so many patients of a modality train, shared evenly among its sites; all by default.
             ``{CT: 10, MR: 2}`` is a scarcity of 1:5.
     """
 
     regimes: list[Regime] = Field(min_length=1)
     methods: list[Name] = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
-    training_cases: dict[Modality, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    training_patients: dict[Modality, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
 
 
 class Study(Settings):
@@ -93,9 +93,9 @@ class Study(Settings):
         """Return every arm once, in the order of the blocks; seeds vary fastest."""
         found: dict[str, ArmSpec] = {}
         for block in self.blocks:
-            cases = tuple(sorted(block.training_cases.items()))
+            patients = tuple(sorted(block.training_patients.items()))
             for method, regime, seed in product(block.methods, block.regimes, block.seeds):
-                spec = ArmSpec(regime, method, seed, cases)
+                spec = ArmSpec(regime, method, seed, patients)
                 found[spec.name] = spec
         return list(found.values())
 
@@ -113,18 +113,18 @@ class ArmSpec:
         regime: where the training data is.
         method: its name.
         seed: of the run.
-        training_cases: pairs of modality and the largest number of training cases; empty for all.
+        training_patients: pairs of modality and number of training patients; empty for all.
     """
 
     regime: Regime
     method: str
     seed: int
-    training_cases: tuple[tuple[Modality, int], ...] = ()
+    training_patients: tuple[tuple[Modality, int], ...] = ()
 
     @property
     def population(self) -> str:
-        """Name of the training cases: ``all``, or such as ``10ct_2mr``."""
-        return "_".join(f"{count}{modality.lower()}" for modality, count in self.training_cases) or "all"
+        """Name of the training patients: ``all``, or such as ``10ct_2mr``."""
+        return "_".join(f"{count}{modality.lower()}" for modality, count in self.training_patients) or "all"
 
     @property
     def name(self) -> str:

@@ -1,0 +1,62 @@
+"""``fedgin study``: run and report a comparison."""
+
+import math
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fedgin.cli.resumable import resumable
+from fedgin.study.plan import ArmSpec
+from fedgin.study.runner import Point, run_study
+from fedgin.study.study_report import write_study
+
+
+def study(
+    plan: Annotated[Path, typer.Argument(help="The study.yaml.")],
+    out: Annotated[Path, typer.Option(help="Folder for results; the same folder continues a study.")],
+    cores: Annotated[int, typer.Option(min=1, help="Cores to use.")] = os.cpu_count() or 1,
+) -> None:
+    """Run every arm of a study that is not complete yet, then write scores.csv, tables and report.html.
+
+    Arms run side by side as cores allow, each in a process of its own. Ctrl-C stops them; the same command continues.
+
+    Example: fedgin study studies/abdomen.yaml --out runs/abdomen_study
+    """
+    console = Console(highlight=False)
+    with resumable(console):
+        results = run_study(plan, out, _Printer(console), cores=cores)
+        report = write_study(plan, results, out)
+    console.print(f"Scores: {out / 'scores.csv'}")
+    console.print(f"Report: {report}")
+
+
+class _Printer:
+    """Prints a line for each event; lines of arms that run side by side are told apart by the arm's name."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.arms = self.ended_arms = 0
+
+    def preparing(self, site: str, done: int, total: int) -> None:
+        if done == total:
+            self.console.print(f"{site}: {total} cases are ready")
+
+    def planned(self, arms: int, complete: int) -> None:
+        self.arms, self.ended_arms = arms, complete
+        self.console.print(f"{arms} arms, {complete} of them complete before")
+
+    def started(self, spec: ArmSpec) -> None:
+        self.console.print(f"[bold]{spec.name}[/] started")
+
+    def round_done(self, spec: ArmSpec, point: Point, rounds: int) -> None:
+        dice = "  ".join(f"{modality} {value:.3f}" for modality, value in sorted(point.items()) if modality != "round")
+        self.console.print(f"  {spec.name} round {point['round']:.0f}/{rounds}  validation Dice  {dice}")
+
+    def ended(self, spec: ArmSpec, seconds: float, left: float, problem: str) -> None:
+        self.ended_arms += 1
+        rest = "" if math.isnan(left) else f", about {left / 60:.0f} min left"
+        outcome = f"[bold red]failed:[/] {problem}" if problem else f"done in {seconds:.0f} s"
+        self.console.print(f"[bold]{spec.name}[/] {outcome}  ({self.ended_arms} of {self.arms} arms{rest})")

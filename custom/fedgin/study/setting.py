@@ -1,0 +1,101 @@
+"""From a line of a study to what can be run: sites with their cases, and an arm."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fedgin.config import merged
+from fedgin.data.prepare import SiteData, prepare_site
+from fedgin.data.site import Modality, SiteContract, load_site
+from fedgin.errors import ConfigError
+from fedgin.flare.job import Job, load_job, stage_job
+from fedgin.study.arms import Arm, FederatedArm, PooledArm
+from fedgin.study.plan import ArmSpec, Regime, Study
+from fedgin.study.population import with_training_patients
+from fedgin.train.experiment import AugmentationSettings
+
+OnPrepared = Callable[[str, int, int], None]
+
+POOLED = {
+    Regime.CT_ONLY: (Modality.CT,),
+    Regime.MR_ONLY: (Modality.MR,),
+    Regime.CENTRAL: (Modality.CT, Modality.MR),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An arm with the sites it uses; ``home`` is its folder."""
+
+    spec: ArmSpec
+    arm: Arm
+    sites: Mapping[str, SiteData]
+    home: Path
+
+
+def find_sites(folder: Path) -> list[SiteContract]:
+    """Load every ``FOLDER/*/site.yaml``, in the order of their names.
+
+    Raises:
+        ConfigError: fewer than two sites, two sites of one name, or a modality is absent.
+    """
+    contracts = [load_site(path) for path in sorted(folder.glob("*/site.yaml"))]
+    names = [contract.site for contract in contracts]
+    if len(contracts) < 2:
+        raise ConfigError(
+            f"{folder} holds {len(contracts)} site.yaml files", "give each site a folder with a site.yaml"
+        )
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two sites under {folder} have the same name", "give each site.yaml its own 'site'")
+    absent = [modality for modality in Modality if modality not in {contract.modality for contract in contracts}]
+    if absent:
+        raise ConfigError(f"no site under {folder} is {absent[0]}", "cross-modality training needs CT and MR sites")
+    return contracts
+
+
+def make_setting(
+    study: Study, spec: ArmSpec, out: Path, *, on_prepared: OnPrepared = lambda site, done, total: None
+) -> Setting:
+    """Stage an arm's job under ``out/arms/NAME`` and prepare its sites; what is cached is not computed again.
+
+    Raises:
+        FedginError: a site, a case or a setting is wrong.
+    """
+    home = out / "arms" / spec.name
+    contracts = find_sites(study.sites)
+    if spec.training_patients:
+        contracts = with_training_patients(contracts, dict(spec.training_patients), out / "datalists" / spec.population)
+    job = _stage(study, spec, len(contracts), home / "job")
+    sites = {
+        contract.site: prepare_site(
+            contract, job.experiment.preprocessing, job.experiment.organs, progress=_of_site(on_prepared, contract.site)
+        )
+        for contract in contracts
+    }
+    return Setting(spec, _make_arm(spec, job), sites, home)
+
+
+def _stage(study: Study, spec: ArmSpec, sites: int, target: Path) -> Job:
+    job = load_job(study.job)
+    # The job's own augmentation must not lend its parameters to another method.
+    plain = replace(job, experiment=job.experiment.model_copy(update={"augmentation": AugmentationSettings()}))
+    changes: dict[str, Any] = {}
+    for layer in study.changes(spec):
+        changes = merged(changes, layer)
+    steps = changes.get("training", {}).get("local_steps", job.experiment.training.local_steps)
+    if spec.regime is Regime.CENTRAL:
+        # As many optimiser steps as all sites of the federation make together.
+        changes = merged(changes, {"training": {"local_steps": steps * sites}})
+    return stage_job(plain, target, sites=sites, rounds=study.rounds, changes=changes)
+
+
+def _make_arm(spec: ArmSpec, job: Job) -> Arm:
+    title = f"{spec.regime.replace('_', ' ')} {spec.method}"
+    if spec.regime is Regime.FEDERATED:
+        return FederatedArm(spec.name, title, job)
+    return PooledArm(spec.name, title, job.experiment, POOLED[spec.regime], job.rounds)
+
+
+def _of_site(on_prepared: OnPrepared, site: str) -> Callable[[int, int], None]:
+    return lambda done, total: on_prepared(site, done, total)
