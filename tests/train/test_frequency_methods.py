@@ -14,7 +14,7 @@ from fedgin.train.trainer import RoundPlan, Trainer
 from tests.sites import ORGANS, tiny_experiment, write_site
 
 CPU = torch.device("cpu")
-NAMES = ["fmaug"]
+NAMES = ["fmaug", "fmaug_butterworth"]
 
 
 def experiment_with(name: str) -> Experiment:
