@@ -14,7 +14,7 @@ from fedgin.train.trainer import RoundPlan, Trainer
 from tests.sites import ORGANS, tiny_experiment, write_site
 
 CPU = torch.device("cpu")
-NAMES = ["fmaug", "fmaug_butterworth"]
+NAMES = ["fmaug", "fmaug_butterworth", "raffesdg"]
 
 
 def experiment_with(name: str) -> Experiment:
