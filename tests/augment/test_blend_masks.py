@@ -57,7 +57,7 @@ def test_a_constant_mask_becomes_one_half(kind: str) -> None:
 
 def test_a_patch_has_a_fifth_to_half_of_each_side() -> None:
     masks = draw_masks("patch", 500, (40, 20), gen=make_generator(1))
-    assert set(masks.unique().tolist()) == {0.0, 1.0}
+    assert bool(((masks == 0) | (masks == 1)).all())
     heights, widths = masks.amax(2).sum(1), masks.amax(1).sum(1)
     assert (int(heights.min()), int(heights.max())) == (8, 20)
     assert (int(widths.min()), int(widths.max())) == (4, 10)
