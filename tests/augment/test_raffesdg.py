@@ -9,7 +9,7 @@ from fedgin.augment.base import Draw
 from fedgin.augment.butterworth import HighPass, filter_image, percentile_normalise
 from fedgin.augment.gaussian_filter import GaussianKernel, high_frequency
 from fedgin.augment.intensity import to_range
-from fedgin.augment.raffesdg import IDENTITY, RaffeSDG, RaffeSDGParams
+from fedgin.augment.raffesdg import IDENTITY, RaffeSDG, RaffeSDGParams, filter_bank
 from fedgin.errors import ConfigError
 from fedgin.seeds import make_generator
 
@@ -41,14 +41,6 @@ def test_the_identity_only_maps_by_percentiles() -> None:
     torch.testing.assert_close(shown(x, IDENTITY), percentile_normalise(x, x), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("remain_original", "share"), [(True, 0.25), (False, 0.0)])
-def test_a_quarter_of_the_pool_leaves_the_image_alone(remain_original: bool, share: float) -> None:
-    method = RaffeSDG(remain_original=remain_original, per_sample=True, mask="grid")
-    params = method.draw_params((20_000, 1, 8, 8), gen=make_generator(1))
-    for filters in (params.first, params.second):
-        assert filters.count(IDENTITY) / 20_000 == pytest.approx(share, abs=0.02)
-
-
 @pytest.mark.parametrize(
     ("side", "cutoffs"),
     [
@@ -58,15 +50,24 @@ def test_a_quarter_of_the_pool_leaves_the_image_alone(remain_original: bool, sha
     ],
 )
 def test_cutoffs_collapse_in_small_images(side: int, cutoffs: dict[int, int]) -> None:
-    method = RaffeSDG(remain_original=False)
-    gen = make_generator(1)
-    shape = (1, 1, side, side + 32)
-    drawn = Counter(method.draw_params(shape, gen=gen).first[0] for _ in range(2000))
-    assert {high_pass.order for high_pass in drawn} == {1, 2, 3}
-    for cutoff, entries in cutoffs.items():
-        count = sum(n for high_pass, n in drawn.items() if high_pass.cutoff == cutoff)
-        assert count / 2000 == pytest.approx(entries / 12, abs=0.04)
-    assert {high_pass.cutoff for high_pass in drawn} == set(cutoffs)
+    bank = filter_bank((16, 1, side + 32, side), remain_original=False)
+    expected = {(cutoff, order): count for cutoff, count in cutoffs.items() for order in (1, 2, 3)}
+    assert Counter((high_pass.cutoff, high_pass.order) for high_pass in bank) == expected
+
+
+def test_a_quarter_of_the_pool_leaves_the_image_alone() -> None:
+    bank = filter_bank((512, 512), remain_original=True)
+    assert bank[:36] == filter_bank((512, 512), remain_original=False)
+    assert bank[36:] == [IDENTITY] * 12
+
+
+def test_every_filter_of_the_pool_is_equally_likely_for_both() -> None:
+    params = RaffeSDG(per_sample=True, mask="grid").draw_params((40_000, 1, 8, 8), gen=make_generator(1))
+    for filters in (params.first, params.second):
+        assert filters.count(IDENTITY) / 40_000 == pytest.approx(0.25, rel=0.05)
+        assert filters.count(HighPass(1.0, 3)) / 40_000 == pytest.approx(0.25, rel=0.05)
+    same = sum(a == b for a, b in zip(params.first, params.second, strict=True))
+    assert same / 40_000 == pytest.approx(0.25, rel=0.05)
 
 
 def test_the_draw_is_of_the_batch_or_of_each_sample() -> None:

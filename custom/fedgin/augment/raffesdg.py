@@ -30,6 +30,12 @@ IDENTITIES = 12
 INFERENCE_FILTERS = {"none": IDENTITY, "butterworth_d0_1": HighPass(1.0, 1)}
 
 
+def filter_bank(size: Sequence[int], *, remain_original: bool) -> list[HighPass]:
+    """Return the pool for images of ``size`` [..., H, W]: 36 high-passes, and 12 identities if they are asked for."""
+    bank = [HighPass.at_ratio(ratio, order, size) for ratio in RATIOS for order in ORDERS]
+    return bank + [IDENTITY] * (IDENTITIES if remain_original else 0)
+
+
 @dataclass(frozen=True)
 class RaffeSDGParams:
     """The filters and how they are blended; each of one entry for the whole batch, or of one a sample.
@@ -63,7 +69,7 @@ class RaffeSDG(Augmentation[RaffeSDGParams]):
     one draw.
 
     Cut-offs are floored to cycles per image as published, and collapse in small images: at 512 pixels 5 of 12 are 1,
-    at 96 pixels 9 are 1 and the others 2, 3 and 4, so that 12 different filters of 36 remain.
+    at 96 pixels 9 are 1 and the others 2, 3 and 4, so that 12 different filters of 36 remain, most of them mild.
 
     Args:
         remain_original: have the identities in the pool (the published command does).
@@ -102,8 +108,7 @@ class RaffeSDG(Augmentation[RaffeSDGParams]):
     def draw_params(self, shape: Sequence[int], *, gen: torch.Generator) -> RaffeSDGParams:
         """Draw both filters, then the mask."""
         count = shape[0] if self.per_sample else 1
-        bank = [HighPass.at_ratio(ratio, order, shape) for ratio in RATIOS for order in ORDERS]
-        bank += [IDENTITY] * (IDENTITIES if self.remain_original else 0)
+        bank = filter_bank(shape, remain_original=self.remain_original)
         first, second = torch.randint(len(bank), (2, count), generator=gen).tolist()
         weight = draw_masks(self.mask, count, shape[-2:], gen=gen)
         return RaffeSDGParams(
