@@ -35,6 +35,11 @@ class Draw(Generic[ParamsT]):
     applied: Tensor
     background: Tensor
 
+    @classmethod
+    def for_all(cls, params: ParamsT, batch: int) -> "Draw[ParamsT]":
+        """Return what applies ``params`` to each of ``batch`` samples: a chosen filter instead of a random one."""
+        return cls(params, applied=torch.ones(batch, dtype=torch.bool), background=torch.zeros(batch))
+
 
 class Augmentation(TrainingHooks, ABC, Generic[ParamsT]):
     """Change how an image looks, never where things are.
