@@ -34,12 +34,12 @@ def read(image: Tensor, place: Sequence[float]) -> float:
 def plain_deform_conv(x: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
     out = torch.zeros(len(x), len(weight), *x.shape[2:])
     taps = list(product(*(range(-(k // 2), k // 2 + 1) for k in weight.shape[2:])))
-    for pixel in product(*map(range, x.shape[2:])):
+    for n, pixel in enumerate(product(*map(range, x.shape[2:]))):
         for t, tap in enumerate(taps):
-            shift = offsets[(t, slice(None), *pixel)].tolist()
+            shift = offsets[t].flatten(1)[:, n].tolist()
             place = [p + i + s for p, i, s in zip(pixel, tap, shift, strict=True)]
             for b, c in product(range(len(x)), range(x.shape[1])):
-                out[(b, slice(None), *pixel)] += weight.flatten(2)[:, c, t] * read(x[b, c], place)
+                out.flatten(2)[b, :, n] += weight.flatten(2)[:, c, t] * read(x[b, c], place)
     return out
 
 
