@@ -89,7 +89,9 @@ def test_loss_adds_supervised_views_and_the_methods_own(tmp_path: Path) -> None:
     loss = MethodLoss(experiment.loss, Toy(), classes)
     generator = torch.Generator().manual_seed(3)
     outputs = torch.randn(4, classes + 1, 8, 8, generator=generator)
-    targets = Targets(torch.randint(classes, (2, 1, 8, 8), generator=generator), torch.ones(2, classes, dtype=torch.bool))
+    targets = Targets(
+        torch.randint(classes, (2, 1, 8, 8), generator=generator), torch.ones(2, classes, dtype=torch.bool)
+    )
     clean = torch.randn(2, 1, 8, 8, generator=generator)
     expected = loss.segmentation(outputs[:2, :-1], targets) + loss.segmentation(outputs[2:, :-1], targets)
     expected += WEIGHT * (outputs[2:, -1:] - clean).square().mean()
