@@ -1,21 +1,17 @@
-"""Maps of an image's intensity range."""
+"""Intensity ranges that methods ask of their input."""
 
 import torch
 from torch import Tensor
 
+from fedgin.augment.base import per_sample
+
 
 def to_range(image: Tensor, low: float, high: float) -> Tensor:
-    """Map each sample linearly, so that its minimum becomes ``low`` and its maximum ``high``.
+    """Map each sample of [B, C, *spatial] linearly so that its smallest value becomes ``low`` and its largest ``high``.
 
-    Args:
-        image: floating point [B, C, *spatial], finite, any unit; extremes are over channels and pixels of a sample.
-        low: of the result.
-        high: of the result, above ``low``.
-
-    Returns:
-        a tensor like ``image``; samples of one single value become (low + high) / 2 everywhere.
+    Smallest and largest are taken over channels and pixels. A flat sample becomes the midpoint.
     """
     rows = image.flatten(1)
-    first, last = (end.view(-1, *(1,) * (image.dim() - 1)) for end in (rows.amin(1), rows.amax(1)))
-    share = torch.where(last > first, (image - first) / (last - first), 0.5)
-    return low + (high - low) * share
+    least, most = (per_sample(end, image.dim()) for end in (rows.amin(1), rows.amax(1)))
+    unit = torch.where(most > least, (image - least) / (most - least), 0.5)
+    return low + (high - low) * unit
