@@ -61,7 +61,7 @@ def test_the_same_seed_gives_the_same_bits_and_a_replayed_draw_too(name: str, sh
 
 @every_name
 def test_another_seed_gives_other_images(name: str) -> None:
-    x, method = image(2, 1, 16, 12), build_augmentation(name)
+    x, method = image(1, 1, 64, 64), build_augmentation(name)
     outs = [method(x, gen=make_generator(seed)) for seed in range(6)]
     assert (name == "none") == all(torch.equal(out, outs[0]) for out in outs)
 
@@ -114,12 +114,6 @@ def test_small_and_extreme_images_stay_finite(name: str, size: list[int], seed: 
         assert view.shape == x.shape
         assert view.isfinite().all()
     assert method.fallbacks == 0
-
-
-@pytest.mark.parametrize("name", sorted({*NAMES} - {"none"}))
-def test_probability_zero_leaves_every_image_alone(name: str) -> None:
-    x = image(3, 1, 16, 12)
-    assert torch.equal(build_augmentation(name, probability=0.0)(x, gen=make_generator(1)), x)
 
 
 @every_name

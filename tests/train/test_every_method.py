@@ -1,6 +1,5 @@
 """Every augmentation of the package trains and segments by its name alone."""
 
-
 import pytest
 import torch
 
