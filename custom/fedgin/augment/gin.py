@@ -10,16 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedgin.augment.base import Augmentation, per_sample
+from fedgin.augment.base import Augmentation
 from fedgin.augment.checks import check_choice, check_count, check_flag, check_interval, check_number
 from fedgin.augment.consistency import divergence_from_mean
+from fedgin.augment.mixing import match_norm_, mix_at_norm_
 from fedgin.augment.random_conv import PADDINGS, ConvLayer, random_conv_net
 from fedgin.augment.registry import register
 from fedgin.errors import ConfigError
 
 SHARINGS = ("sample", "batch")
-
-_EPS = 1e-5
 
 
 @dataclass(frozen=True)
@@ -124,16 +123,14 @@ class GIN(Augmentation[GINParams]):
 
     def transform(self, x: Tensor, params: GINParams) -> Tensor:
         """Return the mixture of ``x`` and the random network's output with the norm of ``x``."""
-        target = _norm(x)
-        out = random_conv_net(x, params.layers, slope=self.slope, padding=self.padding)
+        out = self.run_network(x, params)
         if self.match_norm_before_mix:
-            out.mul_(target / (_norm(out) + _EPS))
-        torch.lerp(x, out, per_sample(params.alpha.to(x.device), x.dim()), out=out)
-        return out.mul_(target / (_norm(out) + _EPS))
+            match_norm_(out, x)
+        return mix_at_norm_(x, out, params.alpha)
 
-
-def _norm(x: Tensor) -> Tensor:
-    return per_sample(torch.linalg.vector_norm(x.flatten(1), dim=1), x.dim())
+    def run_network(self, x: Tensor, params: GINParams) -> Tensor:
+        """Return the random network's output, a new tensor like ``x``."""
+        return random_conv_net(x, params.layers, slope=self.slope, padding=self.padding)
 
 
 def _check_pool(sizes: object) -> tuple[int | tuple[int, ...], ...]:
