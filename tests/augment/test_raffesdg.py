@@ -50,19 +50,21 @@ def test_the_identity_only_maps_by_percentiles() -> None:
     ],
 )
 def test_cutoffs_collapse_in_small_images(side: int, cutoffs: dict[int, int]) -> None:
-    bank = filter_bank((16, 1, side + 32, side), remain_original=False)
+    bank = filter_bank(side, remain_original=False)
     expected = {(cutoff, order): count for cutoff, count in cutoffs.items() for order in (1, 2, 3)}
     assert Counter((high_pass.cutoff, high_pass.order) for high_pass in bank) == expected
 
 
 def test_a_quarter_of_the_pool_leaves_the_image_alone() -> None:
-    bank = filter_bank((512, 512), remain_original=True)
-    assert bank[:36] == filter_bank((512, 512), remain_original=False)
+    bank = filter_bank(512, remain_original=True)
+    assert bank[:36] == filter_bank(512, remain_original=False)
     assert bank[36:] == [IDENTITY] * 12
 
 
 def test_every_filter_of_the_pool_is_equally_likely_for_both() -> None:
-    params = RaffeSDG(per_sample=True, mask="grid").draw_params((40_000, 1, 8, 8), gen=make_generator(1))
+    params = RaffeSDG(per_sample=True, mask="grid", reference_size=8).draw_params(
+        (40_000, 1, 8, 8), gen=make_generator(1)
+    )
     for filters in (params.first, params.second):
         assert filters.count(IDENTITY) / 40_000 == pytest.approx(0.25, rel=0.05)
         assert filters.count(HighPass(1.0, 3)) / 40_000 == pytest.approx(0.25, rel=0.05)

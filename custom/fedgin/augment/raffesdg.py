@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from fedgin.augment.base import Augmentation, Draw
 from fedgin.augment.blend_masks import MASKS, draw_masks, over_batch
 from fedgin.augment.butterworth import HighPass, filter_image, percentile_normalise
-from fedgin.augment.checks import check_choice, check_flag
-from fedgin.augment.gaussian_filter import fixed_high_frequency
+from fedgin.augment.checks import check_choice, check_count, check_flag
+from fedgin.augment.gaussian_filter import PUBLISHED_SIZE, fixed_high_frequency
 from fedgin.augment.intensity import to_range
 from fedgin.augment.registry import register
 
@@ -30,9 +30,9 @@ IDENTITIES = 12
 INFERENCE_FILTERS = {"none": IDENTITY, "butterworth_d0_1": HighPass(1.0, 1)}
 
 
-def filter_bank(size: Sequence[int], *, remain_original: bool) -> list[HighPass]:
-    """Return the pool for images of ``size`` [..., H, W]: 36 high-passes, and 12 identities if they are asked for."""
-    bank = [HighPass.at_ratio(ratio, order, size) for ratio in RATIOS for order in ORDERS]
+def filter_bank(side: int, *, remain_original: bool) -> list[HighPass]:
+    """Return the pool for images of ``side`` pixels: 36 high-passes, and 12 identities if they are asked for."""
+    bank = [HighPass.at_ratio(ratio, order, (side, side)) for ratio in RATIOS for order in ORDERS]
     return bank + [IDENTITY] * (IDENTITIES if remain_original else 0)
 
 
@@ -68,8 +68,9 @@ class RaffeSDG(Augmentation[RaffeSDGParams]):
     mask of the field of view is applied, since none is known at inference. Volumes are filtered slice by slice with
     one draw.
 
-    Cut-offs are floored to cycles per image as published, and collapse in small images: at 512 pixels 5 of 12 are 1,
-    at 96 pixels 9 are 1 and the others 2, 3 and 4, so that 12 different filters of 36 remain, most of them mild.
+    Cut-offs are whole cycles per image side: at the published 512 pixels 1 (five times), 2, 3, 5, 8, 11, 17 and 25.
+    The same numbers of cycles are used whatever the image's size, since the same field of view then loses the same
+    structures (ours). Floored anew for 96 pixels nine of twelve would be 1, and the method close to doing nothing.
 
     Args:
         remain_original: have the identities in the pool (the published command does).
@@ -77,6 +78,7 @@ class RaffeSDG(Augmentation[RaffeSDGParams]):
         saliency: have the second output and its loss.
         inference_filter: ``butterworth_d0_1`` (original: cut-off 1, order 1), or ``none``, which maps the image by its
             percentiles only, as the identities do in training.
+        reference_size: image side for which the cut-offs are computed, in pixels.
         part: of the filtered image: ``real``, or ``abs``, the magnitude, as published.
         per_sample: draw filters and mask for each sample (ours) instead of once for the batch (original).
 
@@ -93,6 +95,7 @@ class RaffeSDG(Augmentation[RaffeSDGParams]):
         mask: str = "smooth",
         saliency: bool = True,
         inference_filter: str = "butterworth_d0_1",
+        reference_size: int = PUBLISHED_SIZE,
         part: str = "real",
         per_sample: bool = False,
     ) -> None:
@@ -101,6 +104,7 @@ class RaffeSDG(Augmentation[RaffeSDGParams]):
         self.mask = check_choice("mask", mask, MASKS)
         self.saliency = check_flag("saliency", saliency)
         self.inference_filter = check_choice("inference_filter", inference_filter, tuple(INFERENCE_FILTERS))
+        self.reference_size = check_count("reference_size", reference_size)
         self.part = check_choice("part", part, PARTS)
         self.per_sample = check_flag("per_sample", per_sample)
         self.extra_channels = int(self.saliency)
@@ -108,7 +112,7 @@ class RaffeSDG(Augmentation[RaffeSDGParams]):
     def draw_params(self, shape: Sequence[int], *, gen: torch.Generator) -> RaffeSDGParams:
         """Draw both filters, then the mask."""
         count = shape[0] if self.per_sample else 1
-        bank = filter_bank(shape, remain_original=self.remain_original)
+        bank = filter_bank(self.reference_size, remain_original=self.remain_original)
         first, second = torch.randint(len(bank), (2, count), generator=gen).tolist()
         weight = draw_masks(self.mask, count, shape[-2:], gen=gen)
         return RaffeSDGParams(
