@@ -1,52 +1,96 @@
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fedgin.study.statistics import case_values, estimate
-from fedgin.train.scores import CaseScore
-
-
-def score(site: str, case: int, organ: str, dice: float, modality: str = "MR") -> CaseScore:
-    return CaseScore(site, modality, "test", case, case, organ, dice, 1.0, 1.0)
+from fedgin.study.statistics import Subject, gaps, holm, mean_of, mean_ranks, paired_tests, ratio_of
 
 
-SCORES = [
-    score("a", 1, "liver", 0.8),
-    score("a", 1, "spleen", 0.4),
-    score("a", 2, "liver", 0.6),
-    score("a", 2, "spleen", math.nan),
-    score("b", 1, "liver", 0.2),
-    score("c", 1, "liver", 0.9, "CT"),
-]
+def at(site: str, *values: float) -> dict[Subject, float]:
+    return {(site, number): value for number, value in enumerate(values, start=1)}
 
 
-def test_a_case_counts_once_whatever_its_organs() -> None:
-    assert case_values(SCORES, modality="MR") == pytest.approx([0.6, 0.6, 0.2])
-    assert case_values(SCORES, modality="MR", organ="spleen") == pytest.approx([0.4])
-    assert case_values(SCORES, modality="CT", organ="spleen") == []
+def uniform(seed: int, count: int = 12) -> dict[Subject, float]:
+    return at("a", *np.random.default_rng(seed).uniform(size=count))
 
 
-def test_one_case_has_no_interval() -> None:
-    found = estimate([0.4])
-    assert (found.mean, found.low, found.high, found.cases) == (0.4, 0.4, 0.4, 1)
+def test_one_patient_has_no_interval_and_no_deviation() -> None:
+    found = mean_of(at("a", 0.4))
+    assert (found.value, found.low, found.high, found.cases) == (0.4, 0.4, 0.4, 1)
+    assert math.isnan(found.sd)
 
 
 def test_the_interval_holds_the_mean_and_repeats() -> None:
-    values = list(np.random.default_rng(0).uniform(size=12))
-    found = estimate(values)
-    assert found.low < found.mean < found.high
-    assert found == estimate(values)
+    found = mean_of(uniform(0))
+    assert found.low < found.value < found.high
+    assert found == mean_of(uniform(0))
 
 
 def test_the_interval_has_about_the_asked_coverage() -> None:
-    """Of 200 samples of 30 uniform values, about 95 % of the intervals must hold 0.5."""
-    rng = np.random.default_rng(1)
-    intervals = [estimate(list(rng.uniform(size=30)), resamples=500) for _ in range(200)]
-    held = sum(found.low <= 0.5 <= found.high for found in intervals)
-    assert 178 <= held <= 199
+    """Of 60 samples of 30 uniform values, about 95 % of the intervals must hold 0.5."""
+    found = [mean_of(uniform(seed, 30)) for seed in range(60)]
+    assert 51 <= sum(one.low <= 0.5 <= one.high for one in found) <= 60
+
+
+def test_patients_are_resampled_within_their_site() -> None:
+    # The sites differ, their patients do not: nothing varies within a site, so the mean has no spread at all.
+    values = at("a", 0.2, 0.2, 0.2) | at("b", 0.9, 0.9)
+    found = mean_of(values)
+    assert found.low == found.high == pytest.approx(found.value)
+
+
+def test_a_site_with_one_patient_joins_the_others() -> None:
+    found = mean_of(at("a", 0.2, 0.4, 0.3) | at("b", 0.9))
+    assert found.low < found.value < found.high
 
 
 def test_nothing_to_average_is_loud() -> None:
     with pytest.raises(ValueError, match="no value"):
-        estimate([])
+        mean_of({})
+
+
+def test_a_ratio_of_proportional_values_has_no_spread() -> None:
+    whole = uniform(3)
+    part = {subject: 0.9 * value for subject, value in whole.items()}
+    found = ratio_of(part, whole)
+    assert found.value == pytest.approx(0.9)
+    assert found.high - found.low < 1e-9, "a patient's two values must be resampled together"
+
+
+def test_only_patients_of_both_are_compared() -> None:
+    assert gaps(at("a", 0.5, 0.7), at("a", 0.4)) == {("a", 1): pytest.approx(0.1)}
+    with pytest.raises(ValueError, match="no patient"):
+        gaps(at("a", 0.5), at("b", 0.5))
+
+
+def test_eight_gains_of_eight_have_the_smallest_p_that_eight_allow() -> None:
+    found = paired_tests({"other": at("a", *np.linspace(0.01, 0.08, 8))})["other"]
+    assert found.p == pytest.approx(2 / 2**8)
+    assert found.p == pytest.approx(found.smallest)
+    assert found.median == pytest.approx(0.045)
+
+
+def test_no_difference_is_no_evidence() -> None:
+    assert paired_tests({"other": at("a", 0.0, 0.0, 0.0)})["other"].p == 1.0
+
+
+@given(st.permutations([0.01, 0.02, 0.03, 0.04]))
+def test_holm_matches_a_computation_by_hand_in_any_order(p: list[float]) -> None:
+    # 4 * 0.01, 3 * 0.02, 2 * 0.03, 0.04 made monotone.
+    expected = {0.01: 0.04, 0.02: 0.06, 0.03: 0.06, 0.04: 0.06}
+    assert holm(p) == pytest.approx([expected[value] for value in p])
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=8))
+def test_holm_never_lowers_and_never_reorders(p: list[float]) -> None:
+    adjusted = holm(p)
+    assert all(raw <= new <= 1.0 for raw, new in zip(p, adjusted, strict=True))
+    assert all(a <= b for (x, a), (y, b) in permutations(zip(p, adjusted, strict=True), 2) if x < y)
+
+
+def test_ranks_share_ties_and_average_over_patients() -> None:
+    found = mean_ranks({"x": at("a", 0.9, 0.5), "y": at("a", 0.1, 0.5), "z": at("a", 0.2, 0.1)})
+    assert found == {"x": pytest.approx(1.25), "y": pytest.approx(2.25), "z": pytest.approx(2.5)}

@@ -11,6 +11,7 @@ from fedgin.cli.phantoms import phantoms
 from fedgin.cli.provision import provision
 from fedgin.cli.run import run as run_job
 from fedgin.cli.site import site_app
+from fedgin.cli.study import study
 from fedgin.cli.train import train
 from fedgin.cli.withdraw import withdraw
 from fedgin.errors import FedginError
@@ -25,6 +26,7 @@ app.command()(demo)
 app.command()(phantoms)
 app.command()(provision)
 app.command("run")(run_job)
+app.command()(study)
 app.command()(train)
 app.command()(withdraw)
 app.add_typer(site_app, name="site")

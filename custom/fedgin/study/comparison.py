@@ -3,7 +3,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from fedgin.files import write_text
 from fedgin.study.arms import Arm, Curve
 from fedgin.train.checkpoint import load_checkpoint, load_weights
 from fedgin.train.evaluator import evaluate
-from fedgin.train.scores import CaseScore, mean_dice, read_scores, write_scores
+from fedgin.train.scores import CaseScore, read_scores, write_scores
 
 OnArmRound = Callable[[Arm, dict[str, float]], None]
 
@@ -58,6 +59,7 @@ def run_arm(arm: Arm, sites: Mapping[str, SiteData], folder: Path, on_round: OnA
     finished = read_result(arm, sites, folder)
     if finished is not None:
         return finished
+    _clear_another(home, _fingerprint(arm, sites))
     outcome = arm.train(sites, home, lambda point: on_round(arm, point))
     scores = _test(arm, sites, outcome.model)
     write_scores(home / "test_scores.csv", scores)
@@ -71,6 +73,14 @@ def run_arm(arm: Arm, sites: Mapping[str, SiteData], folder: Path, on_round: OnA
     return ArmResult(arm, scores, outcome.curve, outcome.model, record["cross_site"], resumed=False)
 
 
+def _clear_another(home: Path, key: str) -> None:
+    """Empty the folder unless what it holds is of the same arm, so that no run continues another one's checkpoint."""
+    path = home / "key"
+    if not path.is_file() or path.read_text(encoding="utf-8") != key:
+        shutil.rmtree(home, ignore_errors=True)
+        write_text(path, key)
+
+
 def read_result(arm: Arm, sites: Mapping[str, SiteData], folder: Path) -> ArmResult | None:
     """Return what an earlier run of the same arm on the same cases measured, or nothing."""
     home = folder / arm.name
@@ -82,11 +92,6 @@ def read_result(arm: Arm, sites: Mapping[str, SiteData], folder: Path) -> ArmRes
         return None
     scores = read_scores(home / "test_scores.csv")
     return ArmResult(arm, scores, record["curve"], home / "model.pt", record["cross_site"], resumed=True)
-
-
-def dice_of(scores: Sequence[CaseScore], modality: str) -> float:
-    """Return the mean Dice of one modality, each organ counting the same."""
-    return mean_dice([score for score in scores if score.modality == modality])
 
 
 def load_network(arm: Arm, model: Path) -> nn.Module:

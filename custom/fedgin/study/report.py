@@ -17,7 +17,8 @@ from fedgin.files import write_text
 from fedgin.study.arms import cases_by_modality
 from fedgin.study.comparison import ArmResult, load_network
 from fedgin.study.figures import busiest_slice, draw_curves, draw_predictions
-from fedgin.study.statistics import Estimate, case_values, estimate
+from fedgin.study.statistics import Estimate, mean_of
+from fedgin.study.subjects import subject_values
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Row:
     @property
     def best(self) -> float:
         """Largest mean of the row."""
-        return max(cell.mean for cell in self.cells)
+        return max(cell.value for cell in self.cells)
 
 
 def write_report(path: Path, comparison: Comparison) -> None:
@@ -68,9 +69,9 @@ def dice_table(results: Sequence[ArmResult]) -> list[Row]:
     for modality in sorted({score.modality for score in results[0].scores}):
         shown = [score.organ for score in results[0].scores if score.modality == modality]
         for organ in [None, *dict.fromkeys(shown)]:
-            values = [case_values(result.scores, modality=modality, organ=organ) for result in results]
+            values = [subject_values(result.scores, modality=modality, organ=organ) for result in results]
             if all(values):
-                rows.append(Row(modality, organ or "mean of organs", [estimate(cases) for cases in values]))
+                rows.append(Row(modality, organ or "mean of organs", [mean_of(patients) for patients in values]))
     return rows
 
 

@@ -57,7 +57,7 @@ def find_sites(folder: Path) -> list[SiteContract]:
 def make_setting(
     study: Study, spec: ArmSpec, out: Path, *, on_prepared: OnPrepared = lambda site, done, total: None
 ) -> Setting:
-    """Stage an arm's job under ``out/arms/NAME`` and prepare its sites; what is cached is not computed again.
+    """Stage an arm's job under ``out/jobs/NAME`` and prepare its sites; what is cached is not computed again.
 
     Raises:
         FedginError: a site, a case or a setting is wrong.
@@ -66,7 +66,7 @@ def make_setting(
     contracts = find_sites(study.sites)
     if spec.training_patients:
         contracts = with_training_patients(contracts, dict(spec.training_patients), out / "datalists" / spec.population)
-    job = _stage(study, spec, len(contracts), home / "job")
+    job = _stage(study, spec, len(contracts), out / "jobs" / spec.name)
     sites = {
         contract.site: prepare_site(
             contract, job.experiment.preprocessing, job.experiment.organs, progress=_of_site(on_prepared, contract.site)
