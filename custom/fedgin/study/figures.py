@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fedgin.augment import Augmentation
 from fedgin.data.cache import CachedCase
+from fedgin.nets.domains import route
 from fedgin.seeds import make_generator
 from fedgin.study.arms import Curve
 
@@ -46,6 +47,7 @@ def busiest_slice(case: CachedCase) -> Slice:
 
 def predict_slice(network: nn.Module, shown: Slice) -> NDArray[np.uint8]:
     """Segment one slice; the network must be in evaluation mode."""
+    route(network, [shown.case.case.modality.value])
     with torch.no_grad():
         logits: Tensor = network(shown.image[None, None])
     return logits[0].argmax(0).numpy().astype(np.uint8)
