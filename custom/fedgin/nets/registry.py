@@ -18,9 +18,9 @@ class NetworkSettings(Settings):
 
     Attributes:
         name: a registered network.
-        normalisation: ``instance`` (of each image by itself; carries no statistics), ``batch``, ``dsbn`` (one BatchNorm
-            a modality, averaged over that modality's sites) or ``fedbn`` (BatchNorm that never leaves the site). The
-            authors' network is ``fedgin_unet`` with ``batch``.
+        normalisation: ``instance`` (each image by itself, no statistics), ``batch``, ``dsbn`` (a BatchNorm for each
+            modality, averaged over that modality's sites) or ``fedbn`` (BatchNorm that never leaves the site; without a
+            federation it is ``batch``). The authors' network is ``fedgin_unet`` with ``batch``.
         params: the network's own parameters.
     """
 

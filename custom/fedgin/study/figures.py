@@ -70,18 +70,21 @@ def draw_curves(curves: Mapping[str, Curve], modalities: Sequence[str]) -> str:
 
 def draw_predictions(
     shown: Sequence[Slice],
-    networks: Mapping[str, nn.Module],
+    networks: Sequence[Mapping[str, nn.Module]],
     augmentation: Augmentation[Any],
     *,
     seed: int,
     draws: int = 4,
 ) -> str:
-    """Draw a row for each slice: the image, ``draws`` augmented versions of it, the truth and each arm's prediction."""
-    columns = 2 + draws + len(networks)
+    """Draw a row for each slice: the image, ``draws`` augmented versions of it, the truth and each arm's prediction.
+
+    ``networks`` has, for each slice, the arms' networks as the slice's site uses them, by the arms' titles.
+    """
+    columns = 2 + draws + len(networks[0])
     figure = Figure(figsize=(1.75 * columns, 1.6 * len(shown) + 0.5), layout="constrained")
     grid = figure.subplots(len(shown), columns, squeeze=False)
-    for row, entry in zip(grid, shown, strict=True):
-        _draw_row(row, entry, networks, augmentation, seed=seed, draws=draws)
+    for row, entry, used in zip(grid, shown, networks, strict=True):
+        _draw_row(row, entry, used, augmentation, seed=seed, draws=draws)
     for row in grid[1:]:
         for panel in row:
             panel.set_title("")
