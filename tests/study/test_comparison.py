@@ -10,7 +10,7 @@ from fedgin.data.site import Modality, load_site
 from fedgin.errors import WeightsError
 from fedgin.flare.job import load_job, stage_job
 from fedgin.nets.normalisation import Normalisation
-from fedgin.study.arms import Arm, FederatedArm, LocalArm
+from fedgin.study.arms import Arm, FederatedArm, PooledArm
 from fedgin.study.comparison import load_network, run_arm
 from fedgin.train.checkpoint import save_checkpoint, travelling_weights
 from fedgin.train.travel import staying_entries
@@ -57,8 +57,8 @@ def test_a_site_whose_layers_are_missing_is_not_tested_with_others(tmp_path: Pat
 
 
 def test_files_of_an_earlier_run_do_not_change_an_arm_that_shares_everything(tmp_path: Path) -> None:
-    local = LocalArm("mr", "MR", make_arm(tmp_path, "fedbn").experiment, Modality.MR, 1)
-    for arm in (make_arm(tmp_path, "batch"), local):
+    pooled = PooledArm("mr", "MR", make_arm(tmp_path, "fedbn").experiment, (Modality.MR,), 1)
+    for arm in (make_arm(tmp_path, "batch"), pooled):
         model = save_model(arm, tmp_path, {"a": 2.0})
         expected = arm.experiment.initial_network().state_dict()
         assert all(
