@@ -19,7 +19,8 @@ class DomainBatchNorm2d(nn.Module):
     everything else in a network works on each sample by itself, a mixed batch gives what a CT batch and an MR batch
     through the same convolutions give.
 
-    :func:`route` says before each forward pass which sample is of which modality; it holds for that pass only.
+    :func:`route` says before each forward pass which sample is of which modality; it holds for that pass only. The
+    branch of a modality that nobody trains keeps its initial statistics, mean 0 and variance 1.
 
     Args:
         channels: of the input.

@@ -84,8 +84,6 @@ class SiteSession:
     def train(self, received: Mapping[str, Tensor], number: int, total: int, *, stop: Stop) -> LocalUpdate:
         """Validate the received model, train it for a round and return the difference.
 
-        With FedBN the site's own normalisation takes the place of the received one from the site's second round on.
-
         Args:
             received: the global model.
             number: the round, from 0.
@@ -97,9 +95,7 @@ class SiteSession:
             FedginError: weights that do not fit, or training that went wrong.
         """
         network = self.trainer.network
-        source = f"site {self.contract.site}, global model of round {number}"
-        load_weights(network, received, source=source)
-        load_weights(network, {**travelling_weights(network), **self.staying.before(number)}, source=source)
+        self._receive(received, number)
         before = _on_cpu(travelling_weights(network))
         metrics = self._score(Split.VALIDATION, f"validation_round_{number:04d}.csv", stop)
         self._restore_optimizer(number)
@@ -140,6 +136,12 @@ class SiteSession:
 
     def _optimizer(self, number: int) -> Path:
         return self.folder / f"optimizer_round_{number:04d}.pt"
+
+    def _receive(self, received: Mapping[str, Tensor], number: int) -> None:
+        """Load the whole global model; then put back what stays at the site, which has its own after a first round."""
+        network, source = self.trainer.network, f"site {self.contract.site}, global model of round {number}"
+        load_weights(network, received, source=source)
+        load_weights(network, {**travelling_weights(network), **self.staying.before(number)}, source=source)
 
     def _score(self, split: Split, file: str, stop: Stop) -> dict[str, float]:
         scores: list[CaseScore] = evaluate(self.trainer.network, self.data.cases[split], self.device, stop=stop)
