@@ -62,12 +62,14 @@ def test_the_order_depends_on_the_generator_alone() -> None:
     assert first != deal(pool(9, 9), batch_size=4, batches=5, share=0.5, seed=2)
 
 
-def test_items_say_which_classes_the_site_labels(tmp_path: Path) -> None:
-    contract = load_site(write_site(tmp_path, "site-1", labels={"spleen": 7}))
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_items_say_which_classes_the_site_labels_and_its_modality(tmp_path: Path, modality: str) -> None:
+    contract = load_site(write_site(tmp_path, "site-1", modality, labels={"spleen": 7}))
     experiment = tiny_experiment()
     data = prepare_site(contract, experiment.preprocessing, ORGANS)
     item = SliceDataset(data.cases[Split.TRAINING])[2]
     assert item["labelled"].tolist() == [True, False, True]
+    assert item["modality"] == modality
     assert item["image"].shape == item["label"].shape == item["body"].shape == (1, 32, 32)
     assert set(item["label"].flatten().tolist()) <= {0, 2}
 

@@ -8,7 +8,9 @@ from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
 from nvflare.apis.fl_constant import ReservedKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
+from nvflare.app_common.abstract.model import ModelLearnableKey, make_model_learnable
 from nvflare.app_common.app_constant import AppConstants
+from nvflare.app_common.shareablegenerators.full_model_shareable_generator import FullModelShareableGenerator
 
 from fedgin.flare.aggregator import ClientWeightedAggregator
 from fedgin.flare.executor import MODALITY
@@ -91,6 +93,39 @@ def test_an_entry_of_one_modality_only_is_averaged_over_that_modality(tmp_path: 
     ]
     found = run_round(tmp_path, "modality_balanced", updates)
     assert {key: float(value[0]) for key, value in found.items()} == {"shared": 1.0, "bn.CT": 4.0, "bn.MR": 6.0}
+
+
+@pytest.mark.parametrize(
+    ("weighting", "shared", "ct"),
+    [
+        ("samples", (3 * 1.0 + 1 * 5.0 + 6 * 2.0) / 10, (3 * 4.0 + 1 * 8.0) / 4),
+        ("uniform", (1.0 + 5.0 + 2.0) / 3, (4.0 + 8.0) / 2),
+        ("modality_balanced", 0.5 * (3 * 1.0 + 1 * 5.0) / 4 + 0.5 * 2.0, (3 * 4.0 + 1 * 8.0) / 4),
+    ],
+)
+def test_branches_are_averaged_over_their_modality(tmp_path: Path, weighting: str, shared: float, ct: float) -> None:
+    """Two CT sites and one MR site, each entry by hand; a uniform site reports a weight of 1."""
+    slices = [1.0, 1.0, 1.0] if weighting == "uniform" else [3.0, 1.0, 6.0]
+    updates: list[Update] = [
+        ("a", "CT", slices[0], {"shared": np.array([1.0]), "bn.CT": np.array([4.0])}),
+        ("b", "CT", slices[1], {"shared": np.array([5.0]), "bn.CT": np.array([8.0])}),
+        ("c", "MR", slices[2], {"shared": np.array([2.0]), "bn.MR": np.array([6.0])}),
+    ]
+    found = {key: float(value[0]) for key, value in run_round(tmp_path, weighting, updates).items()}
+    assert found == pytest.approx({"shared": shared, "bn.CT": ct, "bn.MR": 6.0})
+
+
+@pytest.mark.parametrize("weighting", ["samples", "modality_balanced"])
+def test_a_round_without_mr_leaves_the_branches_of_mr(tmp_path: Path, weighting: str) -> None:
+    """FLARE's own generator adds the mean difference to the global model; what nobody sent is as before."""
+    aggregator, context = open_round(tmp_path, weighting)
+    update = {"shared": np.array([1.0], np.float32), "bn.CT": np.array([2.0], np.float32)}
+    assert aggregator.accept(send("a", "CT", 3.0, update), context)
+    model = make_model_learnable({name: np.array([10.0], np.float32) for name in ("shared", "bn.CT", "bn.MR")}, {})
+    context.set_prop(AppConstants.GLOBAL_MODEL, model, private=True, sticky=True)
+    updated = FullModelShareableGenerator().shareable_to_learnable(aggregator.aggregate(context), context)
+    found = {key: float(value[0]) for key, value in updated[ModelLearnableKey.WEIGHTS].items()}
+    assert found == {"shared": 11.0, "bn.CT": 12.0, "bn.MR": 10.0}
 
 
 def test_a_second_round_starts_from_nothing(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from fedgin.flare.model import initial_network
 from fedgin.flare.results import RoundMetrics, RunResult
 from fedgin.flare.simulation import SimulationError, simulate
 from fedgin.train.checkpoint import load_checkpoint, travelling_weights
-from fedgin.train.session import SiteSession
+from fedgin.train.session import LocalUpdate, SiteSession
 from tests.sites import tiny_experiment, write_site
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
@@ -31,10 +31,10 @@ def sites(folder: Path, names: Sequence[str] = tuple(MODALITIES)) -> dict[str, S
     }
 
 
-def stage(folder: Path, rounds: int, count: int = 3) -> Job:
+def stage(folder: Path, rounds: int, count: int = 3, normalisation: str = "instance") -> Job:
     tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
     # DynUNet has no bias before a normalisation; such a bias has no gradient but rounding, which Adam blows up.
-    tiny["network"] = {"name": "dynunet", "params": {"channels": [4, 8, 16]}}
+    tiny["network"] = {"name": "dynunet", "normalisation": normalisation, "params": {"channels": [4, 8, 16]}}
     job = load_job(JOBS / "abdomen_fedgin")
     return stage_job(job, folder / "job", sites=count, rounds=rounds, changes=tiny)
 
@@ -55,20 +55,26 @@ def by_hand(job: Job, contracts: Mapping[str, SiteContract], folder: Path) -> di
             name: session.train(weights, number, job.rounds, stop=lambda: False) for name, session in sessions.items()
         }
         share = shares(list(contracts))
-        weights = {
-            key: value + torch.stack([share[name] * update.difference[key] for name, update in updates.items()]).sum(0)
-            for key, value in weights.items()
-        }
+        weights = {key: value + mean_difference(key, updates, share) for key, value in weights.items()}
     return weights
 
 
-def check_result(result: RunResult, job: Job, contracts: Mapping[str, SiteContract], folder: Path) -> None:
+def mean_difference(key: str, updates: Mapping[str, LocalUpdate], share: Mapping[str, float]) -> Tensor:
+    """Average an entry over the sites that sent it."""
+    sent = {name: share[name] * update.difference[key] for name, update in updates.items() if key in update.difference}
+    return torch.stack(list(sent.values())).sum(0) / sum(share[name] for name in sent)
+
+
+def check_result(
+    result: RunResult, job: Job, contracts: Mapping[str, SiteContract], folder: Path, atol: float = 1e-5
+) -> None:
     expected = by_hand(job, contracts, folder)
     found = load_checkpoint(result.last_model)["model"]
-    assert set(found) == set(expected)
+    # BatchNorm's counters are in the server's file, but nobody sends them.
+    assert {name for name, value in found.items() if value.is_floating_point()} == set(expected)
     for key, value in expected.items():
         # FLARE adds in another order; Adam makes the last digits larger. A step moves a weight by about 3e-3.
-        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=atol)
 
 
 def test_two_rounds_of_three_sites_equal_the_closed_form(tmp_path: Path) -> None:
@@ -82,6 +88,13 @@ def test_two_rounds_of_three_sites_equal_the_closed_form(tmp_path: Path) -> None
     cross_site = json.loads(result.cross_site.read_text())
     assert set(cross_site) == set(MODALITIES)
     assert {"SRV_FL_global_model.pt", "SRV_best_FL_global_model.pt", *MODALITIES} == set(cross_site["mr-a"])
+
+
+def test_branches_of_each_modality_equal_the_closed_form(tmp_path: Path) -> None:
+    contracts, job = sites(tmp_path / "sites"), stage(tmp_path, rounds=2, normalisation="dsbn")
+    result = simulate(job, contracts, tmp_path / "flare")
+    # Here one unit in the last place of the received model changes a few weights of the second round by 2e-5.
+    check_result(result, job, contracts, tmp_path / "by-hand", atol=1e-4)
 
 
 def test_fewer_threads_than_sites_give_the_same_model(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ def test_the_registry_lists_what_it_builds() -> None:
 
 
 def test_the_authors_network_has_the_published_size() -> None:
-    network = build_network(NetworkSettings(name="fedgin_unet"), out_channels=1, seed=0)
+    settings = NetworkSettings(name="fedgin_unet", normalisation="batch")
+    network = build_network(settings, out_channels=1, seed=0)
     state = network.state_dict()
     assert sum(parameter.numel() for parameter in network.parameters()) == 1_927_841
     assert len(state) == 106
@@ -45,8 +46,8 @@ def test_equal_seeds_give_equal_weights_and_leave_global_randomness_alone() -> N
     assert not all(torch.equal(first[key], other[key]) for key in first)
 
 
-@pytest.mark.parametrize("name", ["dynunet", "segresnet", "unet"])
-def test_the_default_networks_carry_no_running_statistics(name: str) -> None:
+@pytest.mark.parametrize("name", network_names())
+def test_by_default_networks_carry_no_running_statistics(name: str) -> None:
     """Averaged BatchNorm statistics are a known cause of failing federated runs."""
     network = build_network(NetworkSettings(name=name), out_channels=2, seed=0)
     assert not any("running" in key for key in network.state_dict())
@@ -58,7 +59,7 @@ def test_the_default_networks_carry_no_running_statistics(name: str) -> None:
         ({"name": "unett"}, "unknown network 'unett'. Fix: choose one of attention_unet"),
         ({"name": "unet", "params": {"chanels": [8, 16]}}, "no parameter 'chanels'. Fix: its parameters are channels"),
         ({"name": "unet", "params": {"channels": [8]}}, "'channels'"),
-        ({"name": "unet", "params": {"norm": "none"}}, "'norm'"),
+        ({"name": "unet", "params": {"norm": "batch"}}, "no parameter 'norm'"),
         ({"name": "unet", "params": {"out_channels": 3}}, "no parameter 'out_channels'"),
         ({"name": "os.system"}, "unknown network 'os.system'"),
     ],

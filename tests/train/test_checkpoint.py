@@ -8,11 +8,12 @@ from torch import nn
 
 from fedgin.errors import WeightsError
 from fedgin.nets import NetworkSettings, build_network
+from fedgin.nets.normalisation import Normalisation
 from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, travelling_weights
 
 
-def network(name: str = "unet", classes: int = 3, seed: int = 0) -> nn.Module:
-    return build_network(NetworkSettings(name=name), out_channels=classes, seed=seed)
+def network(normalisation: Normalisation = "instance", seed: int = 0) -> nn.Module:
+    return build_network(NetworkSettings(normalisation=normalisation), out_channels=3, seed=seed)
 
 
 def test_weights_survive_the_file(tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_weights_that_do_not_fit_are_named_and_change_nothing(fault: str) -> Non
 
 
 def test_integer_buffers_stay_the_networks_own() -> None:
-    target = network("fedgin_unet")
+    target = network("batch")
     weights = {key: value + 7 for key, value in target.state_dict().items()}
     load_weights(target, weights, source="x")
     counters = [value for key, value in target.state_dict().items() if "num_batches" in key]

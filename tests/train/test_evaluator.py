@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from fedgin.data.cache import CachedCase, CaseCache
+from fedgin.nets.domains import DomainBatchNorm2d
+from fedgin.train import evaluator
 from fedgin.train.evaluator import Segmentation, evaluate, score, segment
 from tests.sites import ORGANS, make_case, make_volume, tiny_experiment
 
@@ -86,3 +88,24 @@ def test_cases_are_handed_on_one_by_one(tmp_path: Path) -> None:
     seen: list[int] = []
     segment(Oracle(case), [case, case], CPU, lambda _: seen.append(1), stop=lambda: len(seen) == 1)
     assert len(seen) <= 2
+
+
+def test_each_case_is_segmented_with_the_normalisation_of_its_modality(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The branch of CT answers liver everywhere and that of MR spleen; the last batch of a volume is smaller."""
+    monkeypatch.setattr(evaluator, "SLICES_AT_ONCE", 4)
+    layer = DomainBatchNorm2d(3)
+    network = nn.Sequential(nn.Conv2d(1, 3, 1), layer)
+    for modality, organ in (("CT", 1), ("MR", 2)):
+        branch = {"weight": torch.zeros(3), "bias": nn.functional.one_hot(torch.tensor(organ), 3).float()}
+        layer.branches[modality].load_state_dict(branch, strict=False)
+    cases = [
+        CaseCache(tmp_path / modality / "cache", tiny_experiment().preprocessing, ORGANS).get(
+            make_case(tmp_path / modality, *make_volume(modality, 0), modality)
+        )
+        for modality in ("MR", "CT", "MR")
+    ]
+    found: list[set[int]] = []
+    segment(network, cases, CPU, lambda result: found.append(set(np.unique(result.predicted).tolist()) - {0}))
+    assert found == [{2}, {1}, {2}]

@@ -11,6 +11,7 @@ from fedgin.data.prepare import prepare_site
 from fedgin.data.site import load_site
 from fedgin.errors import WeightsError
 from fedgin.nets import build_network
+from fedgin.nets.domains import branch_entries
 from fedgin.train.evaluator import evaluate
 from fedgin.train.experiment import Experiment, Training
 from fedgin.train.scores import mean_dice
@@ -20,8 +21,8 @@ from tests.sites import ORGANS, tiny_experiment, write_site
 CPU = torch.device("cpu")
 
 
-def cases(folder: Path, split: Split = Split.TRAINING) -> list[CachedCase]:
-    contract = load_site(write_site(folder, "site-1", "MR"))
+def cases(folder: Path, split: Split = Split.TRAINING, modality: str = "MR") -> list[CachedCase]:
+    contract = load_site(write_site(folder, "site-1", modality))
     return prepare_site(contract, tiny_experiment().preprocessing, ORGANS).cases[split]
 
 
@@ -76,7 +77,7 @@ def test_training_learns_the_blocks(tmp_path: Path) -> None:
 
 def test_evaluation_changes_nothing_and_augments_nothing(tmp_path: Path) -> None:
     """Also with BatchNorm, whose statistics a network in training mode would move."""
-    experiment = tiny_experiment(network={"name": "attention_unet", "params": {"channels": [4, 8]}})
+    experiment = tiny_experiment(network={"normalisation": "batch", "params": {"channels": [4, 8]}})
     network = build_network(experiment.network, out_channels=3, seed=0).train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     members = cases(tmp_path, Split.VALIDATION)
@@ -110,3 +111,22 @@ def test_the_polynomial_schedule_has_its_closed_form() -> None:
     assert 0 < learning_rate(settings, 9, 10) < learning_rate(settings, 8, 10)
     constant = Training(learning_rate=0.1, schedule="constant")
     assert math.isclose(learning_rate(constant, 9, 10), 0.1)
+
+
+@pytest.mark.parametrize(("sites", "moved"), [(["MR"], {"MR"}), (["CT"], {"CT"}), (["CT", "MR"], {"CT", "MR"})])
+def test_domain_normalisation_learns_from_its_own_modality_alone(
+    tmp_path: Path, sites: list[str], moved: set[str]
+) -> None:
+    """Also where a method makes three views of each image, and where the cases of a batch are of both modalities."""
+    experiment = tiny_experiment(
+        network={"normalisation": "dsbn", "params": {"channels": [4, 8]}},
+        augmentation={"name": "gin", "params": {"consistency_weight": 1.0}},
+    )
+    members = [case for modality in sites for case in cases(tmp_path / modality, modality=modality)]
+    trainer = make_trainer(experiment)
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    trainer.train_round(members, RoundPlan("site-1", 0, 1))
+    after = trainer.network.state_dict()
+    for modality in ("CT", "MR"):
+        unchanged = [torch.equal(before[name], after[name]) for name in branch_entries(trainer.network, modality)]
+        assert all(unchanged) if modality not in moved else not any(unchanged)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from fedgin.data.cache import CachedCase
@@ -20,11 +20,11 @@ class SliceIndex:
     foreground: bool
 
 
-class SliceDataset(Dataset[dict[str, Tensor]]):
+class SliceDataset(Dataset[dict[str, Any]]):
     """All slices of the given cases, as channel-first float32 images.
 
-    Each item has ``image`` float32 [1, X, Y], ``label`` int64 [1, X, Y], ``body`` bool [1, X, Y] and ``labelled`` bool
-    [classes]: which classes, background first, the slice's site labels.
+    Each item has ``image`` float32 [1, X, Y], ``label`` int64 [1, X, Y], ``body`` bool [1, X, Y], ``labelled`` bool
+    [classes]: which classes, background first, the slice's site labels, and ``modality``, ``CT`` or ``MR``.
     """
 
     def __init__(self, cases: Sequence[CachedCase]) -> None:
@@ -38,7 +38,7 @@ class SliceDataset(Dataset[dict[str, Tensor]]):
         """Return the number of slices."""
         return len(self.slices)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         """Read one slice from the cache."""
         entry = self.slices[index]
         known = set(entry.case.labelled)
@@ -47,6 +47,7 @@ class SliceDataset(Dataset[dict[str, Tensor]]):
             "label": entry.case.read("label", entry.position)[None].long(),
             "body": entry.case.read("body", entry.position)[None],
             "labelled": torch.tensor([True, *(organ in known for organ in entry.case.organs)]),
+            "modality": entry.case.case.modality.value,
         }
 
 

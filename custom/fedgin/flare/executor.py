@@ -23,6 +23,8 @@ from fedgin.train.session import InterruptedTaskError, SiteSession
 
 MODALITY = "fedgin_modality"
 TRAINING_LOSS = "train_loss"
+# Folder of a site's session in the run folder that FLARE gives a job at the site.
+SESSION = "fedgin"
 # Header of a failed reply: the problem and its fix, without anything of a patient.
 CAUSE = "fedgin_cause"
 
@@ -111,7 +113,7 @@ class FedginExecutor(Executor):
             self._session = SiteSession(
                 load_experiment(Path(workspace.get_app_config_dir(job)) / "experiment.yaml"),
                 contract,
-                Path(workspace.get_run_dir(job)) / "fedgin",
+                Path(workspace.get_run_dir(job)) / SESSION,
                 progress=report,
             )
         return self._session

@@ -16,6 +16,7 @@ import yaml
 from fedgin.data.site import SiteContract
 from fedgin.errors import FedginError
 from fedgin.flare.allow_list import resources
+from fedgin.flare.executor import SESSION
 from fedgin.flare.job import Job
 from fedgin.flare.results import RoundMetrics, RunResult, first_errors
 
@@ -76,6 +77,11 @@ def simulate(
             f"job {job.name}: {fault}", f"read the first error below; the whole log is {log}{first_errors(log)}"
         )
     return result
+
+
+def session_folder(workspace: Path, site: str) -> Path:
+    """Return the folder in which a simulated site's session kept what must last."""
+    return workspace / site / "simulate_job" / SESSION
 
 
 def _lay_out(workspace: Path, sites: Mapping[str, SiteContract]) -> None:

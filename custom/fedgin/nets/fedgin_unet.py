@@ -14,7 +14,8 @@ class FedGINUNet(nn.Module):
     """Three-level U-Net whose skips are taken after pooling, so that it predicts at half resolution.
 
     The authors' code does so; it limits the Dice of small organs. It is here to compare with, not as the default.
-    With one output channel it has 1.93 million parameters. BatchNorm, as in the authors' code.
+    With one output channel it has 1.93 million parameters. The authors' code has BatchNorm, which is
+    ``network.normalisation: batch``.
 
     Args:
         out_channels: number of classes with background.

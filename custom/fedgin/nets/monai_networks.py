@@ -1,9 +1,9 @@
 """MONAI's networks, 2D, with the few parameters worth changing.
 
-InstanceNorm is the default throughout: averaged BatchNorm statistics are a known cause of failing federated runs.
+Their normalisation is chosen by ``network.normalisation``, see :mod:`fedgin.nets.normalisation`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from monai.networks.nets import AttentionUnet, DynUNet, SegResNet, UNet
 from pydantic import Field, validate_call
@@ -11,13 +11,8 @@ from torch import nn
 
 from fedgin.nets.registry import NETWORKS
 
-Norm = Literal["instance", "batch"]
 Channels = Annotated[list[Annotated[int, Field(ge=1, le=2048)]], Field(min_length=2, max_length=5)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
-
-
-def _norm(name: Norm) -> tuple[str, dict[str, bool]]:
-    return (name, {"affine": True})
 
 
 @NETWORKS.register("unet")
@@ -27,7 +22,6 @@ def unet(
     out_channels: int,
     channels: Channels = [16, 32, 64, 128],  # noqa: B006 - copied by pydantic, never changed
     residual_units: Annotated[int, Field(ge=0, le=8)] = 2,
-    norm: Norm = "instance",
     dropout: Dropout = 0.0,
 ) -> nn.Module:
     """MONAI ``UNet``: residual units, strided convolutions, skips at full resolution (Kerfoot et al. 2019)."""
@@ -38,7 +32,6 @@ def unet(
         channels=channels,
         strides=[2] * (len(channels) - 1),
         num_res_units=residual_units,
-        norm=_norm(norm),
         dropout=dropout,
     )
 
@@ -49,7 +42,6 @@ def dynunet(
     *,
     out_channels: int,
     channels: Channels = [16, 32, 64, 128],  # noqa: B006 - copied by pydantic, never changed
-    norm: Norm = "instance",
 ) -> nn.Module:
     """MONAI ``DynUNet``: the U-Net of nnU-Net (Isensee et al. 2021), without deep supervision; three levels or more."""
     strides = [1] + [2] * (len(channels) - 1)
@@ -61,7 +53,6 @@ def dynunet(
         strides=strides,
         upsample_kernel_size=strides[1:],
         filters=channels,
-        norm_name=_norm(norm),
     )
 
 
@@ -73,7 +64,7 @@ def segresnet(
     init_filters: Annotated[int, Field(ge=8, le=256, multiple_of=8)] = 16,
     dropout: Dropout = 0.0,
 ) -> nn.Module:
-    """MONAI ``SegResNet`` (Myronenko 2018) with GroupNorm of 8 groups, without the variational branch."""
+    """MONAI ``SegResNet`` (Myronenko 2018) without its variational branch; ``instance`` keeps its GroupNorm of 8."""
     return SegResNet(
         spatial_dims=2,
         in_channels=1,
@@ -91,7 +82,7 @@ def attention_unet(
     channels: Channels = [16, 32, 64, 128],  # noqa: B006 - copied by pydantic, never changed
     dropout: Dropout = 0.0,
 ) -> nn.Module:
-    """MONAI ``AttentionUnet`` (Oktay et al. 2018); MONAI builds it with BatchNorm and offers no other."""
+    """MONAI ``AttentionUnet`` (Oktay et al. 2018)."""
     return AttentionUnet(
         spatial_dims=2,
         in_channels=1,

@@ -7,15 +7,25 @@ from pydantic import Field
 from torch import nn
 
 from fedgin.config import Settings
+from fedgin.nets.normalisation import Normalisation, normalise_with
 from fedgin.registry import Registry
 
 NETWORKS: Registry[nn.Module] = Registry("network", "fedgin.nets")
 
 
 class NetworkSettings(Settings):
-    """The ``network`` section of ``experiment.yaml``: a registered name and that network's own parameters."""
+    """The ``network`` section of ``experiment.yaml``.
+
+    Attributes:
+        name: a registered network.
+        normalisation: ``instance`` (each image by itself, no statistics), ``batch``, ``dsbn`` (a BatchNorm for each
+            modality, averaged over that modality's sites) or ``fedbn`` (BatchNorm that never leaves the site; without a
+            federation it is ``batch``). The authors' network is ``fedgin_unet`` with ``batch``.
+        params: the network's own parameters.
+    """
 
     name: str = "unet"
+    normalisation: Normalisation = "instance"
     params: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -28,7 +38,7 @@ def build_network(settings: NetworkSettings, *, out_channels: int, seed: int) ->
     """Build a 2D network that maps [B, 1, H, W] to logits [B, out_channels, H, W]; H and W are multiples of 16.
 
     Args:
-        settings: name and parameters.
+        settings: name, normalisation and parameters.
         out_channels: number of classes with background.
         seed: of the initial weights; PyTorch's global random state is left as it was.
 
@@ -37,4 +47,5 @@ def build_network(settings: NetworkSettings, *, out_channels: int, seed: int) ->
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return NETWORKS.build(settings.name, settings.params, out_channels=out_channels)
+        network = NETWORKS.build(settings.name, settings.params, out_channels=out_channels)
+    return normalise_with(network, settings.normalisation)

@@ -15,13 +15,14 @@ from fedgin.data.site import Modality
 from fedgin.errors import ConfigError
 from fedgin.flare.job import Job
 from fedgin.flare.results import RoundMetrics
-from fedgin.flare.simulation import simulate
+from fedgin.flare.simulation import session_folder, simulate
 from fedgin.train.alone import AloneRun, train_alone
 from fedgin.train.checkpoint import save_checkpoint, travelling_weights
 from fedgin.train.evaluator import evaluate
 from fedgin.train.experiment import Experiment
 from fedgin.train.scores import mean_dice
 from fedgin.train.trainer import RoundResult
+from fedgin.train.travel import STAYING_FILE
 
 Curve = list[dict[str, float]]
 OnRound = Callable[[dict[str, float]], None]
@@ -91,6 +92,10 @@ class FederatedArm(Arm):
         model, cross_site = folder / "model.pt", folder / "cross_site.json"
         shutil.copyfile(result.last_model, model)
         shutil.copyfile(result.cross_site, cross_site)
+        for site in sites:
+            staying = staying_checkpoint(self, model, site)
+            if staying:
+                shutil.copyfile(session_folder(folder / "flare", site) / STAYING_FILE, staying)
         return ArmOutcome(model, curve, cross_site)
 
 
@@ -131,6 +136,12 @@ class PooledArm(Arm):
         network = train_alone(self.experiment, run, device, after_round=record)
         save_checkpoint(folder / "model.pt", {"model": travelling_weights(network)})
         return ArmOutcome(folder / "model.pt", curve)
+
+
+def staying_checkpoint(arm: Arm, model: Path, site: str) -> Path | None:
+    """Return the file of what a site kept to itself, ``staying_SITE.pt``; ``None`` where ``model`` has everything."""
+    stays = isinstance(arm, FederatedArm) and arm.experiment.network.normalisation == "fedbn"
+    return model.with_name(f"staying_{site}.pt") if stays else None
 
 
 def cases_by_modality(sites: Mapping[str, SiteData], split: Split) -> dict[str, list[CachedCase]]:

@@ -14,7 +14,7 @@ from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData, choose_device
 from fedgin.errors import DataError
 from fedgin.files import write_text
-from fedgin.study.arms import Arm, Curve
+from fedgin.study.arms import Arm, Curve, staying_checkpoint
 from fedgin.train.checkpoint import load_checkpoint, load_weights
 from fedgin.train.evaluator import evaluate
 from fedgin.train.scores import CaseScore, read_scores, write_scores
@@ -94,21 +94,25 @@ def read_result(arm: Arm, sites: Mapping[str, SiteData], folder: Path) -> ArmRes
     return ArmResult(arm, scores, record["curve"], home / "model.pt", record["cross_site"], resumed=True)
 
 
-def load_network(arm: Arm, model: Path) -> nn.Module:
-    """Return the arm's network with the weights of its checkpoint ``model``.
+def load_network(arm: Arm, model: Path, site: str) -> nn.Module:
+    """Return the arm's network as a site uses it: the weights of ``model`` and, with FedBN, the site's own layers.
 
     Raises:
         WeightsError: the checkpoint is missing, damaged or of another network.
     """
     network = arm.experiment.initial_network()
-    load_weights(network, load_checkpoint(model)["model"], source=f"arm {arm.name}")
+    weights = load_checkpoint(model)["model"]
+    staying = staying_checkpoint(arm, model, site)
+    if staying:
+        weights = {**weights, **load_checkpoint(staying)["model"]}
+    load_weights(network, weights, source=f"arm {arm.name}")
     return network
 
 
 def _test(arm: Arm, sites: Mapping[str, SiteData], model: Path) -> list[CaseScore]:
-    network = load_network(arm, model)
     scores: list[CaseScore] = []
-    for site in sites.values():
+    for name, site in sites.items():
+        network = load_network(arm, model, name)
         scores += evaluate(network, site.cases[Split.TEST], choose_device(site.contract), surfaces=True)
     if not any(not math.isnan(score.dice) for score in scores):
         raise DataError("no site has a test case that shows an organ", "list test cases in the sites' datalists")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fedgin.augment import Augmentation
 from fedgin.data.cache import CachedCase
+from fedgin.nets.domains import route
 from fedgin.seeds import make_generator
 from fedgin.study.arms import Curve
 
@@ -46,6 +47,7 @@ def busiest_slice(case: CachedCase) -> Slice:
 
 def predict_slice(network: nn.Module, shown: Slice) -> NDArray[np.uint8]:
     """Segment one slice; the network must be in evaluation mode."""
+    route(network, [shown.case.case.modality.value])
     with torch.no_grad():
         logits: Tensor = network(shown.image[None, None])
     return logits[0].argmax(0).numpy().astype(np.uint8)
@@ -68,18 +70,21 @@ def draw_curves(curves: Mapping[str, Curve], modalities: Sequence[str]) -> str:
 
 def draw_predictions(
     shown: Sequence[Slice],
-    networks: Mapping[str, nn.Module],
+    networks: Sequence[Mapping[str, nn.Module]],
     augmentation: Augmentation[Any],
     *,
     seed: int,
     draws: int = 4,
 ) -> str:
-    """Draw a row for each slice: the image, ``draws`` augmented versions of it, the truth and each arm's prediction."""
-    columns = 2 + draws + len(networks)
+    """Draw a row for each slice: the image, ``draws`` augmented versions of it, the truth and each arm's prediction.
+
+    ``networks`` has, for each slice, the arms' networks as the slice's site uses them, by the arms' titles.
+    """
+    columns = 2 + draws + len(networks[0])
     figure = Figure(figsize=(1.75 * columns, 1.6 * len(shown) + 0.5), layout="constrained")
     grid = figure.subplots(len(shown), columns, squeeze=False)
-    for row, entry in zip(grid, shown, strict=True):
-        _draw_row(row, entry, networks, augmentation, seed=seed, draws=draws)
+    for row, entry, used in zip(grid, shown, networks, strict=True):
+        _draw_row(row, entry, used, augmentation, seed=seed, draws=draws)
     for row in grid[1:]:
         for panel in row:
             panel.set_title("")

@@ -97,7 +97,10 @@ def _draw_overlays(comparison: Comparison) -> str:
     shown = [busiest_slice(cases[0]) for _, cases in sorted(test.items())]
     experiment = comparison.results[-1].arm.experiment
     augmentation = experiment.build_augmentation()
-    networks = {result.arm.title: load_network(result.arm, result.model).eval() for result in comparison.results}
+    networks = [
+        {item.arm.title: load_network(item.arm, item.model, entry.case.case.site).eval() for item in comparison.results}
+        for entry in shown
+    ]
     return draw_predictions(shown, networks, augmentation, seed=experiment.seed)
 
 

@@ -87,6 +87,10 @@ def _stage(study: Study, spec: ArmSpec, sites: int, target: Path) -> Job:
     if spec.regime is Regime.CENTRAL:
         # As many optimiser steps as all sites of the federation make together.
         changes = merged(changes, {"training": {"local_steps": steps * sites}})
+    pooled = POOLED.get(spec.regime, ())
+    if len(pooled) == 1 and merged(job.experiment.model_dump(), changes)["network"]["normalisation"] == "dsbn":
+        # With one modality DSBN is BatchNorm; as such it can also be tested on the modality it has not seen.
+        changes = merged(changes, {"network": {"normalisation": "batch"}})
     return stage_job(plain, target, sites=sites, rounds=study.rounds, changes=changes)
 
 

@@ -108,9 +108,7 @@ def _context(study: Study, results: Results) -> dict[str, Any]:
 
 def _levels(groups: Groups, population: str) -> Table:
     """Mean Dice of organs: a line a method, a column for each modality and regime."""
-    columns = [
-        (modality, regime) for modality in tables.modalities_of(groups) for regime in _regimes(groups, population)
-    ]
+    columns = list(product(tables.modalities_of(groups), _regimes(groups, population)))
     lines = [
         Line(method, [_level(groups, Group(population, regime, method), modality) for modality, regime in columns])
         for method in _methods(groups, population)
@@ -120,16 +118,10 @@ def _levels(groups: Groups, population: str) -> Table:
 
 def _organ_tables(groups: Groups, population: str) -> list[Table]:
     """One table for each modality and regime: a line a method, a column an organ, for each measure."""
-    found = []
-    for modality in tables.modalities_of(groups):
-        for regime in _regimes(groups, population):
-            for measure, title in (
-                ("dice", "Dice"),
-                ("hd95_mm", "HD95 in mm"),
-                ("surface_dice", "surface Dice at 2 mm"),
-            ):
-                found.append(_organ_table(groups, Group(population, regime, ""), modality, measure, title))
-    return found
+    places = product(tables.modalities_of(groups), _regimes(groups, population), TITLES)
+    return [
+        _organ_table(groups, Group(population, regime, ""), modality, measure) for modality, regime, measure in places
+    ]
 
 
 def _organ_table(groups: Groups, place: Group, modality: str, measure: str) -> Table:
@@ -178,9 +170,8 @@ def _ranks(groups: Groups, populations: Sequence[str]) -> list[tuple[str, dict[s
         for regime in _regimes(groups, population):
             ranks = tables.ranks(groups, population, regime)
             if ranks:
-                found.append(
-                    (_words(regime) + _suffix(population), dict(sorted(ranks.items(), key=lambda item: item[1])))
-                )
+                place = _words(regime) + _suffix(population)
+                found.append((place, dict(sorted(ranks.items(), key=lambda item: item[1]))))
     return found
 
 
@@ -230,7 +221,10 @@ def _panels(study: Study, results: Results, out: Path) -> str:
     test = cases_by_modality(setting.sites, Split.TEST)
     slices = [busiest_slice(cases[0]) for _, cases in sorted(test.items())]
     shown = _shown_arms(results)
-    networks = {method: load_network(result.arm, result.model).eval() for method, result in shown.items()}
+    networks = [
+        {name: load_network(run.arm, run.model, entry.case.case.site).eval() for name, run in shown.items()}
+        for entry in slices
+    ]
     method = tables.REFERENCE if tables.REFERENCE in shown else next(iter(shown))
     experiment = shown[method].arm.experiment
     return draw_predictions(slices, networks, experiment.build_augmentation(), seed=experiment.seed, draws=2)

@@ -69,7 +69,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, source: s
 
 
 def travelling_weights(network: nn.Module) -> dict[str, Tensor]:
-    """Return the entries of the state dict that are averaged: all floating-point ones."""
+    """Return the entries of the state dict that can be averaged: all floating-point ones."""
     return {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
 
 

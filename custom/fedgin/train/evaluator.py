@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from fedgin.data.cache import CachedCase
 from fedgin.data.preprocessing import to_native_labels
 from fedgin.data.volumes import map_organs, read_label
+from fedgin.nets.domains import route
 from fedgin.train.scores import CaseScore
 from fedgin.train.surfaces import SurfaceScore, compare_surfaces
 
@@ -85,12 +87,13 @@ def segment(
     if not cases:
         return
     training = network.training
+    inferer = _CaseInferer(roi_size=_slice_size(cases), spatial_dim=0, sw_batch_size=SLICES_AT_ONCE, progress=False)
     engine = SupervisedEvaluator(
         device=device,
         val_data_loader=_CaseVolumes(cases),
         epoch_length=len(cases),
         network=network.to(device),
-        inferer=SliceInferer(roi_size=_slice_size(cases), spatial_dim=0, sw_batch_size=SLICES_AT_ONCE, progress=False),
+        inferer=inferer,
         decollate=False,
     )
     engine.logger.setLevel(logging.CRITICAL)
@@ -98,6 +101,7 @@ def segment(
     def before_case(evaluator: Engine) -> None:
         if stop():
             evaluator.terminate()
+        inferer.modality = cases[evaluator.state.iteration - 1].case.modality.value
 
     def after_case(evaluator: Engine) -> None:
         case = cases[evaluator.state.iteration - 1]
@@ -138,6 +142,17 @@ def _score_organ(segmentation: Segmentation, position: int, organ: str, surfaces
         hd95_mm=compared.hd95_mm,
         surface_dice=compared.surface_dice,
     )
+
+
+class _CaseInferer(SliceInferer):
+    """MONAI's ``SliceInferer``, which tells the network the modality of each batch of slices; they are of one case."""
+
+    modality: str
+
+    def network_wrapper(self, network: nn.Module, x: Tensor, condition: Tensor | None = None, **more: Any) -> Tensor:
+        route(network, [self.modality] * len(x))
+        logits: Tensor = super().network_wrapper(network, x, condition, **more)
+        return logits
 
 
 class _CaseVolumes:

@@ -3,7 +3,7 @@
 A new process may be started for each task. Therefore nothing that a later task needs is kept in memory alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from fedgin.train.evaluator import evaluate
 from fedgin.train.experiment import Experiment
 from fedgin.train.scores import CaseScore, summarise, write_scores
 from fedgin.train.trainer import RoundPlan, Trainer
+from fedgin.train.travel import StayingWeights, sent_entries, staying_entries
 
 Stop = Callable[[], bool]
 
@@ -34,7 +35,7 @@ class LocalUpdate:
     """What a site sends after a round.
 
     Attributes:
-        difference: trained minus received weights, float32, by state-dict name.
+        difference: trained minus received weights of the entries that the site sends, float32, by state-dict name.
         metrics: of the *received* model on the validation cases, such as ``val_dice_mean``.
         weight: the site's share in the average before it is normalised (``federation.client_weighting``).
         loss: mean training loss of the round.
@@ -52,7 +53,8 @@ class SiteSession:
     Args:
         experiment: of the job.
         contract: of the site.
-        folder: the site's folder of this run; optimiser state, the last local model and scores are kept there.
+        folder: the site's folder of this run; optimiser state, the last local model, scores and, with FedBN, the site's
+            own normalisation (``staying.pt``) are kept there.
         progress: told of preprocessing.
 
     Raises:
@@ -73,6 +75,10 @@ class SiteSession:
         self.device = choose_device(contract)
         self.data = prepare_site(contract, experiment.preprocessing, experiment.organs, progress=progress)
         network = experiment.initial_network()
+        normalisation = experiment.network.normalisation
+        self.sent = sent_entries(network, normalisation, contract.modality)
+        self.initial_staying = _only(travelling_weights(network), staying_entries(network, normalisation))
+        self.staying = StayingWeights(folder)
         self.trainer = Trainer(network, experiment, self.device)
 
     def train(self, received: Mapping[str, Tensor], number: int, total: int, *, stop: Stop) -> LocalUpdate:
@@ -89,36 +95,40 @@ class SiteSession:
             FedginError: weights that do not fit, or training that went wrong.
         """
         network = self.trainer.network
-        load_weights(network, received, source=f"site {self.contract.site}, global model of round {number}")
-        before = {name: value.detach().clone() for name, value in travelling_weights(network).items()}
+        self._receive(received, number)
+        before = _on_cpu(travelling_weights(network))
         metrics = self._score(Split.VALIDATION, f"validation_round_{number:04d}.csv", stop)
         self._restore_optimizer(number)
         plan = RoundPlan(self.contract.site, number, total)
         result = self.trainer.train_round(self.data.cases[Split.TRAINING], plan, stop=stop)
         if result.steps < self.experiment.training.local_steps:
             raise InterruptedTaskError(self.contract.site)
-        self._save(number)
-        after = travelling_weights(network)
-        difference = {name: (after[name] - before[name]).detach().float().cpu() for name in before}
+        after = _on_cpu(travelling_weights(network))
+        self._save(number, before, after)
+        difference = {name: (after[name] - before[name]).float() for name in before if name in self.sent}
         return LocalUpdate(difference, metrics, self._weight(), result.loss)
 
     def validate(self, weights: Mapping[str, Tensor], owner: str, *, stop: Stop) -> dict[str, float]:
         """Score a model on the site's test cases, or on its validation cases where it has no test case.
 
-        The prefix of the metrics, ``test_`` or ``val_``, tells which.
+        The prefix of the metrics, ``test_`` or ``val_``, tells which. With FedBN every model is scored with the site's
+        own normalisation; another site's model comes without.
         """
-        load_weights(self.trainer.network, weights, source=f"site {self.contract.site}, model {owner}")
+        complete = {**self.initial_staying, **weights, **self.staying.latest()}
+        load_weights(self.trainer.network, complete, source=f"site {self.contract.site}, model {owner}")
         split = Split.TEST if self.data.cases[Split.TEST] else Split.VALIDATION
         return self._score(split, f"{split}_of_{owner}.csv", stop)
 
     def local_model(self) -> dict[str, Tensor]:
-        """Return the weights after the last local training, before they were averaged.
+        """Return the weights after the last local training, before they were averaged, without those that stay.
+
+        With DSBN they hold the other modality's branches as received: a site of that modality needs them to score it.
 
         Raises:
             WeightsError: the site has not trained in this run.
         """
         weights: dict[str, Tensor] = load_checkpoint(self._local_model)["model"]
-        return weights
+        return _only(weights, weights.keys() - self.initial_staying.keys())
 
     @property
     def _local_model(self) -> Path:
@@ -126,6 +136,12 @@ class SiteSession:
 
     def _optimizer(self, number: int) -> Path:
         return self.folder / f"optimizer_round_{number:04d}.pt"
+
+    def _receive(self, received: Mapping[str, Tensor], number: int) -> None:
+        """Load the whole global model; then put back what stays at the site, which has its own after a first round."""
+        network, source = self.trainer.network, f"site {self.contract.site}, global model of round {number}"
+        load_weights(network, received, source=source)
+        load_weights(network, {**travelling_weights(network), **self.staying.before(number)}, source=source)
 
     def _score(self, split: Split, file: str, stop: Stop) -> dict[str, float]:
         scores: list[CaseScore] = evaluate(self.trainer.network, self.data.cases[split], self.device, stop=stop)
@@ -151,19 +167,24 @@ class SiteSession:
             state = load_checkpoint(earlier[-1])["optimizer"]
         self.trainer.optimizer.load_state_dict(state)
 
-    def _save(self, number: int) -> None:
+    def _save(self, number: int, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
         if self.experiment.training.optimizer_state == "keep":
             save_checkpoint(self._optimizer(number), {"optimizer": self.trainer.optimizer.state_dict()})
             for path in self._kept_optimizers():
                 if path.name < self._optimizer(number - 1).name:
                     path.unlink()
-        save_checkpoint(
-            self._local_model, {"round": number, "model": _on_cpu(travelling_weights(self.trainer.network))}
-        )
+        if self.initial_staying:
+            self.staying.save(number, _only(before, self.initial_staying), _only(after, self.initial_staying))
+        save_checkpoint(self._local_model, {"round": number, "model": dict(after)})
 
     def _kept_optimizers(self) -> list[Path]:
         return sorted(self.folder.glob("optimizer_round_*.pt"))
 
 
 def _on_cpu(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu() for name, value in weights.items()}
+    """Copy weights, so that further training does not change them."""
+    return {name: value.detach().cpu().clone() for name, value in weights.items()}
+
+
+def _only(weights: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    return _on_cpu({name: value for name, value in weights.items() if name in names})

@@ -17,6 +17,7 @@ from fedgin.augment import Augmentation
 from fedgin.data.cache import CachedCase
 from fedgin.data.slices import BalancedBatches, SliceDataset
 from fedgin.errors import WeightsError
+from fedgin.nets.domains import route
 from fedgin.seeds import derive_seed, make_generator
 from fedgin.train.experiment import Experiment, SpatialSettings, Training
 from fedgin.train.losses import Targets
@@ -100,14 +101,17 @@ class Trainer:
             network=self.network,
             optimizer=self.optimizer,
             loss_function=self.loss,
-            prepare_batch=_BatchMaker(self.experiment, self.augmentation, plan),
+            prepare_batch=_BatchMaker(self.network, self.experiment, self.augmentation, plan),
             amp=self.experiment.training.amp and self.device.type == "cuda",
             decollate=False,
         )
         # Ignite logs an exception before raising it; whoever catches it says it once, in words that are safe to log.
         engine.logger.setLevel(logging.CRITICAL)
         self._attach(engine, plan, losses, stop)
-        engine.run()
+        # Dropout draws from PyTorch's global stream, which must not depend on what ran before in this process either.
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(derive_seed(self.experiment.seed, plan.site, plan.number, "dropout"))
+            engine.run()
         return RoundResult(len(losses), sum(losses) / max(len(losses), 1), self.augmentation.fallbacks - fallbacks)
 
     def batches(self, cases: Sequence[CachedCase], plan: RoundPlan) -> DataLoader:
@@ -156,25 +160,30 @@ def learning_rate(settings: Training, step: int, total: int) -> float:
 class _BatchMaker:
     """MONAI's ``prepare_batch``: move a batch to the device, then change its geometry and its look.
 
-    The views of a method follow each other along the batch axis, so that one forward pass serves them all.
+    The views of a method follow each other along the batch axis, so that one forward pass serves them all. The network
+    is told the modality of each of these images.
 
     It runs after collation, so that an augmentation works on whole batches, and before the forward pass outside of
     autocast, so that it computes in float32.
     """
 
-    def __init__(self, experiment: Experiment, augmentation: Augmentation[Any], plan: RoundPlan) -> None:
+    def __init__(
+        self, network: nn.Module, experiment: Experiment, augmentation: Augmentation[Any], plan: RoundPlan
+    ) -> None:
+        self.network = network
         self.augmentation = augmentation
         self.spatial = _SpatialAugmentation(experiment.spatial)
         self.seeds = self._seeds(experiment.seed, plan)
 
     def __call__(
-        self, batch: dict[str, Tensor], device: torch.device, non_blocking: bool, **_: Any
+        self, batch: dict[str, Any], device: torch.device, non_blocking: bool, **_: Any
     ) -> tuple[Tensor, StepTargets]:
         image, label, body = self.spatial(batch["image"], batch["label"], batch["body"], seed=next(self.seeds))
         image, label, body = (part.to(device, non_blocking=non_blocking) for part in (image, label, body))
         generator = torch.Generator().manual_seed(next(self.seeds))
         views = self.augmentation.views(image, gen=generator, body=body)
         targets = Targets(label, batch["labelled"].to(device))
+        route(self.network, list(batch["modality"]) * len(views))
         return torch.cat(views), StepTargets(targets, image)
 
     @staticmethod

@@ -1,0 +1,101 @@
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fedgin.nets import NetworkSettings, build_network, network_names
+from fedgin.nets.domains import DomainBatchNorm2d, route
+from fedgin.nets.normalisation import Normalisation, batch_norm_entries, normalise_with
+
+CHOICES: tuple[Normalisation, ...] = get_args(Normalisation)
+KINDS = nn.InstanceNorm2d | nn.BatchNorm2d | nn.GroupNorm | DomainBatchNorm2d
+EXPECTED = {
+    "instance": nn.InstanceNorm2d,
+    "batch": nn.BatchNorm2d,
+    "fedbn": nn.BatchNorm2d,
+    "dsbn": DomainBatchNorm2d,
+}
+
+
+def build(name: str, normalisation: Normalisation) -> nn.Module:
+    return build_network(NetworkSettings(name=name, normalisation=normalisation), out_channels=3, seed=4)
+
+
+def outermost(network: nn.Module) -> list[nn.Module]:
+    """Return the normalisation layers, without the branches inside domain layers."""
+    if isinstance(network, KINDS):
+        return [network]
+    return [layer for child in network.children() for layer in outermost(child)]
+
+
+@pytest.mark.parametrize("normalisation", CHOICES)
+@pytest.mark.parametrize("name", network_names())
+def test_every_network_trains_and_evaluates_with_every_normalisation(name: str, normalisation: Normalisation) -> None:
+    network = build(name, normalisation)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 1, 32, 32, generator=generator)
+    losses = []
+    for _ in range(2):
+        route(network, ["CT", "MR", "CT"])
+        loss = (network(x) - x).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    network.eval()
+    with torch.no_grad():
+        route(network, ["MR"])
+        logits = network(x[:1])
+    assert losses[0] != losses[1]
+    assert logits.shape == (1, 3, 32, 32)
+    assert bool(torch.isfinite(logits).all())
+
+
+@pytest.mark.parametrize("normalisation", CHOICES)
+@pytest.mark.parametrize("name", [name for name in network_names() if name != "segresnet"])
+def test_every_layer_becomes_the_chosen_one(name: str, normalisation: Normalisation) -> None:
+    layers = outermost(build(name, normalisation))
+    assert layers
+    assert {type(layer) for layer in layers} == {EXPECTED[normalisation]}
+
+
+def test_segresnet_keeps_its_group_normalisation_for_instance_only() -> None:
+    kinds = {choice: {type(layer) for layer in outermost(build("segresnet", choice))} for choice in CHOICES}
+    assert kinds == {"instance": {nn.GroupNorm}, **{key: {EXPECTED[key]} for key in ("batch", "fedbn", "dsbn")}}
+
+
+@pytest.mark.parametrize("name", network_names())
+def test_a_seed_gives_the_same_other_weights_whatever_the_normalisation(name: str) -> None:
+    def others(network: nn.Module) -> list[Tensor]:
+        return [value.detach() for value in network.parameters() if value.dim() > 1]
+
+    first = others(build(name, "instance"))
+    for normalisation in CHOICES[1:]:
+        for mine, theirs in zip(first, others(build(name, normalisation)), strict=True):
+            assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("normalisation", CHOICES)
+def test_new_layers_start_as_the_identity_and_with_the_authors_constants(normalisation: Normalisation) -> None:
+    network = normalise_with(
+        nn.Sequential(nn.GroupNorm(2, 6), nn.BatchNorm2d(4, eps=1e-3, momentum=0.5)), normalisation
+    )
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d):
+            assert (layer.eps, layer.momentum) == (1e-5, 0.1)
+            assert torch.equal(layer.weight, torch.ones_like(layer.weight))
+            assert torch.equal(layer.bias, torch.zeros_like(layer.bias))
+
+
+@pytest.mark.parametrize("name", network_names())
+def test_batch_norm_entries_are_all_that_instance_normalisation_does_not_share(name: str) -> None:
+    network = build(name, "fedbn")
+    entries = batch_norm_entries(network)
+    assert entries <= network.state_dict().keys()
+    rest = network.state_dict().keys() - entries
+    assert not any("running" in entry or "num_batches" in entry for entry in rest)
+    assert all(network.state_dict()[entry].dim() <= 1 for entry in entries)
+    found = sum(isinstance(layer, nn.BatchNorm2d) for _, layer in network.named_modules(remove_duplicate=False))
+    assert len(entries) == 5 * found > 0
