@@ -44,7 +44,7 @@ def _aorta(body: Habitus, heart: Heart, size: float) -> list[Layer]:
 def _pulmonary_artery(body: Habitus, heart: Heart, size: float) -> list[Layer]:
     """The trunk climbs left of the aorta; its right branch passes behind it, its left one over the left bronchus."""
     fork = body.at(-16, 26, 83)
-    trunk = [heart.at(-27, 60, 47), heart.at(-26, 52, 64), fork, body.at(-40, 4, 87), body.at(-61, -6, 80)]
+    trunk = [heart.at(-27, 57, 57), heart.at(-25, 49, 69), fork, body.at(-40, 4, 87), body.at(-61, -6, 80)]
     right = [fork, body.at(8, 14, 81), body.at(34, 11, 76), body.at(57, 4, 66)]
     chain = tube(trunk, [size * radius for radius in (13.0, 14.0, 12.0, 9.0, 7.0)], step_mm=6)
     chain += tube(right, [size * radius for radius in (11.0, 10.0, 9.0, 7.0)], step_mm=6)
