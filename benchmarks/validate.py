@@ -27,6 +27,7 @@ from rich.table import Table
 from fedgin.data.datalist import Case, Split, list_cases
 from fedgin.data.phantoms.site import demo_sites, write_site
 from fedgin.data.site import SiteContract, load_site
+from fedgin.data.task import Task
 from fedgin.data.validation import validate_site
 from fedgin.data.validation.fingerprint import build_fingerprint
 from fedgin.data.validation.page import write_page
@@ -111,7 +112,7 @@ def _copies(contract: SiteContract, count: int, folder: Path) -> SiteContract:
 
 
 def _phantom_site() -> Path:
-    return write_site(Path("runs/benchmark_phantoms"), demo_sites(42)[0])
+    return write_site(Path("runs/benchmark_phantoms"), demo_sites(Task.ABDOMEN, 42)[0])
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from rich.console import Console
 from fedgin.cli.phantoms import write_demo_sites
 from fedgin.cli.run import run
 from fedgin.data.site import load_site
+from fedgin.data.task import Task
 from fedgin.flare.job import load_job, stage_job
 from fedgin.flare.provisioning.plan import Role
 from poc.federation import provision, running
@@ -30,8 +31,8 @@ def main(
 ) -> None:
     """Rehearse a federation of three hospitals on this machine."""
     console = Console(highlight=False, soft_wrap=True)
-    data, place = out / f"phantoms-seed-{seed}", out / "federation"
-    write_demo_sites(data, seed, console)
+    data, place = out / f"phantoms-{Task.ABDOMEN}-seed-{seed}", out / "federation"
+    write_demo_sites(data, Task.ABDOMEN, seed, console)
     shutil.rmtree(place, ignore_errors=True)
     sites = {path.parent.name: load_site(path) for path in sorted(data.glob("*/site.yaml"))}
     changes = {"seed": seed, "training": {"local_steps": local_steps, "batch_size": 8}}

@@ -6,6 +6,7 @@ import pytest
 from fedgin.errors import ConfigError
 from fedgin.flare.allow_list import ALLOWED_CLASSES
 from fedgin.flare.job import load_job, stage_job
+from poc.real_sites import CHD68, HVSMR
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
 NAMES = sorted(path.name for path in JOBS.iterdir())
@@ -34,15 +35,35 @@ def test_the_allow_list_is_what_the_jobs_name_and_nothing_more() -> None:
     assert named == set(ALLOWED_CLASSES)
 
 
-def test_the_two_abdomen_jobs_differ_in_augmentation_alone() -> None:
-    fedgin, fedavg = (load_job(JOBS / name).experiment for name in ("abdomen_fedgin", "abdomen_fedavg"))
-    assert fedgin.augmentation.name == "gin"
-    same = {"name": "x", "augmentation": fedavg.augmentation}
-    assert fedgin.model_copy(update=same) == fedavg.model_copy(update=same)
-    texts = [
-        (JOBS / name / "app/config/config_fed_server.json").read_text() for name in ("abdomen_fedgin", "abdomen_fedavg")
-    ]
-    assert texts[0] == texts[1]
+@pytest.mark.parametrize("name", NAMES)
+def test_jobs_share_their_flare_configuration(name: str) -> None:
+    for file in ("config_fed_server.json", "config_fed_client.json"):
+        texts = {(JOBS / job / "app" / "config" / file).read_text() for job in (name, "abdomen_fedavg")}
+        assert len(texts) == 1, file
+    meta = json.loads((JOBS / name / "meta.json").read_text())
+    assert meta | {"name": ""} == json.loads((JOBS / "abdomen_fedavg" / "meta.json").read_text()) | {"name": ""}
+    assert meta["name"] == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_job_differs_from_plain_fedavg_of_its_task_in_augmentation_alone(name: str) -> None:
+    job, plain = (load_job(JOBS / each).experiment for each in (name, f"{name.split('_')[0]}_fedavg"))
+    same = {"name": "x", "augmentation": plain.augmentation}
+    assert job.model_copy(update=same) == plain.model_copy(update=same)
+    assert plain.augmentation.name == "none"
+    assert (job.augmentation == plain.augmentation) == (job.name == plain.name)
+
+
+def test_tasks_differ_in_organs_and_preprocessing_alone() -> None:
+    abdomen, heart = (load_job(JOBS / f"{task}_fedgin").experiment for task in ("abdomen", "heart"))
+    assert abdomen.augmentation.name == heart.augmentation.name == "gin"
+    same = {"name": "x", "organs": abdomen.organs, "preprocessing": abdomen.preprocessing}
+    assert heart.model_copy(update=same) == abdomen.model_copy(update=same)
+
+
+def test_the_heart_jobs_segment_what_ct_and_mr_both_label() -> None:
+    organs = load_job(JOBS / "heart_fedgin").experiment.organs
+    assert set(organs) == set(CHD68) & set(HVSMR)
 
 
 def test_staging_sets_sites_rounds_and_settings(tmp_path: Path) -> None:
@@ -53,6 +74,14 @@ def test_staging_sets_sites_rounds_and_settings(tmp_path: Path) -> None:
     assert staged.experiment.seed == 3
     assert staged.experiment.training.local_steps == 9
     assert staged.experiment.training.batch_size == job.experiment.training.batch_size
+
+
+@pytest.mark.parametrize("organ", ["pancreas", "gallbladder"])
+def test_staging_for_one_organ_leaves_one_foreground_class(tmp_path: Path, organ: str) -> None:
+    job = load_job(JOBS / "abdomen_fedgin")
+    experiment = stage_job(job, tmp_path / "job", sites=3, rounds=1, changes={"organs": [organ]}).experiment
+    assert (experiment.organs, experiment.classes) == ([organ], 2)
+    assert experiment.model_copy(update={"organs": job.experiment.organs}) == job.experiment
 
 
 def test_a_wrong_change_writes_nothing(tmp_path: Path) -> None:

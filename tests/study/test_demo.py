@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fedgin.data.task import Task
 from fedgin.errors import ConfigError
 from fedgin.flare.job import load_job, stage_job
 from fedgin.study.arms import Arm
-from fedgin.study.demo import DemoPlan, run_demo
+from fedgin.study.demo import DemoPlan, make_arms, run_demo
 from fedgin.study.setting import find_sites
 from tests.sites import tiny_experiment, write_site
 
@@ -43,7 +44,7 @@ def make_plan(root: Path) -> DemoPlan:
     tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "network"})
     for name in ("abdomen_fedavg", "abdomen_fedgin"):
         stage_job(load_job(JOBS / name), root / "jobs" / name, sites=2, rounds=1, changes=tiny)
-    return DemoPlan(root / "sites", root / "jobs", root / "out", 2, 2, 4, 42, "Title <x>", "A note.")
+    return DemoPlan(root / "sites", Task.ABDOMEN, root / "jobs", root / "out", 2, 2, 4, 42, "Title <x>", "A note.")
 
 
 @pytest.mark.flare
@@ -78,6 +79,16 @@ def check_kept_and_changed(plan: DemoPlan) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_demo(plan, stopped)
     assert "done mr_only" in stopped.seen
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_the_arms_of_a_task_are_its_jobs(tmp_path: Path, task: Task) -> None:
+    plan = DemoPlan(tmp_path, task, JOBS, tmp_path / "out", 2, 3, 4, 42, "Title", "A note.")
+    experiments = [arm.experiment for arm in make_arms(plan, 3)]
+    assert [each.name for each in experiments] == [f"{task}_{arm}" for arm in ("fedavg", "fedavg", "fedgin")]
+    assert [each.augmentation.name for each in experiments] == ["none", "none", "gin"]
+    assert {tuple(each.organs) for each in experiments} == {tuple(load_job(JOBS / f"{task}_fedgin").experiment.organs)}
+    assert {each.training.local_steps for each in experiments} == {3}
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
+from fedgin.data.datalist import Split
+from fedgin.data.preprocessing import to_native_labels
 from fedgin.data.site import load_site
+from fedgin.data.volumes import read_label
 from fedgin.errors import ConfigError, WeightsError
 from fedgin.nets import build_network
 from fedgin.train.checkpoint import travelling_weights
@@ -124,6 +128,22 @@ def test_scores_of_every_round_stay_at_the_site(tmp_path: Path) -> None:
 def test_without_test_cases_validation_cases_are_used_and_named(tmp_path: Path) -> None:
     session = open_session(tmp_path, counts=(2, 1, 0))
     assert "val_dice_mean" in session.validate(initial(), "m", stop=never)
+
+
+def test_one_organ_is_trained_and_tested_as_foreground_against_the_rest(tmp_path: Path) -> None:
+    experiment = tiny_experiment(organs=["spleen"])
+    session = open_session(tmp_path, experiment)
+    [case] = session.data.cases[Split.VALIDATION]
+    # The site's label file holds the liver too; here it is background.
+    theirs = read_label(case.case).voxels == session.contract.labels["spleen"]
+    ours = case.read("label")
+    assert set(ours.flatten().tolist()) == {0, 1}
+    returned = to_native_labels(one_hot(ours.long(), 2).permute(3, 0, 1, 2).float(), case.affine, case.native)
+    assert 2 * (returned & theirs).sum() / (returned.sum() + theirs.sum()) > 0.85
+    weights = travelling_weights(experiment.initial_network())
+    update = session.train(weights, 0, 1, stop=never)
+    tested = session.validate(add(weights, update.difference), "SRV_best", stop=never)
+    assert {key for key in tested if key.startswith("test_dice")} == {"test_dice_mean", "test_dice_spleen"}
 
 
 def test_a_site_that_labels_none_of_the_organs_is_told(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from fedgin.cli.phantoms import write_demo_sites
 from fedgin.cli.resumable import resumable
+from fedgin.data.task import Task
 from fedgin.study.arms import Arm
 from fedgin.study.demo import DemoPlan, run_demo
 
@@ -19,11 +20,12 @@ PHANTOM_NOTE = (
 
 
 def demo(
+    task: Annotated[Task, typer.Option(help="Which jobs, TASK_fedavg and TASK_fedgin, and phantoms.")] = Task.ABDOMEN,
     sites: Annotated[
         Path | None, typer.Option(help="Folder with one folder a site, each with a site.yaml. Default: phantoms.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for results; the same folder continues a run.")] = Path("runs/demo"),
-    jobs: Annotated[Path, typer.Option(help="Folder with abdomen_fedavg and abdomen_fedgin.")] = Path("jobs"),
+    jobs: Annotated[Path, typer.Option(help="Folder with the jobs.")] = Path("jobs"),
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of every arm.")] = 10,
     local_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of a site in a round.")] = 24,
     batch_size: Annotated[int, typer.Option(min=1, help="Slices in a step.")] = 8,
@@ -37,7 +39,8 @@ def demo(
     """
     console = Console(highlight=False)
     plan = DemoPlan(
-        sites=sites or out / f"phantoms-seed-{seed}",
+        sites=sites or out / f"phantoms-{task}-seed-{seed}",
+        task=task,
         jobs=jobs,
         out=out,
         rounds=rounds,
@@ -49,7 +52,7 @@ def demo(
     )
     with resumable(console):
         if sites is None:
-            write_demo_sites(plan.sites, seed, console)
+            write_demo_sites(plan.sites, task, seed, console)
         report = run_demo(plan, _Printer(console, rounds))
     console.print(f"Report: {report}")
 

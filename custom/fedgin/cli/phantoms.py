@@ -9,31 +9,33 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fedgin.data.phantoms.site import demo_sites, write_site
+from fedgin.data.task import Task
 
 
 def phantoms(
     out: Annotated[Path, typer.Argument(help="Folder to write the sites to.")],
+    task: Annotated[Task, typer.Option(help="Region of the body.")] = Task.ABDOMEN,
     seed: Annotated[int, typer.Option(help="Of all random numbers; the same seed writes the same voxels.")] = 42,
 ) -> None:
-    """Write three sites of procedural abdomen phantoms (two CT, one MR with few cases) as NIfTI.
+    """Write three sites of procedural phantoms (two CT, one MR with few cases) as NIfTI.
 
     They are computed from anatomy rules and physics tables; no patient data is in them.
 
-    Example: fedgin phantoms runs/phantoms --seed 42
+    Example: fedgin phantoms runs/hearts --task heart --seed 42
     """
     console = Console()
-    write_demo_sites(out, seed, console)
-    console.print(f"Sites: {out}. Next: fedgin demo --sites {out}")
+    write_demo_sites(out, task, seed, console)
+    console.print(f"Sites: {out}. Next: fedgin demo --task {task} --sites {out}")
 
 
-def write_demo_sites(out: Path, seed: int, console: Console) -> None:
-    """Write the demo's sites under ``out`` with a progress bar; subjects that are there already are kept."""
+def write_demo_sites(out: Path, task: Task, seed: int, console: Console) -> None:
+    """Write a task's sites under ``out`` with a progress bar; subjects that are there already are kept."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        for site in demo_sites(seed):
-            task = progress.add_task(f"writing phantoms of {site.name}", total=None)
-            write_site(out / site.name, site, _show(progress, task))
+        for site in demo_sites(task, seed):
+            row = progress.add_task(f"writing phantoms of {site.name}", total=None)
+            write_site(out / site.name, site, _show(progress, row))
 
 
-def _show(progress: Progress, task: TaskID) -> Callable[[int, int], None]:
-    return lambda done, total: progress.update(task, completed=done, total=total)
+def _show(progress: Progress, row: TaskID) -> Callable[[int, int], None]:
+    return lambda done, total: progress.update(row, completed=done, total=total)

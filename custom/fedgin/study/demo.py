@@ -8,6 +8,7 @@ from typing import Protocol
 
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.site import Modality, SiteContract
+from fedgin.data.task import Task
 from fedgin.flare.job import Job, load_job, stage_job
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
 from fedgin.study.comparison import run_arm
@@ -21,7 +22,8 @@ class DemoPlan:
 
     Attributes:
         sites: folder with one folder a site, each with a ``site.yaml``.
-        jobs: folder with the jobs ``abdomen_fedavg`` and ``abdomen_fedgin``.
+        task: whose jobs run.
+        jobs: folder with the jobs ``TASK_fedavg`` and ``TASK_fedgin``.
         out: where results go; a second run with the same plan continues there.
         rounds: of every arm.
         local_steps: of every site in every round.
@@ -32,6 +34,7 @@ class DemoPlan:
     """
 
     sites: Path
+    task: Task
     jobs: Path
     out: Path
     rounds: int
@@ -85,7 +88,7 @@ def run_demo(plan: DemoPlan, listener: Listener) -> Path:
 
 def make_arms(plan: DemoPlan, sites: int) -> list[Arm]:
     """Return the arms: MR alone, plain FedAvg, FedGIN; equal in rounds, steps and initial weights."""
-    fedavg, fedgin = (_stage(plan, name, sites) for name in ("abdomen_fedavg", "abdomen_fedgin"))
+    fedavg, fedgin = (_stage(plan, name, sites) for name in (f"{plan.task}_fedavg", f"{plan.task}_fedgin"))
     alone = PooledArm("mr_only", "MR only", fedavg.experiment, (Modality.MR,), plan.rounds)
     return [alone, FederatedArm("fedavg", "FedAvg", fedavg), FederatedArm("fedgin", "FedGIN", fedgin)]
 

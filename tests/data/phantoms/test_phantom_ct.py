@@ -2,26 +2,33 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from fedgin.data.phantoms.anatomy import draw_anatomy, organ_labels, rasterise
+from fedgin.data.phantoms.abdomen import draw_abdomen, label_abdomen
+from fedgin.data.phantoms.anatomy import rasterise
 from fedgin.data.phantoms.ct import CtScan, draw_attenuation, draw_ct_scan, render_ct
-from fedgin.data.phantoms.grid import abdomen_grid
+from fedgin.data.phantoms.grid import trunk_grid
+from fedgin.data.phantoms.region import REGIONS
 from fedgin.data.phantoms.tissues import CT_PORTAL_VENOUS, ORGANS, Tissue
+from fedgin.data.task import Task
 
-GRID = abdomen_grid(2.5, 5.0)
+GRID = trunk_grid(2.5, 5.0)
 ROWS = {"liver": Tissue.LIVER, "spleen": Tissue.SPLEEN, "gallbladder": Tissue.GALLBLADDER, "pancreas": Tissue.PANCREAS}
 
 
-def test_the_table_covers_every_tissue() -> None:
-    assert set(CT_PORTAL_VENOUS) == set(Tissue)
+@pytest.mark.parametrize("task", list(Task))
+def test_both_tables_cover_every_tissue_of_a_body_and_no_other(task: Task) -> None:
+    region, rng = REGIONS[task], np.random.default_rng(0)
+    painted = {layer.tissue for layer in region.draw(rng).layers} | {Tissue.AIR}
+    assert set(region.attenuation(rng)) == set(region.relaxation(rng)) == painted
+    assert set(region.bright) < painted
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_organ_means_lie_within_the_table(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    tissues = rasterise(draw_anatomy(rng), GRID)
+    tissues = rasterise(draw_abdomen(rng), GRID)
     ids = {organ: number for number, organ in enumerate(ORGANS, start=1)}
-    labels = organ_labels(tissues, GRID, ids)
-    image = render_ct(tissues, GRID, draw_ct_scan(rng, GRID.spacing[2]), rng)
+    labels = label_abdomen(tissues, GRID, ids)
+    image = render_ct(tissues, GRID, draw_ct_scan(rng, GRID.spacing[2]), CT_PORTAL_VENOUS, rng)
     for organ, tissue in ROWS.items():
         # Partial volume changes the outermost voxels in plane; the pancreas is too thin to lose more than these.
         core = ndimage.binary_erosion(labels == ids[organ], np.ones((3, 3, 1)))
@@ -34,9 +41,8 @@ def test_organ_means_lie_within_the_table(seed: int) -> None:
 
 
 def test_patients_stay_within_two_deviations() -> None:
-    draws = np.stack([draw_attenuation(np.random.default_rng(seed)) for seed in range(200)])
-    for tissue in Tissue:
-        row = CT_PORTAL_VENOUS[tissue]
+    draws = np.stack([draw_attenuation(CT_PORTAL_VENOUS, np.random.default_rng(seed)) for seed in range(200)])
+    for tissue, row in CT_PORTAL_VENOUS.items():
         assert np.all(np.abs(draws[:, tissue] - row.mean) <= 2 * row.between + 1e-3)
     assert draws[:, Tissue.LIVER].mean() == pytest.approx(CT_PORTAL_VENOUS[Tissue.LIVER].mean, abs=3)
 
@@ -44,10 +50,12 @@ def test_patients_stay_within_two_deviations() -> None:
 def test_noise_has_the_asked_deviation_and_air_is_minus_1000() -> None:
     uniform = np.full(GRID.shape, Tissue.GALLBLADDER, dtype=np.uint8)
     within = CT_PORTAL_VENOUS[Tissue.GALLBLADDER].within
-    image = render_ct(uniform, GRID, CtScan(noise_hu=20.0, grain_mm=1.2), np.random.default_rng(0))
+    image = render_ct(uniform, GRID, CtScan(noise_hu=20.0, grain_mm=1.2), CT_PORTAL_VENOUS, np.random.default_rng(0))
     # The texture is blurred as an edge is, so it adds less than its own deviation.
     assert 20.0 <= image.std() <= np.hypot(20.0, within)
-    air = render_ct(np.zeros(GRID.shape, dtype=np.uint8), GRID, CtScan(0.0, 1.2), np.random.default_rng(0))
+    air = render_ct(
+        np.zeros(GRID.shape, dtype=np.uint8), GRID, CtScan(0.0, 1.2), CT_PORTAL_VENOUS, np.random.default_rng(0)
+    )
     assert np.all(air == -1000.0)
 
 

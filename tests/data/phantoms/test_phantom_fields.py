@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from fedgin.data.phantoms.fields import SplineField, correlated_noise, draw_spline_field, partial_volume
-from fedgin.data.phantoms.grid import abdomen_grid
+from fedgin.data.phantoms.grid import trunk_grid
 
-GRID = abdomen_grid(4.0, 5.0)
+GRID = trunk_grid(4.0, 5.0)
 
 
 def test_equal_weights_give_a_constant_field() -> None:
@@ -14,7 +14,7 @@ def test_equal_weights_give_a_constant_field() -> None:
 
 
 def test_a_field_does_not_depend_on_the_grid() -> None:
-    field, coarse = draw_spline_field(np.random.default_rng(1), 50.0, 4.0), abdomen_grid(12.0, 15.0)
+    field, coarse = draw_spline_field(np.random.default_rng(1), 50.0, 4.0), trunk_grid(12.0, 15.0)
     fine, rough = field.on(GRID), field.on(coarse)
     x, y, z = (int(np.abs(axis - there[3]).argmin()) for axis, there in zip(GRID.axes(), coarse.axes(), strict=True))
     assert fine[x, y, z] == pytest.approx(rough[3, 3, 3], abs=1.0)

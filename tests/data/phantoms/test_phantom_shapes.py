@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedgin.data.phantoms.grid import abdomen_grid
+from fedgin.data.phantoms.grid import trunk_grid
 from fedgin.data.phantoms.layers import Layer, paint, tube
 from fedgin.data.phantoms.shapes import (
     Capsule,
@@ -71,7 +71,7 @@ def test_bounds_contain_the_solid(
 
 
 def test_paint_respects_order_and_what_a_layer_may_cover() -> None:
-    grid = abdomen_grid(6.0, 10.0)
+    grid = trunk_grid(6.0, 10.0)
     nowhere = np.zeros(grid.shape, dtype=np.float32)
     everything: Shape = Column((0.0, 0.0), (1e4, 1e4), 2.0)
     layers = [
@@ -87,7 +87,7 @@ def test_paint_respects_order_and_what_a_layer_may_cover() -> None:
 
 
 def test_displacement_moves_a_solid_against_itself() -> None:
-    grid = abdomen_grid(4.0, 4.0)
+    grid = trunk_grid(4.0, 4.0)
     still, moved = np.zeros(grid.shape, dtype=np.float32), np.full(grid.shape, 8.0, dtype=np.float32)
     layer = Layer(Tissue.LIVER, BALL, frozenset({Tissue.AIR}))
     before, after = paint([layer], grid, (still, still, still)), paint([layer], grid, (moved, still, still))

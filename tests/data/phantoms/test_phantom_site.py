@@ -9,9 +9,11 @@ import yaml
 from fedgin.data.datalist import Split, list_cases
 from fedgin.data.phantoms import site as phantom_site
 from fedgin.data.phantoms.site import CHAOS_IDS, PhantomSite, demo_sites, write_site
-from fedgin.data.phantoms.tissues import ORGANS
 from fedgin.data.site import Modality, load_site
+from fedgin.data.task import Task
+from fedgin.train.experiment import load_experiment
 
+JOBS = Path(__file__).resolve().parents[3] / "jobs"
 SMALL = PhantomSite("site-3", Modality.MR, 2, 1, 1, 5, CHAOS_IDS, "LPI", in_plane_mm=6.0)
 
 
@@ -38,8 +40,8 @@ def test_the_files_have_the_agreed_keys(tmp_path: Path) -> None:
     }
     datalist = json.loads((tmp_path / "datalist.json").read_text())
     assert list(datalist) == ["name", "modality", "training", "validation", "test"]
-    files = {"image": "images/phantom_mr_004.nii.gz", "label": "labels/phantom_mr_004_seg.nii.gz"}
-    assert datalist["test"] == [{**files, "patient": "phantom_mr_004"}]
+    files = {"image": "images/phantom_abdomen_mr_004.nii.gz", "label": "labels/phantom_abdomen_mr_004_seg.nii.gz"}
+    assert datalist["test"] == [{**files, "patient": "phantom_abdomen_mr_004"}]
 
 
 def test_a_killed_run_has_no_datalist_and_continues(tmp_path: Path) -> None:
@@ -58,15 +60,21 @@ def test_a_killed_run_has_no_datalist_and_continues(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("*.nii.gz"))) == 8
 
 
-def test_the_demo_has_two_ct_sites_and_a_small_mr_site() -> None:
-    sites = demo_sites(3)
+@pytest.mark.parametrize("task", list(Task))
+def test_a_demo_has_two_ct_sites_and_a_small_mr_site(task: Task) -> None:
+    sites = demo_sites(task, 3)
     assert [site.modality for site in sites] == [Modality.CT, Modality.CT, Modality.MR]
     assert len({site.name for site in sites}) == 3
     assert len({tuple(site.label_ids.items()) for site in sites}) == 3
     assert len({site.orientation for site in sites}) == 3
-    assert all(set(site.label_ids) == set(ORGANS) for site in sites)
     assert sites[2].training < min(sites[0].training, sites[1].training)
-    assert {site.seed for site in sites} == {3}
+    assert {(site.seed, site.task) for site in sites} == {(3, task)}
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_every_site_of_a_demo_labels_what_the_jobs_segment(task: Task) -> None:
+    organs = set(load_experiment(JOBS / f"{task}_fedgin" / "app" / "config" / "experiment.yaml").organs)
+    assert all(organs <= set(site.label_ids) for site in demo_sites(task, 3))
 
 
 def test_every_setting_of_a_site_reaches_its_subjects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,5 +86,5 @@ def test_every_setting_of_a_site_reaches_its_subjects(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(phantom_site, "write_subject", record)
     write_site(tmp_path, SMALL)
-    assert seen[0] == (Modality.MR, "site-3", 1, 5, CHAOS_IDS, "LPI", "t2w_spir", 6.0)
+    assert seen[0] == (Modality.MR, "site-3", 1, 5, CHAOS_IDS, "LPI", "t2w_spir", 6.0, Task.ABDOMEN)
     assert [call[2] for call in seen] == [1, 2, 3, 4]

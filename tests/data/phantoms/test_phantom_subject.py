@@ -6,9 +6,10 @@ import pytest
 from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
-from fedgin.data.phantoms.anatomy import draw_anatomy
+from fedgin.data.phantoms.abdomen import draw_abdomen
 from fedgin.data.phantoms.subject import subject_rng, write_subject
 from fedgin.data.site import Modality
+from fedgin.data.task import Task
 
 IDS = {"liver": 6, "spleen": 1, "right_kidney": 2, "left_kidney": 3}
 COARSE_MM = 5.0
@@ -57,8 +58,8 @@ def test_a_seed_repeats_the_files_byte_by_byte(tmp_path: Path, modality: Modalit
 
 def test_names_types_and_header_say_phantom(tmp_path: Path) -> None:
     image, label = write(tmp_path, Modality.MR, index=12)
-    assert image == tmp_path / "images" / "phantom_mr_012.nii.gz"
-    assert label == tmp_path / "labels" / "phantom_mr_012_seg.nii.gz"
+    assert image == tmp_path / "images" / "phantom_abdomen_mr_012.nii.gz"
+    assert label == tmp_path / "labels" / "phantom_abdomen_mr_012_seg.nii.gz"
     stored, segmentation = nib.load(image), nib.load(label)
     assert b"phantom" in stored.header["descrip"].item()
     assert segmentation.get_data_dtype() == np.uint8
@@ -82,7 +83,7 @@ def test_no_two_subjects_share_an_anatomy() -> None:
         (7, "site-2", Modality.CT, 1),
         (8, "site-1", Modality.CT, 1),
     ]
-    scales = {draw_anatomy(subject_rng(*key, "anatomy")).habitus for key in keys}
+    scales = {draw_abdomen(subject_rng(*key, "anatomy")).habitus for key in keys}
     assert len(scales) == len(keys)
 
 
@@ -95,6 +96,14 @@ def test_existing_subjects_are_kept_and_missing_files_restored(tmp_path: Path) -
     write(tmp_path)
     assert label.exists()
     assert image.read_bytes() == original
+
+
+def test_tasks_in_one_folder_do_not_take_each_others_files(tmp_path: Path) -> None:
+    abdomen = write(tmp_path)
+    ids = {"left_ventricle": 1}
+    heart = write_subject(tmp_path, Modality.CT, "site-1", 1, 7, ids, in_plane_mm=COARSE_MM, task=Task.HEART)
+    assert not set(abdomen) & set(heart)
+    assert set(np.unique(np.asarray(nib.load(heart[1]).dataobj))) == {0, 1}
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

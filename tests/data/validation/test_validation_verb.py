@@ -11,7 +11,7 @@ from fedgin.data.site import Modality, load_site
 from fedgin.data.validation import Severity, Validation, validate_site
 from fedgin.data.validation.page import write_page
 from fedgin.data.validation.record import default_folder, read_record
-from poc.real_sites import BTCV, CHAOS, write_site
+from poc.real_sites import BTCV, CHAOS, Source, write_site
 from tests.data.validation.small_site import SmallSite
 from tests.data.validation.test_validation_faults import few_cases, missing
 from tests.real_data import real_data
@@ -78,7 +78,8 @@ def test_the_page_needs_no_other_file(tmp_path: Path) -> None:
 
 def validate_real(folder: Path, modality: str, name: str, organs: list[str]) -> Validation:
     """Validate three training and two validation cases of a real set."""
-    write_site(folder, modality, real_data(name), organs, counts={"training": 3, "validation": 2}, seed=1)
+    source = Source(modality, organs, f"{modality.lower()}_*.nii.gz", {"training": 3, "validation": 2})
+    write_site(folder, source, real_data(name), seed=1)
     datalist = json.loads((folder / "datalist.json").read_text())
     (folder / "datalist.json").write_text(json.dumps(datalist | {"test": []}))
     return validate_site(load_site(folder / "site.yaml"))

@@ -1,5 +1,6 @@
 """CT images of phantom tissues."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from fedgin.data.phantoms.fields import correlated_noise, partial_volume
 from fedgin.data.phantoms.grid import FloatArray, Grid
-from fedgin.data.phantoms.tissues import CT_PORTAL_VENOUS, Tissue
+from fedgin.data.phantoms.tissues import Attenuation, Tissue
 
 REFERENCE_NOISE_HU = 11.0
 REFERENCE_SLICE_MM = 5.0
@@ -33,28 +34,36 @@ def draw_ct_scan(rng: np.random.Generator, slice_mm: float) -> CtScan:
     return CtScan(noise_hu=float(noise), grain_mm=float(rng.uniform(0.9, 1.6)))
 
 
-def draw_attenuation(rng: np.random.Generator) -> FloatArray:
-    """Draw one patient's CT numbers: float32 HU per tissue code, at most two standard deviations from the mean."""
-    return np.array(
-        [
-            CT_PORTAL_VENOUS[tissue].mean + CT_PORTAL_VENOUS[tissue].between * np.clip(rng.standard_normal(), -2, 2)
-            for tissue in Tissue
-        ],
-        dtype=np.float32,
-    )
+def draw_attenuation(table: Mapping[Tissue, Attenuation], rng: np.random.Generator) -> FloatArray:
+    """Draw one patient's CT numbers: float32 HU per tissue code, at most two standard deviations from the mean.
+
+    Codes that are not in the table are NaN.
+    """
+    values = np.full(256, np.nan, dtype=np.float32)
+    for tissue, row in table.items():
+        values[tissue] = row.mean + row.between * np.clip(rng.standard_normal(), -2, 2)
+    return values
 
 
-def render_ct(tissues: NDArray[np.uint8], grid: Grid, scan: CtScan, rng: np.random.Generator) -> FloatArray:
-    """Return a portal venous CT in HU, float32 of ``grid.shape``, at least -1000.
+def render_ct(
+    tissues: NDArray[np.uint8],
+    grid: Grid,
+    scan: CtScan,
+    table: Mapping[Tissue, Attenuation],
+    rng: np.random.Generator,
+) -> FloatArray:
+    """Return a CT in HU, float32 of ``grid.shape``, at least -1000.
 
     Args:
         tissues: codes of :class:`Tissue`, of ``grid.shape``.
         grid: the voxels of ``tissues``.
         scan: noise of the image.
+        table: attenuation of every tissue that occurs.
         rng: draws the patient's CT numbers, the texture within tissues and the noise.
     """
-    within = np.array([CT_PORTAL_VENOUS[tissue].within for tissue in Tissue], dtype=np.float32)
-    image = draw_attenuation(rng)[tissues]
+    within = np.zeros(256, dtype=np.float32)
+    within[list(table)] = [row.within for row in table.values()]
+    image = draw_attenuation(table, rng)[tissues]
     image += within[tissues] * correlated_noise(rng, grid, TEXTURE_MM)
     image = partial_volume(image)
     # Slices of a CT are reconstructed one by one, so the noise grain hardly reaches across them.

@@ -1,7 +1,8 @@
 """The voxel grid a phantom is evaluated on, in millimetre patient coordinates.
 
 Patient coordinates are RAS as NIfTI defines them: +x points to the patient's right, +y to the front, +z to the head.
-The origin lies in the midline in front of the spine, level with the middle of the kidneys.
+The origin lies in the midline in front of the spine, level with the middle of the kidneys in an abdomen and with the
+top of the right half of the diaphragm in a thorax.
 """
 
 from dataclasses import dataclass
@@ -43,8 +44,8 @@ class Grid:
         return float(np.prod(self.spacing)) / 1000.0
 
 
-def abdomen_grid(in_plane_mm: float, slice_mm: float) -> Grid:
-    """Return the grid that covers the upper abdomen, about 360 x 300 x 200 mm, with the given voxel size."""
+def trunk_grid(in_plane_mm: float, slice_mm: float) -> Grid:
+    """Return the grid that covers 360 x 300 x 200 mm of the trunk, about, with the given voxel size."""
     spacing = (in_plane_mm, in_plane_mm, slice_mm)
     nx, ny, nz = (round(extent / step) for extent, step in zip(FIELD_OF_VIEW_MM, spacing, strict=True))
     x, y, z = (

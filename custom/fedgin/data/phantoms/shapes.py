@@ -194,15 +194,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Inset:
-    """A solid shrunk by ``depth`` millimetres; the rest of it is a wall of that thickness."""
+    """A solid shrunk by ``depth`` millimetres, or grown where that is negative; the difference is a wall."""
 
     solid: Shape
     depth: float
 
     def distance(self, points: Points) -> FloatArray:
-        """Return the distance to the inner surface."""
+        """Return the distance to the new surface."""
         return self.solid.distance(points) + np.float32(self.depth)
 
     def bounds(self) -> Box:
-        """Return the box of the whole solid."""
-        return self.solid.bounds()
+        """Return the box of the whole solid, with room for what is grown."""
+        (a, b, c), (d, e, f) = self.solid.bounds()
+        room = max(0.0, -self.depth)
+        return (a - room, b - room, c - room), (d + room, e + room, f + room)

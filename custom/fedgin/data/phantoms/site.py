@@ -10,6 +10,7 @@ import yaml
 from fedgin.data.phantoms.mr import Sequence
 from fedgin.data.phantoms.subject import IN_PLANE_MM, write_subject
 from fedgin.data.site import Modality
+from fedgin.data.task import Task
 from fedgin.files import whole_file
 
 BTCV_IDS = {"spleen": 1, "right_kidney": 2, "left_kidney": 3, "gallbladder": 4, "liver": 6, "pancreas": 11}
@@ -17,13 +18,27 @@ TOTALSEGMENTATOR_IDS = {"spleen": 1, "right_kidney": 2, "left_kidney": 3, "gallb
 CHAOS_IDS = {"liver": 1, "right_kidney": 2, "left_kidney": 3, "spleen": 4, "gallbladder": 5, "pancreas": 6}
 """Label numbering of three public data sets; CHAOS labels the first four organs, the other two ids are ours."""
 
+_CHAMBERS = {"left_ventricle": 1, "right_ventricle": 2, "left_atrium": 3, "right_atrium": 4}
+CHD68_IDS = {**_CHAMBERS, "myocardium": 5, "aorta": 6, "pulmonary_artery": 7}
+TOTALSEGMENTATOR_HEART_IDS = {
+    "aorta": 7,
+    "myocardium": 44,
+    "left_atrium": 45,
+    "left_ventricle": 46,
+    "right_atrium": 47,
+    "right_ventricle": 48,
+    "pulmonary_artery": 49,
+}
+HVSMR_IDS = {**_CHAMBERS, "aorta": 5, "pulmonary_artery": 6, "superior_vena_cava": 7, "inferior_vena_cava": 8}
+"""The same for the heart; TotalSegmentator is version 1. The MR site labels no myocardium, the CT sites no veins."""
+
 
 @dataclass(frozen=True)
 class PhantomSite:
     """One site: how many subjects per split, and how it stores and numbers them.
 
     ``label_ids`` maps organ names to the ids in the label files, ``orientation`` are nibabel axis codes, ``sequence``
-    applies to MR only, and ``in_plane_mm`` is the voxel size within the slice.
+    applies to MR only, ``in_plane_mm`` is the voxel size within the slice, and ``task`` the region of the body.
     """
 
     name: str
@@ -36,14 +51,24 @@ class PhantomSite:
     orientation: str = "LAS"
     sequence: Sequence = "t2w_spir"
     in_plane_mm: float = IN_PLANE_MM
+    task: Task = Task.ABDOMEN
 
 
-def demo_sites(seed: int) -> list[PhantomSite]:
-    """Return the demo's federation: two CT sites and one MR site with few cases, each with its own conventions."""
+_DEMO_LABELS = {
+    Task.ABDOMEN: (BTCV_IDS, TOTALSEGMENTATOR_IDS, CHAOS_IDS),
+    Task.HEART: (CHD68_IDS, TOTALSEGMENTATOR_HEART_IDS, HVSMR_IDS),
+}
+_DEMO_SEQUENCE: dict[Task, Sequence] = {Task.ABDOMEN: "t2w_spir", Task.HEART: "bssfp"}
+
+
+def demo_sites(task: Task, seed: int) -> list[PhantomSite]:
+    """Return a task's federation: two CT sites and one MR site with few cases, each with its own conventions."""
+    first, second, third = _DEMO_LABELS[task]
+    sequence = _DEMO_SEQUENCE[task]
     return [
-        PhantomSite("site-1", Modality.CT, 8, 2, 3, seed, BTCV_IDS, "LAS"),
-        PhantomSite("site-2", Modality.CT, 6, 2, 3, seed, TOTALSEGMENTATOR_IDS, "RAS"),
-        PhantomSite("site-3", Modality.MR, 2, 2, 4, seed, CHAOS_IDS, "LPI"),
+        PhantomSite("site-1", Modality.CT, 8, 2, 3, seed, first, "LAS", task=task),
+        PhantomSite("site-2", Modality.CT, 6, 2, 3, seed, second, "RAS", task=task),
+        PhantomSite("site-3", Modality.MR, 2, 2, 4, seed, third, "LPI", sequence, task=task),
     ]
 
 
@@ -83,6 +108,7 @@ def _write_entry(folder: Path, site: PhantomSite, index: int) -> dict[str, str]:
         site.orientation,
         site.sequence,
         site.in_plane_mm,
+        site.task,
     )
     files = {"image": image.relative_to(folder).as_posix(), "label": label.relative_to(folder).as_posix()}
     return {**files, "patient": image.name.removesuffix(".nii.gz")}

@@ -7,11 +7,13 @@ import numpy as np
 from nibabel import orientations
 from numpy.typing import NDArray
 
-from fedgin.data.phantoms.anatomy import draw_anatomy, organ_labels, rasterise
+from fedgin.data.phantoms.anatomy import rasterise
 from fedgin.data.phantoms.ct import draw_ct_scan, render_ct
-from fedgin.data.phantoms.grid import FloatArray, Grid, abdomen_grid
+from fedgin.data.phantoms.grid import FloatArray, Grid, trunk_grid
 from fedgin.data.phantoms.mr import Sequence, draw_mr_scan, render_mr
+from fedgin.data.phantoms.region import REGIONS
 from fedgin.data.site import Modality
+from fedgin.data.task import Task
 from fedgin.files import whole_file
 from fedgin.seeds import derive_seed
 
@@ -35,11 +37,13 @@ def write_subject(
     orientation: str = "LAS",
     sequence: Sequence = "t2w_spir",
     in_plane_mm: float = IN_PLANE_MM,
+    task: Task = Task.ABDOMEN,
 ) -> tuple[Path, Path]:
     """Write one subject's image (int16: HU, or arbitrary MR units) and label (uint8), unless both exist already.
 
     Args:
-        folder: receives ``images/phantom_ct_001.nii.gz`` and ``labels/phantom_ct_001_seg.nii.gz`` (or ``_mr_``).
+        folder: receives ``images/phantom_abdomen_ct_001.nii.gz`` and ``labels/phantom_abdomen_ct_001_seg.nii.gz``, or
+            the same with another task or modality.
         modality: CT or MR.
         site: name of the site; two sites never share a subject.
         index: number of the subject, from 1.
@@ -48,30 +52,34 @@ def write_subject(
         orientation: order and direction of the stored axes, as nibabel's axis codes.
         sequence: of an MR image; a CT has none.
         in_plane_mm: voxel size within the slice; the slice thickness is drawn from ``SLICE_MM``.
+        task: which region of the body.
 
     Returns:
         The paths of image and label. A file appears only when it is complete.
     """
-    name = f"phantom_{modality.lower()}_{index:03d}"
+    name = f"phantom_{task}_{modality.lower()}_{index:03d}"
     image, label = folder / "images" / f"{name}.nii.gz", folder / "labels" / f"{name}_seg.nii.gz"
     if image.exists() and label.exists():
         return image, label
-    intensities, tissues, grid = _make(modality, sequence, in_plane_mm, (seed, site, modality, index))
-    _save(organ_labels(tissues, grid, label_ids), grid, orientation, label)
+    intensities, tissues, grid = _make(task, sequence, in_plane_mm, (seed, site, modality, index))
+    _save(REGIONS[task].label(tissues, grid, label_ids), grid, orientation, label)
     _save(np.rint(intensities).astype(np.int16), grid, orientation, image)
     return image, label
 
 
 def _make(
-    modality: Modality, sequence: Sequence, in_plane_mm: float, subject: tuple[int, str, Modality, int]
+    task: Task, sequence: Sequence, in_plane_mm: float, subject: tuple[int, str, Modality, int]
 ) -> tuple[FloatArray, NDArray[np.uint8], Grid]:
     """Return intensities, tissue codes and grid; each has its own generator, so one never shifts the others."""
-    grid = abdomen_grid(in_plane_mm, float(subject_rng(*subject, "grid").choice(SLICE_MM[modality])))
-    tissues = rasterise(draw_anatomy(subject_rng(*subject, "anatomy")), grid)
+    region, modality = REGIONS[task], subject[2]
+    grid = trunk_grid(in_plane_mm, float(subject_rng(*subject, "grid").choice(SLICE_MM[modality])))
+    tissues = rasterise(region.draw(subject_rng(*subject, "anatomy")), grid)
     rng = subject_rng(*subject, "scan")
     if modality is Modality.CT:
-        return render_ct(tissues, grid, draw_ct_scan(rng, grid.spacing[2]), rng), tissues, grid
-    return render_mr(tissues, grid, draw_mr_scan(rng, sequence), rng), tissues, grid
+        table = region.attenuation(rng)
+        return render_ct(tissues, grid, draw_ct_scan(rng, grid.spacing[2]), table, rng), tissues, grid
+    scan = draw_mr_scan(rng, sequence)
+    return render_mr(tissues, grid, scan, region.relaxation(rng), region.bright, rng), tissues, grid
 
 
 def _save(volume: NDArray[np.int16] | NDArray[np.uint8], grid: Grid, orientation: str, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tissues of the phantoms and their published CT and MR properties.
+"""Tissues of the phantoms and the published CT and MR properties of those in an abdomen.
 
 Every number that decides how a phantom looks stands in these tables. None was fitted to images, models or results.
 """
@@ -34,6 +34,16 @@ class Tissue(IntEnum):
     RENAL_MEDULLA = 21
     RENAL_SINUS = 22
     PANCREAS = 23
+    LEFT_VENTRICLE = 24
+    RIGHT_VENTRICLE = 25
+    LEFT_ATRIUM = 26
+    RIGHT_ATRIUM = 27
+    MYOCARDIUM = 28
+    HEART_WALL = 29
+    PULMONARY_ARTERY = 30
+    PULMONARY_VEIN = 31
+    SUPERIOR_VENA_CAVA = 32
+    INFERIOR_VENA_CAVA = 33
 
 
 ORGANS = ("liver", "spleen", "right_kidney", "left_kidney", "gallbladder", "pancreas")

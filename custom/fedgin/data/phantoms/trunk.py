@@ -1,5 +1,6 @@
-"""The trunk around the organs: habitus, body wall, spine, muscles, lung bases and heart."""
+"""The trunk around the organs: habitus, body wall, spine, muscles and ribs, and the lung bases of an abdomen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -56,15 +57,24 @@ def draw_habitus(rng: np.random.Generator) -> Habitus:
 
 def trunk_layers(body: Habitus, rng: np.random.Generator) -> list[Layer]:
     """Return the layers from the skin inwards to the spine; the organs are painted over their visceral fat."""
-    return [*_wall(body), *_lungs(body, rng), *_muscles(body, rng), *_ribs(body, rng), *_spine(body, rng)]
+    cavity = body.cavity()
+    # Ribs 6 to 12; the lower ones end further back.
+    sweeps = [95.0 + 14.0 * number for number in range(7)]
+    return [
+        *wall_layers(body, cavity),
+        *_lungs(body, rng),
+        *_muscles(body, rng),
+        *rib_layers(cavity, sweeps, -25.0 + float(rng.uniform(0, 30))),
+        *spine_layers(body, rng),
+    ]
 
 
 def _grown(column: Column, side: float, front: float) -> Column:
     return Column(column.centre, (column.radii[0] + side, column.radii[1] + front), column.power)
 
 
-def _wall(body: Habitus) -> list[Layer]:
-    cavity = body.cavity()
+def wall_layers(body: Habitus, cavity: Column) -> list[Layer]:
+    """Return skin, fat and muscle around a cavity that visceral fat fills."""
     # Abdominal fat is thinner in front of the muscles than on the flanks.
     fat = _grown(cavity, body.muscle + body.subcutaneous_fat, 0.8 * body.muscle + 0.75 * body.subcutaneous_fat)
     skin = _grown(fat, 2.5, 2.5)
@@ -98,7 +108,7 @@ def _muscles(body: Habitus, rng: np.random.Generator) -> list[Layer]:
     bulk = float(rng.uniform(0.88, 1.12))
     layers = []
     for side in (-1.0, 1.0):
-        erector = Ellipsoid(body.at(side * 31, -76, 30), (27 * bulk, 23 * bulk, 400.0), power=2.4)
+        erector = erector_spinae(body, side, bulk)
         lumbar = Ellipsoid(body.at(side * 62, -58, -60), (20 * bulk, 10 * bulk, 75.0))
         psoas = Capsule(body.at(side * 30, -26, 35), body.at(side * 50, -30, -120), 7 * bulk, 27 * bulk)
         layers += [Layer(Tissue.MUSCLE, shape, SOFT) for shape in (erector, lumbar, psoas)]
@@ -107,14 +117,24 @@ def _muscles(body: Habitus, rng: np.random.Generator) -> list[Layer]:
     return layers
 
 
-def _ribs(body: Habitus, rng: np.random.Generator) -> list[Layer]:
-    """Ribs 6 to 12 inside the muscle wall, sloping down to the front; the lower ones end further back."""
-    cavity, phase = body.cavity(), float(rng.uniform(0, 30))
+def erector_spinae(body: Habitus, side: float, bulk: float) -> Ellipsoid:
+    """Return the muscle beside the spinous processes; ``bulk`` scales its thickness (side 1 is right)."""
+    return Ellipsoid(body.at(side * 31, -76, 30), (27 * bulk, 23 * bulk, 400.0), power=2.4)
+
+
+def rib_layers(cavity: Column, sweeps_degrees: Sequence[float], lowest_mm: float) -> list[Layer]:
+    """Return ribs inside the muscle wall, sloping down to the front.
+
+    Args:
+        cavity: what they go around.
+        sweeps_degrees: how far each goes around it from the spine, from the lowest rib.
+        lowest_mm: height of the lowest rib at the spine; the next ones are 30 mm apart.
+    """
     wall = frozenset({Tissue.MUSCLE, Tissue.SUBCUTANEOUS_FAT})
     layers: list[Layer] = []
     for side in (-1.0, 1.0):
-        for number in range(7):
-            rib = _rib(cavity, side, -25.0 + phase + 30.0 * number, 95.0 + 14.0 * number)
+        for number, sweep in enumerate(sweeps_degrees):
+            rib = _rib(cavity, side, lowest_mm + 30.0 * number, sweep)
             layers += [Layer(Tissue.CORTICAL_BONE, piece, wall) for piece in rib]
             layers += [Layer(Tissue.MARROW, Inset(piece, 2.5), frozenset({Tissue.CORTICAL_BONE})) for piece in rib]
     return layers
@@ -131,7 +151,7 @@ def _rib(cavity: Column, side: float, back_z: float, sweep_degrees: float) -> li
     return [Capsule(start, end, 4.6, 4.6) for start, end in pairwise(nodes)]
 
 
-def _spine(body: Habitus, rng: np.random.Generator) -> list[Layer]:
+def spine_layers(body: Habitus, rng: np.random.Generator) -> list[Layer]:
     """Vertebral bodies with cortex and marrow, discs between them, the canal and the processes behind it."""
     s, pitch = body.scale, 35.0 * body.scale
     column = Column((0.0, -30 * s), (21 * s, 15.5 * s), 2.3)

@@ -2,16 +2,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedgin.data.phantoms.anatomy import draw_anatomy, organ_labels, rasterise
-from fedgin.data.phantoms.grid import abdomen_grid
-from fedgin.data.phantoms.tissues import ORGAN_VOLUME_ML, ORGANS, Tissue
+from fedgin.data.phantoms.abdomen import draw_abdomen, label_abdomen
+from fedgin.data.phantoms.anatomy import rasterise
+from fedgin.data.phantoms.grid import trunk_grid
+from fedgin.data.phantoms.tissues import CT_PORTAL_VENOUS, ORGAN_VOLUME_ML, ORGANS, Tissue
 
-GRID = abdomen_grid(3.0, 5.0)
+GRID = trunk_grid(3.0, 5.0)
 IDS = {organ: number for number, organ in enumerate(ORGANS, start=1)}
 
 
 def body(seed: int) -> NDArray[np.uint8]:
-    return rasterise(draw_anatomy(np.random.default_rng(seed)), GRID)
+    return rasterise(draw_abdomen(np.random.default_rng(seed)), GRID)
 
 
 def centre(labels: NDArray[np.uint8], organ: str) -> NDArray[np.float64]:
@@ -21,7 +22,7 @@ def centre(labels: NDArray[np.uint8], organ: str) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_every_organ_has_a_published_volume_and_its_place(seed: int) -> None:
-    labels = organ_labels(body(seed), GRID, IDS)
+    labels = label_abdomen(body(seed), GRID, IDS)
     for organ, (low, high) in ORGAN_VOLUME_ML.items():
         assert low <= np.count_nonzero(labels == IDS[organ]) * GRID.voxel_ml() <= high, organ
     where = {organ: centre(labels, organ) for organ in ORGANS}
@@ -44,28 +45,28 @@ def test_bodies_differ_and_a_seed_repeats_one() -> None:
 
 def test_every_tissue_occurs_and_air_surrounds_the_body() -> None:
     volume = body(3)
-    assert set(np.unique(volume)) == {int(tissue) for tissue in Tissue}
+    assert set(np.unique(volume)) == {int(tissue) for tissue in CT_PORTAL_VENOUS}
     for edge in (volume[0], volume[-1], volume[:, 0], volume[:, -1]):
         assert np.count_nonzero(edge) == 0
 
 
 def test_kidney_sides_follow_the_midline() -> None:
     volume = np.full(GRID.shape, Tissue.RENAL_CORTEX, dtype=np.uint8)
-    labels = organ_labels(volume, GRID, {"right_kidney": 2, "left_kidney": 3})
+    labels = label_abdomen(volume, GRID, {"right_kidney": 2, "left_kidney": 3})
     right = GRID.axes()[0] > 0
     assert np.all(labels[right] == 2)
     assert np.all(labels[~right] == 3)
 
 
 def test_organs_without_an_id_are_background() -> None:
-    labels = organ_labels(body(4), GRID, {"liver": 9})
+    labels = label_abdomen(body(4), GRID, {"liver": 9})
     assert set(np.unique(labels)) == {0, 9}
 
 
 def test_the_same_body_on_another_grid_has_the_same_volumes() -> None:
-    anatomy, fine = draw_anatomy(np.random.default_rng(5)), abdomen_grid(2.0, 4.0)
-    coarse_labels = organ_labels(rasterise(anatomy, GRID), GRID, IDS)
-    fine_labels = organ_labels(rasterise(anatomy, fine), fine, IDS)
+    anatomy, fine = draw_abdomen(np.random.default_rng(5)), trunk_grid(2.0, 4.0)
+    coarse_labels = label_abdomen(rasterise(anatomy, GRID), GRID, IDS)
+    fine_labels = label_abdomen(rasterise(anatomy, fine), fine, IDS)
     for organ in ("liver", "spleen", "right_kidney"):
         coarse_ml = np.count_nonzero(coarse_labels == IDS[organ]) * GRID.voxel_ml()
         fine_ml = np.count_nonzero(fine_labels == IDS[organ]) * fine.voxel_ml()
