@@ -54,7 +54,7 @@ class Source:
 
 SOURCES = {
     Task.ABDOMEN: [
-        Source("CT", BTCV, "ct_*.nii.gz", {"training": 9, "validation": 2}),
+        Source("CT", BTCV, "ct_*.nii.gz", {"training": 9, "validation": 1}),
         Source("MR", CHAOS, "mr_*.nii.gz", {"training": 3, "validation": 2}),
     ],
     Task.HEART: [

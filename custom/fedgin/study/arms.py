@@ -106,6 +106,10 @@ class PooledArm(Arm):
     With one modality it is the local baseline that such hospitals have today; with both it is centralised training,
     which sharing rules forbid and federated training is measured against. Slices are drawn as the pool has them,
     whatever their modality.
+
+    Attributes:
+        modalities: whose sites' training data is pooled.
+        validate_every: rounds from one validation to the next; the last round is always validated.
     """
 
     name: str
@@ -113,6 +117,7 @@ class PooledArm(Arm):
     experiment: Experiment
     modalities: tuple[Modality, ...]
     rounds: int
+    validate_every: int = 1
 
     def train(self, sites: Mapping[str, SiteData], folder: Path, on_round: OnRound) -> ArmOutcome:
         """Train round by round; a run that was cut off continues after its last complete round."""
@@ -124,6 +129,8 @@ class PooledArm(Arm):
         curve: Curve = []
 
         def record(network: nn.Module, number: int, _: RoundResult) -> None:
+            if (number + 1) % self.validate_every and number + 1 < self.rounds:
+                return
             dice = {
                 modality: mean_dice(evaluate(network, cases, device))
                 for modality, cases in cases_by_modality(sites, Split.VALIDATION).items()

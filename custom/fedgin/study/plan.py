@@ -53,6 +53,7 @@ class Study(Settings):
         sites: folder with one folder a site, relative to ``study.yaml``.
         job: job folder that every arm starts from, relative to ``study.yaml``.
         rounds: of every arm.
+        validate_every: rounds between validations where nothing depends on them, that is without a federation.
         settings: changes to the job's ``experiment.yaml`` for every arm, as nested keys.
         methods: name to further changes to ``experiment.yaml``; a method that is not listed is the registered
             augmentation of that name with its defaults.
@@ -66,6 +67,7 @@ class Study(Settings):
     sites: Path
     job: Path
     rounds: int = Field(ge=1, le=10_000)
+    validate_every: int = Field(default=1, ge=1)
     settings: dict[str, Any] = Field(default_factory=dict)
     methods: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     blocks: list[Block] = Field(min_length=1)

@@ -73,7 +73,7 @@ def make_setting(
         )
         for contract in contracts
     }
-    return Setting(spec, _make_arm(spec, job), sites, home)
+    return Setting(spec, _make_arm(study, spec, job), sites, home)
 
 
 def _stage(study: Study, spec: ArmSpec, sites: int, target: Path) -> Job:
@@ -94,11 +94,11 @@ def _stage(study: Study, spec: ArmSpec, sites: int, target: Path) -> Job:
     return stage_job(plain, target, sites=sites, rounds=study.rounds, changes=changes)
 
 
-def _make_arm(spec: ArmSpec, job: Job) -> Arm:
+def _make_arm(study: Study, spec: ArmSpec, job: Job) -> Arm:
     title = f"{spec.regime.replace('_', ' ')} {spec.method}"
     if spec.regime is Regime.FEDERATED:
         return FederatedArm(spec.name, title, job)
-    return PooledArm(spec.name, title, job.experiment, POOLED[spec.regime], job.rounds)
+    return PooledArm(spec.name, title, job.experiment, POOLED[spec.regime], job.rounds, study.validate_every)
 
 
 def _of_site(on_prepared: OnPrepared, site: str) -> Callable[[int, int], None]:
