@@ -17,7 +17,7 @@ from typing import Protocol
 from fedgin.errors import FedginError
 from fedgin.study.comparison import ArmResult, read_result
 from fedgin.study.plan import ArmSpec, Study, load_study
-from fedgin.study.setting import Setting, make_setting
+from fedgin.study.setting import Setting, StudySites
 
 Point = dict[str, float]
 SECONDS_TO_STOP = 45.0
@@ -72,7 +72,8 @@ def run_study(source: Path, out: Path, listener: Listener, *, cores: int) -> lis
 
 
 def _prepare(study: Study, out: Path, listener: Listener) -> list[Setting]:
-    return [make_setting(study, spec, out, on_prepared=listener.preparing) for spec in study.arms()]
+    sites = StudySites(study, out, on_prepared=listener.preparing)
+    return [sites.setting(spec) for spec in study.arms()]
 
 
 def _result(setting: Setting) -> ArmResult | None:

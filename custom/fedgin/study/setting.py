@@ -54,26 +54,54 @@ def find_sites(folder: Path) -> list[SiteContract]:
     return contracts
 
 
-def make_setting(
-    study: Study, spec: ArmSpec, out: Path, *, on_prepared: OnPrepared = lambda site, done, total: None
-) -> Setting:
-    """Stage an arm's job under ``out/jobs/NAME`` and prepare its sites; what is cached is not computed again.
+class StudySites:
+    """The sites of a study, prepared once for each population, preprocessing and choice of organs.
+
+    Args:
+        study: the study.
+        out: its folder; shorter datalists are written there.
+        on_prepared: told of preprocessing; what is cached on disk is not computed again.
 
     Raises:
-        FedginError: a site, a case or a setting is wrong.
+        ConfigError: a site or its contract is wrong.
     """
-    home = out / "arms" / spec.name
-    contracts = find_sites(study.sites)
-    if spec.training_patients:
-        contracts = with_training_patients(contracts, dict(spec.training_patients), out / "datalists" / spec.population)
-    job = _stage(study, spec, len(contracts), out / "jobs" / spec.name)
-    sites = {
-        contract.site: prepare_site(
-            contract, job.experiment.preprocessing, job.experiment.organs, progress=_of_site(on_prepared, contract.site)
-        )
-        for contract in contracts
-    }
-    return Setting(spec, _make_arm(study, spec, job), sites, home)
+
+    def __init__(self, study: Study, out: Path, *, on_prepared: OnPrepared = lambda site, done, total: None) -> None:
+        self.study = study
+        self.out = out
+        self.on_prepared = on_prepared
+        self.contracts = find_sites(study.sites)
+        self._prepared: dict[str, dict[str, SiteData]] = {}
+
+    def setting(self, spec: ArmSpec) -> Setting:
+        """Stage an arm's job under ``out/jobs/NAME`` and return the arm with its sites.
+
+        Raises:
+            FedginError: a site, a case or a setting is wrong.
+        """
+        job = _stage(self.study, spec, len(self.contracts), self.out / "jobs" / spec.name)
+        return Setting(spec, _make_arm(self.study, spec, job), self._sites(spec, job), self.out / "arms" / spec.name)
+
+    def _sites(self, spec: ArmSpec, job: Job) -> Mapping[str, SiteData]:
+        experiment = job.experiment
+        key = f"{spec.population} {experiment.preprocessing.model_dump_json()} {experiment.organs}"
+        if key not in self._prepared:
+            self._prepared[key] = {
+                contract.site: prepare_site(
+                    contract,
+                    experiment.preprocessing,
+                    experiment.organs,
+                    progress=_of_site(self.on_prepared, contract.site),
+                )
+                for contract in self._contracts(spec)
+            }
+        return self._prepared[key]
+
+    def _contracts(self, spec: ArmSpec) -> list[SiteContract]:
+        if not spec.training_patients:
+            return self.contracts
+        folder = self.out / "datalists" / spec.population
+        return with_training_patients(self.contracts, dict(spec.training_patients), folder)
 
 
 def _stage(study: Study, spec: ArmSpec, sites: int, target: Path) -> Job:

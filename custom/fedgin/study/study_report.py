@@ -18,7 +18,7 @@ from fedgin.study.arms import cases_by_modality
 from fedgin.study.comparison import ArmResult, load_network
 from fedgin.study.figures import busiest_slice, draw_curves, draw_predictions
 from fedgin.study.plan import ArmSpec, Regime, Study, load_study
-from fedgin.study.setting import make_setting
+from fedgin.study.setting import StudySites
 from fedgin.study.tables import Cell, Group, Groups
 
 Results = Sequence[tuple[ArmSpec, ArmResult]]
@@ -217,7 +217,7 @@ def _curves(results: Results) -> str:
 
 def _panels(study: Study, results: Results, out: Path) -> str:
     """Draw a test case of each modality with every method's prediction."""
-    setting = make_setting(study, results[0][0], out)
+    setting = StudySites(study, out).setting(results[0][0])
     test = cases_by_modality(setting.sites, Split.TEST)
     slices = [busiest_slice(cases[0]) for _, cases in sorted(test.items())]
     shown = _shown_arms(results)

@@ -13,7 +13,7 @@ import torch
 from fedgin.errors import FedginError
 from fedgin.study.comparison import run_arm
 from fedgin.study.plan import load_study
-from fedgin.study.setting import make_setting
+from fedgin.study.setting import StudySites
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
     try:
         study = load_study(Path(source))
         spec = next(spec for spec in study.arms() if spec.name == name)
-        setting = make_setting(study, spec, Path(out))
+        setting = StudySites(study, Path(out)).setting(spec)
         run_arm(setting.arm, setting.sites, setting.home.parent, lambda _, point: _print(point))
     except FedginError as error:
         _print({"problem": error.problem, "fix": error.fix})

@@ -1,0 +1,94 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fedgin.data.site import Modality
+from fedgin.errors import ConfigError
+from fedgin.study.plan import Regime, Study, load_study
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def values(**changes: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "name": "tiny",
+        "title": "Tiny",
+        "note": "A note.",
+        "sites": "sites",
+        "job": "job",
+        "rounds": 2,
+        "methods": {"dsbn": {"network": {"normalisation": "dsbn"}}},
+        "blocks": [{"regimes": ["mr_only", "federated"], "methods": ["none", "gin"], "seeds": [1, 2]}],
+    }
+    return base | changes
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    (folder / "sites").mkdir()
+    (folder / "job").mkdir()
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(values(**changes)))
+    return path
+
+
+def test_a_block_is_every_combination() -> None:
+    arms = Study.model_validate(values()).arms()
+    assert len(arms) == len({arm.name for arm in arms}) == 8
+    assert arms[0].name == "mr_only-none-all-seed1"
+
+
+def test_an_arm_of_two_blocks_is_run_once() -> None:
+    block = {"regimes": ["mr_only"], "methods": ["none"], "seeds": [1]}
+    assert len(Study.model_validate(values(blocks=[block, block])).arms()) == 1
+
+
+def test_scarcity_is_part_of_the_name() -> None:
+    block = {"regimes": ["mr_only"], "methods": ["none"], "seeds": [1], "training_patients": {"MR": 2, "CT": 10}}
+    arm = Study.model_validate(values(blocks=[block])).arms()[0]
+    assert arm.population == "10ct_2mr"
+    assert dict(arm.training_patients) == {Modality.CT: 10, Modality.MR: 2}
+
+
+def test_a_method_is_a_change_of_settings_or_an_augmentation() -> None:
+    study = Study.model_validate(values())
+    spec = next(arm for arm in study.arms() if arm.method == "gin" and arm.regime is Regime.FEDERATED)
+    assert study.changes(spec)[1:] == [{"augmentation": {"name": "gin", "params": {}}}, {"seed": 1}]
+    listed = Study.model_validate(values(methods={"gin": {"augmentation": {"name": "gin", "params": {"layers": 2}}}}))
+    assert listed.changes(spec)[1]["augmentation"]["params"] == {"layers": 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"settings": {"seed": 3}}, "seed"),
+        ({"blocks": [{"regimes": ["mr_only"], "methods": ["magic"], "seeds": [1]}]}, "magic"),
+        ({"baseline": "central none"}, "baseline"),
+        ({"speed": 9}, "speed"),
+        ({"rounds": 0}, "rounds"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load_study(write(tmp_path, **changes))
+
+
+def test_paths_count_from_the_file_and_must_exist(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    assert load_study(path).sites == tmp_path / "sites"
+    (tmp_path / "job").rmdir()
+    with pytest.raises(ConfigError, match="'job'"):
+        load_study(path)
+
+
+@pytest.mark.parametrize("name", ["abdomen", "heart"])
+def test_our_own_studies_have_the_arms_that_are_asked_for(name: str) -> None:
+    study = Study.model_validate(yaml.safe_load((ROOT / "studies" / f"{name}.yaml").read_text()))
+    assert (ROOT / "studies" / study.job).resolve().is_dir()
+    arms = study.arms()
+    for regime in (Regime.MR_ONLY, Regime.CENTRAL, Regime.FEDERATED):
+        found = {arm.method for arm in arms if arm.regime is regime}
+        assert found >= {"none", "gin", "randconv", "rcnet", "prorandconv", "fmaug", "raffesdg", "dsbn"}
+        for method in ("none", "gin"):
+            assert len({arm.seed for arm in arms if arm.regime is regime and arm.method == method}) >= 3

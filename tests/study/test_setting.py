@@ -1,0 +1,87 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedgin.flare.job import load_job, stage_job
+from fedgin.study.arms import FederatedArm, PooledArm
+from fedgin.study.plan import Study
+from fedgin.study.setting import Setting, StudySites
+from tests.sites import tiny_experiment, write_site
+
+JOB = Path(__file__).resolve().parents[2] / "jobs" / "abdomen_fedgin"
+
+
+def settings(root: Path, **changes: Any) -> dict[str, Setting]:
+    for name, modality in (("a", "CT"), ("b", "MR")):
+        write_site(root / "sites" / name, name, modality, counts=(2, 1, 1))
+    tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "network"})
+    tiny["augmentation"] = {"name": "gin", "params": {"layers": 2}}
+    stage_job(load_job(JOB), root / "job", sites=3, rounds=9, changes=tiny)
+    values = {
+        "name": "tiny",
+        "title": "t",
+        "note": "n",
+        "sites": root / "sites",
+        "job": root / "job",
+        "rounds": 3,
+        "settings": {"training": {"local_steps": 2, "batch_size": 4}},
+        "methods": {"dsbn": {"network": {"normalisation": "dsbn"}}},
+        "blocks": [
+            {
+                "regimes": ["mr_only", "ct_only", "central", "federated"],
+                "methods": ["none", "gin", "dsbn"],
+                "seeds": [5],
+            }
+        ],
+    } | changes
+    study = Study.model_validate(values)
+    sites = StudySites(study, root / "out")
+    return {spec.name: sites.setting(spec) for spec in study.arms()}
+
+
+@pytest.fixture(name="found", scope="module")
+def _found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Setting]:
+    return settings(tmp_path_factory.mktemp("study"))
+
+
+def test_every_regime_makes_as_many_steps_as_its_sites_would(found: dict[str, Setting]) -> None:
+    steps = {name.split("-")[0]: item.arm.experiment.training.local_steps for name, item in found.items()}
+    assert steps == {"mr_only": 2, "ct_only": 2, "central": 4, "federated": 2}
+    assert {item.arm.rounds for item in found.values()} == {3}
+
+
+def test_all_sites_are_needed_in_every_round(found: dict[str, Setting]) -> None:
+    arm = found["federated-gin-all-seed5"].arm
+    assert isinstance(arm, FederatedArm)
+    assert arm.job.min_clients == 2
+
+
+def test_a_method_does_not_inherit_the_jobs_parameters(found: dict[str, Setting]) -> None:
+    assert found["central-gin-all-seed5"].arm.experiment.augmentation.params == {}
+    assert found["central-none-all-seed5"].arm.experiment.augmentation.name == "none"
+
+
+def test_seed_and_settings_reach_every_arm(found: dict[str, Setting]) -> None:
+    for item in found.values():
+        assert item.arm.experiment.seed == 5
+        assert item.arm.experiment.training.batch_size == 4
+
+
+def test_with_one_modality_dsbn_is_batchnorm(found: dict[str, Setting]) -> None:
+    normalisation = {name: item.arm.experiment.network.normalisation for name, item in found.items()}
+    assert normalisation["mr_only-dsbn-all-seed5"] == "batch"
+    assert normalisation["central-dsbn-all-seed5"] == "dsbn"
+    assert normalisation["federated-dsbn-all-seed5"] == "dsbn"
+
+
+def test_sites_are_prepared_once_for_all_arms(found: dict[str, Setting]) -> None:
+    assert len({id(item.sites) for item in found.values()}) == 1
+
+
+def test_a_pooled_arm_validates_as_often_as_asked(tmp_path: Path) -> None:
+    block = {"regimes": ["mr_only"], "methods": ["none"], "seeds": [1]}
+    item = next(iter(settings(tmp_path, blocks=[block], rounds=5, validate_every=2).values()))
+    assert isinstance(item.arm, PooledArm)
+    outcome = item.arm.train(item.sites, tmp_path / "arm", lambda point: None)
+    assert [point["round"] for point in outcome.curve] == [2.0, 4.0, 5.0]
