@@ -2,7 +2,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from fedgin.train.surfaces import compare_surfaces
 
@@ -53,6 +56,23 @@ def test_nothing_predicted_is_as_far_as_the_image_is_large() -> None:
     score = compare_surfaces(np.zeros_like(reference), reference, (1.0, 2.0, 4.0))
     assert score.hd95_mm == pytest.approx(math.sqrt(10**2 + 40**2 + 20**2))
     assert score.surface_dice == 0.0
+
+
+@pytest.mark.parametrize("shape", [(14, 11, 9), (20, 17, 1)])
+@pytest.mark.parametrize("seed", range(4))
+def test_values_are_those_of_monai(shape: tuple[int, int, int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    spacing = (0.8, 1.5, 3.0)
+    masks = [ndimage.binary_opening(rng.random(shape) < 0.7, np.ones((2, 2, 1))) for _ in range(2)]
+    axes = [axis for axis, size in enumerate(shape) if size > 1]
+    pair = [torch.from_numpy(mask.reshape([shape[axis] for axis in axes]))[None, None] for mask in masks]
+    sizes = [spacing[axis] for axis in axes]
+    score = compare_surfaces(masks[0], masks[1], spacing)
+    hd95 = compute_hausdorff_distance(*pair, include_background=True, percentile=95.0, spacing=sizes)
+    dice = compute_surface_dice(*pair, class_thresholds=[2.0], include_background=True, spacing=sizes)
+    # MONAI computes in single precision.
+    assert score.hd95_mm == pytest.approx(float(hd95), rel=1e-4)
+    assert score.surface_dice == pytest.approx(float(dice), rel=1e-4)
 
 
 def test_an_absent_organ_has_no_surface_to_compare() -> None:

@@ -153,8 +153,9 @@ class _Crew:
 
     def _listen(self, name: str, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            self.lines.put((name, line))
+        with process.stdout as lines:
+            for line in lines:
+                self.lines.put((name, line))
         process.wait()
         self.lines.put((name, None))
 

@@ -1,13 +1,18 @@
-"""How far two surfaces lie apart, in millimetres, with MONAI's metrics."""
+"""How far two surfaces lie apart, in millimetres.
+
+The values are those of MONAI's ``compute_hausdorff_distance`` and ``compute_surface_dice``; a test holds them equal.
+MONAI computes distance maps of the whole box around both masks, a minute for a CT case with a few stray voxels; the
+distances between surface points alone (scipy's k-d tree) take a second.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
 
 TOLERANCE_MM = 2.0
 
@@ -41,13 +46,24 @@ def compare_surfaces(
             [0.0] * predicted.ndim, [n * mm for n, mm in zip(predicted.shape, spacing_mm, strict=True)]
         )
         return SurfaceScore(diagonal, 0.0)
-    axes = [axis for axis, size in enumerate(predicted.shape) if size > 1]
+    thick = [axis for axis, size in enumerate(predicted.shape) if size > 1]
     used = _bounding_box(predicted | reference)
-    spacing = [float(spacing_mm[axis]) for axis in axes]
-    pair = [_as_batch(mask[used], axes) for mask in (predicted, reference)]
-    hd95 = compute_hausdorff_distance(*pair, include_background=True, percentile=95.0, spacing=spacing)
-    dice = compute_surface_dice(*pair, class_thresholds=[TOLERANCE_MM], include_background=True, spacing=spacing)
-    return SurfaceScore(float(hd95), float(dice))
+    spacing = np.array([spacing_mm[axis] for axis in thick])
+    first, second = (_surface(_without_flat_axes(mask, used), spacing) for mask in (predicted, reference))
+    there, back = cKDTree(second).query(first)[0], cKDTree(first).query(second)[0]
+    near = np.count_nonzero(there <= TOLERANCE_MM) + np.count_nonzero(back <= TOLERANCE_MM)
+    hd95 = max(np.percentile(there, 95), np.percentile(back, 95))
+    return SurfaceScore(float(hd95), float(near / (there.size + back.size)))
+
+
+def _without_flat_axes(mask: NDArray[np.bool_], used: tuple[slice, ...]) -> NDArray[np.bool_]:
+    flat = tuple(axis for axis, size in enumerate(mask.shape) if size == 1)
+    return mask[used].squeeze(flat)
+
+
+def _surface(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the positions [N, axes] in mm of the voxels with a face that is not in the mask."""
+    return np.argwhere(mask & ~ndimage.binary_erosion(mask)) * spacing
 
 
 def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
@@ -57,8 +73,3 @@ def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
         used = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
         box.append(slice(max(int(used[0]) - 1, 0), int(used[-1]) + 2))
     return tuple(box)
-
-
-def _as_batch(mask: NDArray[np.bool_], axes: Sequence[int]) -> torch.Tensor:
-    """Return [1, 1, *axes]."""
-    return torch.from_numpy(mask.reshape([mask.shape[axis] for axis in axes]).copy())[None, None]

@@ -1,0 +1,132 @@
+"""A whole study on tiny sites with real processes: interrupted, continued, reported, damaged and refused."""
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from fedgin.cli.main import app
+from fedgin.flare.job import load_job, stage_job
+from fedgin.study.plan import ArmSpec
+from fedgin.study.runner import Point, StudyError, run_study
+from fedgin.study.study_report import COLUMNS, write_study
+from tests.sites import ORGANS, tiny_experiment, write_site
+
+JOB = Path(__file__).resolve().parents[2] / "jobs" / "abdomen_fedgin"
+
+
+class Events:
+    """Notes what happens; interrupts the study at the first round of an arm if asked."""
+
+    def __init__(self, interrupt: bool = False) -> None:
+        self.interrupt = interrupt
+        self.complete = -1
+        self.begun: list[str] = []
+        self.rounds: list[str] = []
+        self.problems: list[str] = []
+
+    def preparing(self, site: str, done: int, total: int) -> None: ...
+
+    def planned(self, arms: int, complete: int) -> None:
+        self.complete = complete
+
+    def started(self, spec: ArmSpec) -> None:
+        self.begun.append(spec.name)
+
+    def round_done(self, spec: ArmSpec, point: Point, rounds: int) -> None:
+        self.rounds.append(spec.name)
+        if self.interrupt:
+            raise KeyboardInterrupt
+
+    def ended(self, spec: ArmSpec, seconds: float, left: float, problem: str) -> None:
+        if problem:
+            self.problems.append(problem)
+
+
+def write(root: Path, **changes: Any) -> Path:
+    for name, modality in (("a", "CT"), ("b", "MR")):
+        write_site(root / "sites" / name, name, modality, seed=ord(name))
+    tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "network"})
+    stage_job(load_job(JOB), root / "job", sites=2, rounds=9, changes=tiny)
+    values = {
+        "name": "tiny",
+        "title": "Title <x>",
+        "note": "A note.",
+        "sites": "sites",
+        "job": "job",
+        "rounds": 2,
+        "settings": {"training": {"local_steps": 2, "batch_size": 4}},
+        "blocks": [
+            {"regimes": ["mr_only", "central"], "methods": ["none"], "seeds": [1]},
+            {"regimes": ["federated"], "methods": ["gin"], "seeds": [1]},
+        ],
+    }
+    path = root / "study.yaml"
+    path.write_text(yaml.safe_dump(values | changes))
+    return path
+
+
+@pytest.mark.flare
+def test_a_study_is_interrupted_continued_and_reported(tmp_path: Path) -> None:
+    source, out = write(tmp_path), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run_study(source, out, Events(interrupt=True), cores=1)
+    workers = [child for child in psutil.Process().children() if "fedgin.study.worker" in " ".join(child.cmdline())]
+    assert workers == [], "an interrupted study leaves no process behind"
+
+    again = Events()
+    results = run_study(source, out, again, cores=2)
+    assert [spec.name for spec, _ in results] == [
+        "mr_only-none-all-seed1",
+        "central-none-all-seed1",
+        "federated-gin-all-seed1",
+    ]
+    assert again.rounds.count("federated-gin-all-seed1") == 2
+    check_files(source, results, out)
+
+    third = Events()
+    (out / "arms" / "central-none-all-seed1" / "result.json").unlink()
+    run_study(source, out, third, cores=2)
+    assert third.complete == 2
+    assert third.begun == ["central-none-all-seed1"], "complete arms are not run again"
+
+
+def check_files(source: Path, results: Any, out: Path) -> None:
+    page = write_study(source, results, out).read_text(encoding="utf-8")
+    assert "Title &lt;x&gt;" in page
+    assert page.count("data:image/png;base64,") == 2
+    assert not re.search(r"(src|href)=\"(?!data:)", page), "the page must work offline"
+    with (out / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == COLUMNS
+    assert len(rows) == 3 * 2 * len(ORGANS), "three arms, a test case of each site, every organ"
+    assert all(0.0 <= float(row["dice"]) <= 1.0 and float(row["hd95_mm"]) >= 0.0 for row in rows)
+    assert {row["patients"] for row in rows} == {"all"}
+    tables = (out / "tables.md").read_text(encoding="utf-8")
+    assert "## Mean Dice" in tables
+    assert "| gin |" in tables
+
+
+def test_a_failing_arm_is_loud_and_the_others_are_kept(tmp_path: Path) -> None:
+    blocks = [{"regimes": ["mr_only"], "methods": ["none", "explodes"], "seeds": [1]}]
+    methods = {
+        "explodes": {"training": {"learning_rate": 1.0}, "loss": {"name": "dice_focal"}, "network": {"name": "x"}}
+    }
+    source, out = write(tmp_path, blocks=blocks, methods=methods), tmp_path / "out"
+    events = Events()
+    with pytest.raises(StudyError, match="mr_only-explodes-all-seed1: unknown network 'x'"):
+        run_study(source, out, events, cores=2)
+    assert (out / "arms" / "mr_only-none-all-seed1" / "result.json").is_file()
+    assert len(events.problems) == 1
+
+
+def test_the_verb_names_what_is_wrong_with_a_plan(tmp_path: Path) -> None:
+    source = write(tmp_path, baseline="central gin")
+    found = CliRunner().invoke(app, ["study", str(source), "--out", str(tmp_path / "out")])
+    assert found.exit_code != 0
+    assert "central gin" in str(found.exception)
