@@ -20,8 +20,9 @@ from fedgin.data.phantoms.site import PhantomSite, write_site
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.site import Modality, SiteContract, load_site
 from fedgin.flare.job import load_job
+from fedgin.train.batches import RoundPlan
 from fedgin.train.experiment import Experiment
-from fedgin.train.trainer import RoundPlan, Trainer
+from fedgin.train.trainer import Trainer
 
 JOB = Path(__file__).resolve().parents[1] / "jobs" / "abdomen_fedgin"
 PLAN = RoundPlan("benchmark", 0, 1)

@@ -9,8 +9,9 @@ from fedgin.data.cache import CachedCase
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import prepare_site
 from fedgin.data.site import load_site
+from fedgin.train.batches import RoundPlan
 from fedgin.train.experiment import Experiment
-from fedgin.train.trainer import RoundPlan, Trainer
+from fedgin.train.trainer import Trainer
 from tests.sites import ORGANS, tiny_experiment, write_site
 
 CPU = torch.device("cpu")

@@ -12,10 +12,11 @@ from fedgin.data.site import load_site
 from fedgin.errors import WeightsError
 from fedgin.nets import build_network
 from fedgin.nets.domains import branch_entries
+from fedgin.train.batches import RoundPlan
 from fedgin.train.evaluator import evaluate
 from fedgin.train.experiment import Experiment, Training
 from fedgin.train.scores import mean_dice
-from fedgin.train.trainer import RoundPlan, Trainer, learning_rate
+from fedgin.train.trainer import Trainer, learning_rate
 from tests.sites import ORGANS, tiny_experiment, write_site
 
 CPU = torch.device("cpu")

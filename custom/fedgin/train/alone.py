@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from fedgin.data.cache import CachedCase
+from fedgin.train.batches import RoundPlan
 from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from fedgin.train.experiment import Experiment
-from fedgin.train.trainer import RoundPlan, RoundResult, Trainer
+from fedgin.train.trainer import RoundResult, Trainer
 
 AfterRound = Callable[[nn.Module, int, RoundResult], None]
 

@@ -13,11 +13,12 @@ from fedgin.data.datalist import Split
 from fedgin.data.prepare import Progress, choose_device, prepare_site
 from fedgin.data.site import SiteContract
 from fedgin.errors import FedginError
+from fedgin.train.batches import RoundPlan
 from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, travelling_weights
 from fedgin.train.evaluator import evaluate
 from fedgin.train.experiment import Experiment
 from fedgin.train.scores import CaseScore, summarise, write_scores
-from fedgin.train.trainer import RoundPlan, Trainer
+from fedgin.train.trainer import Trainer
 from fedgin.train.travel import StayingWeights, sent_entries, staying_entries
 
 Stop = Callable[[], bool]
