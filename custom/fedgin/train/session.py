@@ -4,7 +4,6 @@ A new process may be started for each task. Therefore nothing that a later task 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -16,6 +15,9 @@ from fedgin.errors import FedginError
 from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, travelling_weights
 from fedgin.train.evaluator import evaluate
 from fedgin.train.experiment import Experiment
+from fedgin.train.privacy import sent_names
+from fedgin.train.privacy_budget import ledger_of
+from fedgin.train.release import LocalUpdate, ReleaseGate
 from fedgin.train.scores import CaseScore, summarise, write_scores
 from fedgin.train.trainer import RoundPlan, Trainer
 
@@ -27,23 +29,6 @@ class InterruptedTaskError(FedginError):
 
     def __init__(self, site: str) -> None:
         super().__init__(f"site {site}: the task was aborted", "nothing is wrong at the site")
-
-
-@dataclass(frozen=True)
-class LocalUpdate:
-    """What a site sends after a round.
-
-    Attributes:
-        difference: trained minus received weights, float32, by state-dict name.
-        metrics: of the *received* model on the validation cases, such as ``val_dice_mean``.
-        weight: the site's share in the average before it is normalised (``federation.client_weighting``).
-        loss: mean training loss of the round.
-    """
-
-    difference: dict[str, Tensor]
-    metrics: dict[str, float]
-    weight: float
-    loss: float
 
 
 class SiteSession:
@@ -74,9 +59,10 @@ class SiteSession:
         self.data = prepare_site(contract, experiment.preprocessing, experiment.organs, progress=progress)
         network = experiment.initial_network()
         self.trainer = Trainer(network, experiment, self.device)
+        self._gate = self._make_gate()
 
     def train(self, received: Mapping[str, Tensor], number: int, total: int, *, stop: Stop) -> LocalUpdate:
-        """Validate the received model, train it for a round and return the difference.
+        """Validate the received model, train it for a round and return the difference, protected as the site asks.
 
         Args:
             received: the global model.
@@ -86,11 +72,13 @@ class SiteSession:
 
         Raises:
             InterruptedTaskError: ``stop`` said true.
-            FedginError: weights that do not fit, or training that went wrong.
+            FedginError: weights that do not fit, training that went wrong, or privacy settings that cannot be kept.
         """
         network = self.trainer.network
         load_weights(network, received, source=f"site {self.contract.site}, global model of round {number}")
         before = {name: value.detach().clone() for name, value in travelling_weights(network).items()}
+        if self._gate and (earlier := self._gate.earlier(before, number)):
+            return earlier
         metrics = self._score(Split.VALIDATION, f"validation_round_{number:04d}.csv", stop)
         self._restore_optimizer(number)
         plan = RoundPlan(self.contract.site, number, total)
@@ -100,7 +88,8 @@ class SiteSession:
         self._save(number)
         after = travelling_weights(network)
         difference = {name: (after[name] - before[name]).detach().float().cpu() for name in before}
-        return LocalUpdate(difference, metrics, self._weight(), result.loss)
+        update = LocalUpdate(difference, metrics, self._weight(), result.loss)
+        return self._gate.release(update, before, number) if self._gate else update
 
     def validate(self, weights: Mapping[str, Tensor], owner: str, *, stop: Stop) -> dict[str, float]:
         """Score a model on the site's test cases, or on its validation cases where it has no test case.
@@ -114,11 +103,25 @@ class SiteSession:
     def local_model(self) -> dict[str, Tensor]:
         """Return the weights after the last local training, before they were averaged.
 
+        With privacy settings it is the received model plus the protected update, never the trained weights themselves.
+
         Raises:
             WeightsError: the site has not trained in this run.
+            PrivacyError: it has not trained under its present privacy settings.
         """
+        if self._gate:
+            return self._gate.model()
         weights: dict[str, Tensor] = load_checkpoint(self._local_model)["model"]
         return weights
+
+    def _make_gate(self) -> ReleaseGate | None:
+        """Return the gate of a site with privacy settings; settings that do not fit stop it before it trains."""
+        privacy = self.contract.privacy
+        if privacy is None:
+            return None
+        sent_names(travelling_weights(self.trainer.network), privacy)
+        file = self.folder / "protected_update.pt"
+        return ReleaseGate(privacy, file, ledger_of(self.contract), self.experiment.name)
 
     @property
     def _local_model(self) -> Path:
@@ -157,9 +160,10 @@ class SiteSession:
             for path in self._kept_optimizers():
                 if path.name < self._optimizer(number - 1).name:
                     path.unlink()
-        save_checkpoint(
-            self._local_model, {"round": number, "model": _on_cpu(travelling_weights(self.trainer.network))}
-        )
+        if not self._gate:
+            save_checkpoint(
+                self._local_model, {"round": number, "model": _on_cpu(travelling_weights(self.trainer.network))}
+            )
 
     def _kept_optimizers(self) -> list[Path]:
         return sorted(self.folder.glob("optimizer_round_*.pt"))
