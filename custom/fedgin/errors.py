@@ -29,3 +29,7 @@ class DataError(FedginError):
 
 class WeightsError(FedginError):
     """Network weights are missing, damaged or do not fit the network."""
+
+
+class PrivacyError(FedginError):
+    """The site's privacy settings cannot be kept; nothing of the round is sent."""

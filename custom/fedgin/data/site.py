@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from fedgin.config import Settings, load_settings
+from fedgin.data.privacy import Privacy
 from fedgin.errors import ConfigError
 
 OrganName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
@@ -58,6 +59,7 @@ class SiteContract(Settings):
         png: pixel size and directions of PNG slices; needed where the datalist names PNG files.
         cache_dir: where preprocessed cases are kept; a relative path counts from ``data_root``.
         limits: what a job may use of the machine.
+        privacy: what is done to an update before it leaves; by default nothing.
     """
 
     site: str = Field(min_length=1, max_length=64)
@@ -69,6 +71,7 @@ class SiteContract(Settings):
     device: str = "auto"
     cache_dir: Path = Path(".fedgin-cache")
     limits: Limits = Limits()
+    privacy: Privacy | None = None
 
     @field_validator("site")
     @classmethod

@@ -36,6 +36,10 @@ class FedginExecutor(Executor):
     (``local/site.yaml``). ``train`` receives full weights and returns their difference; the validation metrics that go
     with it are those of the received model, as FLARE's ``IntimeModelSelector`` expects.
 
+    Privacy settings of the site are applied in the session, not by a result filter of FLARE's privacy scope: a filter
+    runs on every answer, so a repeated task would get a second draw of noise, and ``submit_model`` weights whose
+    difference it cannot know. The scope stays in force on top of it: it blocks what is no weights and no metrics.
+
     Errors never leave :meth:`execute` as exceptions: stock FLARE ends the whole job when a client process dies, but
     tolerates a site that answers with a return code.
     """
@@ -75,6 +79,8 @@ class FedginExecutor(Executor):
         self.log_info(
             fl_ctx, f"round {number}: validation Dice {update.metrics['val_dice_mean']:.3f}, loss {update.loss:.3f}"
         )
+        if update.protection:
+            self.log_info(fl_ctx, f"round {number}: {update.protection}")
         self._stream({**update.metrics, TRAINING_LOSS: update.loss}, number, fl_ctx)
         meta = {
             MetaKey.NUM_STEPS_CURRENT_ROUND: update.weight,

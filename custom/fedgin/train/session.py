@@ -4,7 +4,6 @@ A new process may be started for each task. Therefore nothing that a later task 
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -17,6 +16,9 @@ from fedgin.train.batches import RoundPlan
 from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, travelling_weights
 from fedgin.train.evaluator import evaluate
 from fedgin.train.experiment import Experiment
+from fedgin.train.privacy import sent_names
+from fedgin.train.privacy_budget import ledger_of
+from fedgin.train.release import LocalUpdate, ReleaseGate
 from fedgin.train.scores import CaseScore, summarise, write_scores
 from fedgin.train.trainer import Trainer
 from fedgin.train.travel import StayingWeights, sent_entries, staying_entries
@@ -29,23 +31,6 @@ class InterruptedTaskError(FedginError):
 
     def __init__(self, site: str) -> None:
         super().__init__(f"site {site}: the task was aborted", "nothing is wrong at the site")
-
-
-@dataclass(frozen=True)
-class LocalUpdate:
-    """What a site sends after a round.
-
-    Attributes:
-        difference: trained minus received weights of the entries that the site sends, float32, by state-dict name.
-        metrics: of the *received* model on the validation cases, such as ``val_dice_mean``.
-        weight: the site's share in the average before it is normalised (``federation.client_weighting``).
-        loss: mean training loss of the round.
-    """
-
-    difference: dict[str, Tensor]
-    metrics: dict[str, float]
-    weight: float
-    loss: float
 
 
 class SiteSession:
@@ -81,9 +66,10 @@ class SiteSession:
         self.initial_staying = _only(travelling_weights(network), staying_entries(network, normalisation))
         self.staying = StayingWeights(folder)
         self.trainer = Trainer(network, experiment, self.device)
+        self._gate = self._make_gate()
 
     def train(self, received: Mapping[str, Tensor], number: int, total: int, *, stop: Stop) -> LocalUpdate:
-        """Validate the received model, train it for a round and return the difference.
+        """Validate the received model, train it for a round and return the difference, protected as the site asks.
 
         Args:
             received: the global model.
@@ -93,11 +79,13 @@ class SiteSession:
 
         Raises:
             InterruptedTaskError: ``stop`` said true.
-            FedginError: weights that do not fit, or training that went wrong.
+            FedginError: weights that do not fit, training that went wrong, or privacy settings that cannot be kept.
         """
         network = self.trainer.network
         self._receive(received, number)
         before = _on_cpu(travelling_weights(network))
+        if self._gate and (earlier := self._gate.earlier(before, number)):
+            return earlier
         metrics = self._score(Split.VALIDATION, f"validation_round_{number:04d}.csv", stop)
         self._restore_optimizer(number)
         plan = RoundPlan(self.contract.site, number, total)
@@ -107,7 +95,8 @@ class SiteSession:
         after = _on_cpu(travelling_weights(network))
         self._save(number, before, after)
         difference = {name: (after[name] - before[name]).float() for name in before if name in self.sent}
-        return LocalUpdate(difference, metrics, self._weight(), result.loss)
+        update = LocalUpdate(difference, metrics, self._weight(), result.loss)
+        return self._gate.release(update, before, number) if self._gate else update
 
     def validate(self, weights: Mapping[str, Tensor], owner: str, *, stop: Stop) -> dict[str, float]:
         """Score a model on the site's test cases, or on its validation cases where it has no test case.
@@ -125,11 +114,23 @@ class SiteSession:
 
         With DSBN they hold the other modality's branches as received: a site of that modality needs them to score it.
 
+        With privacy settings it is the received model plus the protected update, never the trained weights themselves.
+
         Raises:
             WeightsError: the site has not trained in this run.
+            PrivacyError: it has not trained under its present privacy settings.
         """
-        weights: dict[str, Tensor] = load_checkpoint(self._local_model)["model"]
+        weights = self._gate.model() if self._gate else load_checkpoint(self._local_model)["model"]
         return _only(weights, weights.keys() - self.initial_staying.keys())
+
+    def _make_gate(self) -> ReleaseGate | None:
+        """Return the gate of a site with privacy settings; settings that do not fit stop it before it trains."""
+        privacy = self.contract.privacy
+        if privacy is None:
+            return None
+        sent_names(travelling_weights(self.trainer.network), privacy)
+        file = self.folder / "protected_update.pt"
+        return ReleaseGate(privacy, file, ledger_of(self.contract), self.experiment.name)
 
     @property
     def _local_model(self) -> Path:
@@ -176,7 +177,8 @@ class SiteSession:
                     path.unlink()
         if self.initial_staying:
             self.staying.save(number, _only(before, self.initial_staying), _only(after, self.initial_staying))
-        save_checkpoint(self._local_model, {"round": number, "model": dict(after)})
+        if not self._gate:
+            save_checkpoint(self._local_model, {"round": number, "model": dict(after)})
 
     def _kept_optimizers(self) -> list[Path]:
         return sorted(self.folder.glob("optimizer_round_*.pt"))

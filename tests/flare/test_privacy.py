@@ -1,0 +1,77 @@
+"""A site's privacy settings through FLARE's parts: what the server receives, averages and adds."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
+from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.shareable import Shareable
+from nvflare.apis.signal import Signal
+from nvflare.app_common.abstract.model import ModelLearnableKey, make_model_learnable
+from nvflare.app_common.app_constant import AppConstants
+from nvflare.app_common.shareablegenerators.full_model_shareable_generator import FullModelShareableGenerator
+
+from fedgin.flare.executor import CAUSE, FedginExecutor
+from fedgin.flare.model import initial_network
+from tests.flare.runs import lay_out, make_context
+from tests.flare.test_aggregator import open_round, send
+from tests.sites import tiny_experiment, write_site
+
+NOISE: dict[str, Any] = {"clip_norm": 0.5, "noise_multiplier": 0.1, "delta": 1e-5, "epsilon_budget": 1e6}
+
+
+class Site:
+    """A site with a privacy section; each call of ``do`` is a new process."""
+
+    def __init__(self, root: Path, privacy: dict[str, Any]) -> None:
+        contract = write_site(root / "data", "site-1", "MR")
+        contract.write_text(yaml.safe_dump(yaml.safe_load(contract.read_text()) | {"privacy": privacy}))
+        self.workspace = lay_out(root / "kit", "site-1", tiny_experiment(), contract)
+        self.context = make_context(self.workspace, "site-1")
+        experiment = Path(self.workspace.get_app_config_dir("job-1")) / "experiment.yaml"
+        state = initial_network(str(experiment)).state_dict()
+        self.weights = {name: value.numpy() for name, value in state.items()}
+
+    def do(self, task: str) -> Shareable:
+        shareable: Shareable = DXO(DataKind.WEIGHTS, data=self.weights).to_shareable()
+        shareable.set_header(AppConstants.CURRENT_ROUND, 0)
+        shareable.set_header(AppConstants.NUM_ROUNDS, 3)
+        return FedginExecutor().execute(task, shareable, self.context, Signal())
+
+
+def test_what_leaves_is_noisy_repeated_byte_for_byte_and_consistent(tmp_path: Path) -> None:
+    site = Site(tmp_path, NOISE)
+    first, second = (from_shareable(site.do("train")) for _ in range(2))
+    assert first.get_meta_prop(MetaKey.INITIAL_METRICS)["privacy_epsilon"] > 0
+    assert "protection" not in str(first.get_meta_props()), "the norm before clipping comes from the data"
+    for name, value in first.data.items():
+        assert value.tobytes() == second.data[name].tobytes()
+        assert np.count_nonzero(value) == value.size
+    model = from_shareable(site.do("submit_model")).data
+    for name, value in site.weights.items():
+        np.testing.assert_array_equal(model[name], value + first.data[name])
+
+
+def test_a_spent_budget_is_an_error_reply_that_tells_the_lead_why(tmp_path: Path) -> None:
+    reply = Site(tmp_path, NOISE | {"epsilon_budget": 1.0}).do("train")
+    assert reply.get_return_code() == ReturnCode.EXECUTION_EXCEPTION
+    assert "the privacy budget is spent" in reply.get_header(CAUSE)
+    assert "DXO" not in reply
+
+
+@pytest.mark.parametrize("weighting", ["samples", "modality_balanced"])
+@pytest.mark.parametrize("both", [False, True])
+def test_an_entry_that_is_withheld_moves_only_by_those_who_send_it(tmp_path: Path, weighting: str, both: bool) -> None:
+    """One site withholds 'head' and another does or does not: their average is the other's, or the entry stays."""
+    aggregator, context = open_round(tmp_path, weighting)
+    kept = {} if both else {"head": np.array([6.0], np.float32)}
+    assert aggregator.accept(send("a", "CT", 1.0, {"body": np.array([1.0], np.float32)}), context)
+    assert aggregator.accept(send("b", "MR", 1.0, {"body": np.array([3.0], np.float32), **kept}), context)
+    base = {"body": np.array([10.0], np.float32), "head": np.array([20.0], np.float32)}
+    context.set_prop(AppConstants.GLOBAL_MODEL, make_model_learnable(base, {}), private=True, sticky=False)
+    model = FullModelShareableGenerator().shareable_to_learnable(aggregator.aggregate(context), context)
+    found = {name: float(value[0]) for name, value in model[ModelLearnableKey.WEIGHTS].items()}
+    assert found == {"body": 12.0, "head": 20.0 if both else 26.0}
