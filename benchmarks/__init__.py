@@ -1,0 +1,1 @@
+"""Measurements, each run by hand as a module of its own; they print ratios and seconds, and no test depends on them."""
