@@ -1,15 +1,16 @@
 """Which cases a site has and in which split they are: a Decathlon-style (MSD) JSON file."""
 
-import json
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedgin.config import Settings, parse_settings
 from fedgin.data.site import Modality, PngSlices, SiteContract
-from fedgin.errors import ConfigError, DataError
+from fedgin.documents import read_json
+from fedgin.errors import DataError
 
 
 class Split(StrEnum):
@@ -26,6 +27,14 @@ class Entry(Settings):
     image: Path
     label: Path
     patient: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, values: object) -> object:
+        """Refuse an unknown key without naming it: an exporter's slip makes a patient's name a key."""
+        if isinstance(values, dict) and not values.keys() <= cls.model_fields.keys():
+            raise ValueError(f"unknown key; an entry has {', '.join(cls.model_fields)}")
+        return values
 
 
 class Datalist(BaseModel):
@@ -96,13 +105,7 @@ def parse_datalist(path: Path) -> Datalist:
     Raises:
         ConfigError: no JSON, a missing or empty ``training`` or ``validation`` list, an unknown key in an entry.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-        raise ConfigError(
-            f"{path.name}: not readable as JSON", "write it as UTF-8 JSON with training, validation and test"
-        ) from None
-    return parse_settings(values, Datalist, source=path.name)
+    return parse_settings(read_json(path, source=path.name), Datalist, source=path.name)
 
 
 def list_cases(contract: SiteContract) -> dict[Split, list[Case]]:
@@ -123,7 +126,7 @@ def cases_of(contract: SiteContract, datalist: Datalist, split: Split) -> list[C
     cases, subjects = [], dict[str, int]()
     for number, entry in enumerate(datalist.entries(split), start=1):
         subject = subjects.setdefault(entry.patient or f"entry {number}", len(subjects) + 1)
-        image, label = ((contract.data_root / part).resolve() for part in (entry.image, entry.label))
+        image, label = (Path(os.path.realpath(contract.data_root / part)) for part in (entry.image, entry.label))
         cases.append(
             Case(contract.site, contract.modality, split, number, subject, image, label, contract.labels, contract.png)
         )
@@ -132,7 +135,7 @@ def cases_of(contract: SiteContract, datalist: Datalist, split: Split) -> list[C
 
 def _refuse_missing_files(case: Case, source: str) -> None:
     for role, path in (("image", case.image), ("label", case.label)):
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise DataError(f"{case}: the {role} file is missing", f"restore it or take the case out of {source}")
 
 
