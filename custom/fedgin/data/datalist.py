@@ -12,6 +12,9 @@ from fedgin.data.site import Modality, PngSlices, SiteContract
 from fedgin.documents import read_json
 from fedgin.errors import DataError
 
+# Names it in errors, which may leave the site: its path may say more than that.
+SOURCE = "the datalist"
+
 
 class Split(StrEnum):
     """What a case is used for; a patient is in one split only."""
@@ -95,7 +98,7 @@ def read_datalist(path: Path) -> Datalist:
         DataError: one image, or one patient, in two places.
     """
     datalist = parse_datalist(path)
-    _refuse_repeats(datalist, path.name)
+    _refuse_repeats(datalist)
     return datalist
 
 
@@ -105,7 +108,7 @@ def parse_datalist(path: Path) -> Datalist:
     Raises:
         ConfigError: no JSON, a missing or empty ``training`` or ``validation`` list, an unknown key in an entry.
     """
-    return parse_settings(read_json(path, source=path.name), Datalist, source=path.name)
+    return parse_settings(read_json(path, source=SOURCE), Datalist, source=SOURCE)
 
 
 def list_cases(contract: SiteContract) -> dict[Split, list[Case]]:
@@ -117,7 +120,7 @@ def list_cases(contract: SiteContract) -> dict[Split, list[Case]]:
     datalist = read_datalist(contract.datalist)
     cases = {split: cases_of(contract, datalist, split) for split in Split}
     for case in (case for members in cases.values() for case in members):
-        _refuse_missing_files(case, contract.datalist.name)
+        _refuse_missing_files(case)
     return cases
 
 
@@ -133,39 +136,37 @@ def cases_of(contract: SiteContract, datalist: Datalist, split: Split) -> list[C
     return cases
 
 
-def _refuse_missing_files(case: Case, source: str) -> None:
+def _refuse_missing_files(case: Case) -> None:
     for role, path in (("image", case.image), ("label", case.label)):
         if not os.path.isfile(path):
-            raise DataError(f"{case}: the {role} file is missing", f"restore it or take the case out of {source}")
+            raise DataError(f"{case}: the {role} file is missing", f"restore it or take the case out of {SOURCE}")
 
 
-def _refuse_repeats(datalist: Datalist, source: str) -> None:
+def _refuse_repeats(datalist: Datalist) -> None:
     seen: dict[str, tuple[str, int]] = {}
     for split in Split:
         for number, entry in enumerate(datalist.entries(split), start=1):
-            _refuse_image_twice(seen, f"image:{entry.image}", split, number, source)
+            _refuse_image_twice(seen, f"image:{entry.image}", split, number)
     homes: dict[str, tuple[str, int]] = {}
     for split in Split:
         for number, entry in enumerate(datalist.entries(split), start=1):
             if entry.patient is not None:
-                _refuse_patient_in_two_splits(homes, entry.patient, split, number, source)
+                _refuse_patient_in_two_splits(homes, entry.patient, split, number)
 
 
-def _refuse_image_twice(seen: dict[str, tuple[str, int]], key: str, split: Split, number: int, source: str) -> None:
+def _refuse_image_twice(seen: dict[str, tuple[str, int]], key: str, split: Split, number: int) -> None:
     if key in seen:
         other, position = seen[key]
         raise DataError(
-            f"{source}: {split} case {number} is the same file as {other} case {position}", "list each image once"
+            f"{SOURCE}: {split} case {number} is the same file as {other} case {position}", "list each image once"
         )
     seen[key] = (split, number)
 
 
-def _refuse_patient_in_two_splits(
-    homes: dict[str, tuple[str, int]], patient: str, split: Split, number: int, source: str
-) -> None:
+def _refuse_patient_in_two_splits(homes: dict[str, tuple[str, int]], patient: str, split: Split, number: int) -> None:
     other, position = homes.setdefault(patient, (split, number))
     if other != split:
         raise DataError(
-            f"{source}: {split} case {number} is of the same patient as {other} case {position}",
+            f"{SOURCE}: {split} case {number} is of the same patient as {other} case {position}",
             "keep all cases of a patient in one split",
         )
