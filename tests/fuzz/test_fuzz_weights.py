@@ -39,21 +39,22 @@ def arrays(draw: st.DrawFn) -> Any:
     return array[::-1] if array.ndim and draw(st.booleans()) else array
 
 
+CONTENT = "DXO"  # where a shareable carries one
 names = st.sampled_from(["weight", "bias", "", "\0", "\ud800", "x" * 5000, 1, None, (1, 2), 10**5000, b"x"])
 mappings = st.dictionaries(names, arrays(), max_size=3)
 
 
 @st.composite
 def shareables(draw: st.DrawFn) -> Shareable:
-    """Draw a task: of weights as FLARE carries them, or with its headers damaged."""
+    """Draw a task: with any data where FLARE carries weights, or with its frame damaged."""
     kind = draw(st.sampled_from([DataKind.WEIGHTS] * 3 + [DataKind.WEIGHT_DIFF, DataKind.METRICS]))
-    task = DXO(kind, data={"weight": np.ones(2)}).to_shareable()
+    task = DXO(kind, data={"weight": 0}).to_shareable()
     if draw(st.booleans()):
-        task["DXO"] = draw(mappings | plain)  # where a DXO keeps its data
+        task[CONTENT]["data"] = draw(mappings | plain)
         return task
+    frame = draw(damaged(dict(task)))
     broken = Shareable()
-    broken.update(draw(damaged(copy.deepcopy({key: value for key, value in task.items() if key != "DXO"}))) or {})
-    broken["DXO"] = draw(mappings)
+    broken.update(frame if isinstance(frame, dict) else {CONTENT: frame})
     return broken
 
 
