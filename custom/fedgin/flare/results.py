@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -107,18 +108,25 @@ def read_cross_site(path: Path) -> dict[str, dict[str, dict[str, float]]]:
     """
     try:
         values = _parse(path.read_bytes())
-        return {
-            site: {model: _numbers(metrics) for model, metrics in models.items()} for site, models in values.items()
-        }
+        return {site: {model: numbers(metrics) for model, metrics in models.items()} for site, models in values.items()}
     except (OSError, ValueError, AttributeError, OverflowError):
         raise _not_from_flare(path.name) from None
+
+
+def numbers(metrics: Mapping[str, object]) -> dict[str, float]:
+    """Keep the metrics that are numbers: FLARE lets a site report words, too.
+
+    Raises:
+        OverflowError: a number is too large for a float.
+    """
+    return {str(name): float(value) for name, value in metrics.items() if isinstance(value, Real)}
 
 
 def _parse_round(line: bytes, source: str) -> RoundMetrics:
     try:
         record = _parse(line)
         sites = {
-            str(site["name"]): _numbers({metric["name"]: metric["value"] for metric in site["metrics"]})
+            str(site["name"]): numbers({metric["name"]: metric["value"] for metric in site["metrics"]})
             for site in record["sites"]
         }
         return RoundMetrics(int(record["round"]), sites)
@@ -131,11 +139,6 @@ def _parse(text: bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
-
-
-def _numbers(metrics: Mapping[str, object]) -> dict[str, float]:
-    """Keep the metrics that are numbers: FLARE lets a site report words, too."""
-    return {str(name): float(value) for name, value in metrics.items() if isinstance(value, int | float)}
 
 
 def _not_from_flare(source: str) -> DataError:

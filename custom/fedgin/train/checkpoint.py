@@ -65,9 +65,9 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, source: s
             precision; names the first entry at fault.
     """
     expected = travelling_weights(network)
-    if not isinstance(weights, Mapping) or not all(_is_dense(value) for value in weights.values()):
+    if not isinstance(weights, Mapping) or not all(_is_entry(*item) for item in weights.items()):
         raise WeightsError(f"{source}: no tensors by name", "give weights that this package or FLARE wrote")
-    weights = {str(name): value for name, value in weights.items() if value.is_floating_point()}
+    weights = {name: value for name, value in weights.items() if value.is_floating_point()}
     for name in sorted(expected.keys() | weights.keys()):
         fault = _fault(name, expected, weights)
         if fault:
@@ -82,8 +82,9 @@ def travelling_weights(network: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
 
 
-def _is_dense(value: object) -> bool:
-    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
+def _is_entry(name: object, value: object) -> bool:
+    dense = isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
+    return dense and isinstance(name, str)
 
 
 def _fault(name: str, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
