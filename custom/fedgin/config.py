@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fedgin.documents import read_yaml
 from fedgin.errors import ConfigError
+
+SHOWN_FAULTS = 8
 
 
 class Settings(BaseModel):
-    """Base of every settings model: unknown keys are errors, values never change after loading."""
+    """Base of every settings model: unknown keys are errors, numbers are finite, values never change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
@@ -23,7 +25,7 @@ def load_settings(path: Path, model: type[SettingsT]) -> SettingsT:
     """Read a YAML file into ``model``.
 
     Args:
-        path: the file; a mapping of plain YAML values (the safe subset: no tags, no objects).
+        path: the file; a mapping of plain YAML values (see :func:`fedgin.documents.read_yaml`).
         model: the pydantic model that says which keys exist.
 
     Raises:
@@ -51,14 +53,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def _read_mapping(path: Path) -> object:
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file", "check the path, or create the file from the README's example")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" near line {where.line + 1}" if where is not None else ""
-        raise ConfigError(f"{path}: not readable as YAML{line}", "correct the syntax; tags are not allowed") from None
+    values = read_yaml(path, source=str(path))
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values", "start from the README's example")
     return values
@@ -71,7 +66,8 @@ def _describe(error: ValidationError) -> str:
         key = ".".join(str(part) for part in fault["loc"]) or "the file"
         reason = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
         faults.append(f"'{key}': {reason}")
-    return "; ".join(faults)
+    more = [f"and {len(faults) - SHOWN_FAULTS} more"] if len(faults) > SHOWN_FAULTS else []
+    return "; ".join(faults[:SHOWN_FAULTS] + more)
 
 
 def _suggest(error: ValidationError, model: type[BaseModel]) -> str:

@@ -1,8 +1,13 @@
 """The one family of errors a user ever has to read."""
 
+LONGEST = 3000
+
 
 class FedginError(Exception):
     """What is wrong and how to mend it, in one line that is safe to log.
+
+    Problem and fix may quote keys and names from outside: what no terminal should get is replaced by ``?``, and a text
+    ends after :data:`LONGEST` characters.
 
     Args:
         problem: what is wrong; names files, keys, sites or case numbers, never a patient identifier.
@@ -11,12 +16,17 @@ class FedginError(Exception):
 
     def __init__(self, problem: str, fix: str) -> None:
         super().__init__(problem, fix)
-        self.problem = problem
-        self.fix = fix
+        self.problem = _printable(problem)
+        self.fix = _printable(fix)
 
     def __str__(self) -> str:
         """Return ``problem`` and ``fix`` on one line."""
         return " ".join(f"{self.problem.rstrip('.')}. Fix: {self.fix}".split())
+
+
+def _printable(text: str) -> str:
+    shown = "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in text[: LONGEST + 1])
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 3] + "..."
 
 
 class ConfigError(FedginError):

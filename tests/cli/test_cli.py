@@ -43,8 +43,9 @@ def test_several_sites_are_trained_centrally(tmp_path: Path) -> None:
     assert modalities == {"CT", "MR"}
 
 
-def test_an_error_is_two_lines_and_code_2(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from fedgin.cli.main import run; run()", "train", "nowhere.yaml"]
+@pytest.mark.parametrize("name", ["nowhere.yaml", "[/].yaml"])  # the second would end a style that was never begun
+def test_an_error_is_two_lines_and_code_2(tmp_path: Path, name: str) -> None:
+    command = [sys.executable, "-c", "from fedgin.cli.main import run; run()", "train", name]
     done = subprocess.run(
         [*command, "--job", str(JOBS / "abdomen_fedgin"), "--out", str(tmp_path)],
         capture_output=True,
@@ -52,6 +53,6 @@ def test_an_error_is_two_lines_and_code_2(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.splitlines()[0] == "Error: nowhere.yaml: no such file"
+    assert done.stderr.splitlines()[0] == f"Error: {name}: no such file"
     assert done.stderr.splitlines()[1].startswith("Fix:")
     assert "Traceback" not in done.stderr

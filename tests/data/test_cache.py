@@ -73,7 +73,7 @@ def test_a_refused_case_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     case = make_case(tmp_path, *make_volume("CT", 0))
     (tmp_path / "cache").write_text("a file where the folder should be")
-    with pytest.raises(DataError, match=r"cache folder .* cannot be written"):
+    with pytest.raises(DataError, match="the cache folder cannot be written"):
         cache(tmp_path).get(case)
 
 

@@ -30,7 +30,10 @@ def test_further_msd_keys_are_allowed(tmp_path: Path) -> None:
         ({"training": [entry("a")]}, "'validation'"),
         ({"training": [], "validation": [entry("a")]}, "'training'"),
         ({"training": [{"image": "a"}], "validation": [entry("b")]}, "'training.0.label'"),
-        ({"training": [entry("a") | {"fold": 1}], "validation": [entry("b")]}, "'training.0.fold': unknown key"),
+        (
+            {"training": [entry("a") | {"fold": 1}], "validation": [entry("b")]},
+            "'training.0': unknown key; an entry has image, label, patient",
+        ),
     ],
 )
 def test_a_wrong_datalist_names_its_key(tmp_path: Path, splits: dict[str, object], named: str) -> None:

@@ -28,7 +28,7 @@ def test_paths_of_a_loaded_site_are_absolute(tmp_path: Path) -> None:
         ({"modality": "PET"}, "'modality'"),
         ({"modality": None}, "'modality'"),
         ({"data_root": "nowhere"}, "'data_root' is not a folder"),
-        ({"datalist": "nowhere.json"}, "'datalist' nowhere.json"),
+        ({"datalist": "nowhere.json"}, "'datalist' is no file in data_root"),
         ({"labels": {}}, "'labels'"),
         ({"labels": {"liver": 0}}, "'labels.liver'"),
         ({"labels": {"liver": 1, "spleen": 1}}, "label id 1 is given to more than one organ"),

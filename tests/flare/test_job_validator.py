@@ -77,11 +77,11 @@ def test_a_bare_name_is_refused_because_flare_looks_it_up(kit: Path, app: Path, 
 
 
 def test_a_class_is_found_at_the_bottom_of_a_deep_configuration(kit: Path, app: Path) -> None:
-    deep = '{"a": [' * 400 + '{"path": "os.system"}' + "]}" * 400
+    deep = '{"a": [' * 15 + '{"path": "os.system"}' + "]}" * 15
     (app / "config" / "config_fed_client.json").write_text(deep)
     assert "'os.system'" in refusal(kit, app)
     (app / "config" / "config_fed_client.json").write_text("[" * 100_000)
-    assert "config_fed_client.json: missing or not readable" in refusal(kit, app)
+    assert "config_fed_client.json: nested more than 32 deep" in refusal(kit, app)
 
 
 def test_the_clients_configuration_is_checked_too(kit: Path, app: Path) -> None:
@@ -172,13 +172,23 @@ def test_a_site_without_contract_refuses_the_job(kit: Path, app: Path) -> None:
         ({"secret": 1}, "local/site.yaml: 'secret': unknown key"),
         ({"data_root": "/nowhere/jane-doe"}, "local/site.yaml: 'data_root' or 'datalist' is not there"),
         ({"datalist": "/nowhere/jane-doe.json"}, "local/site.yaml: 'data_root' or 'datalist' is not there"),
-        ({"data_root": "jane-doe\0"}, "the job was not checked: unforeseen ValueError"),
+        ({"data_root": "jane-doe\0"}, "local/site.yaml: a text holds NUL"),
     ],
 )
 def test_a_wrong_contract_is_told_without_its_folders(kit: Path, app: Path, changes: Any, cause: str) -> None:
     edit_contract(kit, **changes)
     assert cause in refusal(kit, app)
     assert "jane-doe" not in refusal(kit, app)
+
+
+def test_an_unforeseen_error_is_told_without_its_text(kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(f"{path} of jane-doe")
+
+    monkeypatch.setattr("fedgin.flare.job_validator.load_experiment", fail)
+    text = refusal(kit, app)
+    assert "the job was not checked: unforeseen OSError" in text
+    assert "jane-doe" not in text
 
 
 def test_the_kit_is_the_folder_that_flare_starts_in(kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:

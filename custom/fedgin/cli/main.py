@@ -4,6 +4,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 import fedgin
 from fedgin.cli.demo import demo
@@ -45,6 +46,6 @@ def run() -> None:
     try:
         app(standalone_mode=True)
     except FedginError as error:
-        errors.print(f"[bold red]Error:[/] {error.problem}", markup=True)
-        errors.print(f"[bold]Fix:[/]   {error.fix}")
+        errors.print(f"[bold red]Error:[/] {escape(error.problem)}")
+        errors.print(f"[bold]Fix:[/]   {escape(error.fix)}")
         sys.exit(2)

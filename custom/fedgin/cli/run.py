@@ -59,5 +59,5 @@ class _RoundPrinter:
         left = ""
         if 1 < done < self.rounds:
             left = f"  about {(self.ends[-1] - self.ends[0]) / (done - 1) * (self.rounds - done):.0f} s left"
-        dice = "  ".join(f"{site} {values['val_dice_mean']:.3f}" for site, values in sorted(metrics.sites.items()))
+        dice = "  ".join(f"{site} {value:.3f}" for site, value in metrics.dice.items())
         self.console.print(f"round {metrics.number + 1}/{self.rounds}  validation Dice  {dice}{left}")

@@ -130,7 +130,7 @@ class CaseCache:
                 save_file(tensors, part, _describe(prepared))
         except (OSError, SafetensorError):
             raise DataError(
-                f"site {case.site}: the cache folder {self.folder} cannot be written",
+                f"site {case.site}: the cache folder cannot be written",
                 "free disk space, or set 'cache_dir' in site.yaml to a writable folder",
             ) from None
 

@@ -1,15 +1,19 @@
 """Which cases a site has and in which split they are: a Decathlon-style (MSD) JSON file."""
 
-import json
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedgin.config import Settings, parse_settings
 from fedgin.data.site import Modality, PngSlices, SiteContract
-from fedgin.errors import ConfigError, DataError
+from fedgin.documents import read_json
+from fedgin.errors import DataError
+
+# Names it in errors, which may leave the site: its path may say more than that.
+SOURCE = "the datalist"
 
 
 class Split(StrEnum):
@@ -26,6 +30,14 @@ class Entry(Settings):
     image: Path
     label: Path
     patient: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, values: object) -> object:
+        """Refuse an unknown key without naming it: an exporter's slip makes a patient's name a key."""
+        if isinstance(values, dict) and not values.keys() <= cls.model_fields.keys():
+            raise ValueError(f"unknown key; an entry has {', '.join(cls.model_fields)}")
+        return values
 
 
 class Datalist(BaseModel):
@@ -86,7 +98,7 @@ def read_datalist(path: Path) -> Datalist:
         DataError: one image, or one patient, in two places.
     """
     datalist = parse_datalist(path)
-    _refuse_repeats(datalist, path.name)
+    _refuse_repeats(datalist)
     return datalist
 
 
@@ -96,13 +108,7 @@ def parse_datalist(path: Path) -> Datalist:
     Raises:
         ConfigError: no JSON, a missing or empty ``training`` or ``validation`` list, an unknown key in an entry.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-        raise ConfigError(
-            f"{path.name}: not readable as JSON", "write it as UTF-8 JSON with training, validation and test"
-        ) from None
-    return parse_settings(values, Datalist, source=path.name)
+    return parse_settings(read_json(path, source=SOURCE), Datalist, source=SOURCE)
 
 
 def list_cases(contract: SiteContract) -> dict[Split, list[Case]]:
@@ -114,7 +120,7 @@ def list_cases(contract: SiteContract) -> dict[Split, list[Case]]:
     datalist = read_datalist(contract.datalist)
     cases = {split: cases_of(contract, datalist, split) for split in Split}
     for case in (case for members in cases.values() for case in members):
-        _refuse_missing_files(case, contract.datalist.name)
+        _refuse_missing_files(case)
     return cases
 
 
@@ -123,46 +129,44 @@ def cases_of(contract: SiteContract, datalist: Datalist, split: Split) -> list[C
     cases, subjects = [], dict[str, int]()
     for number, entry in enumerate(datalist.entries(split), start=1):
         subject = subjects.setdefault(entry.patient or f"entry {number}", len(subjects) + 1)
-        image, label = ((contract.data_root / part).resolve() for part in (entry.image, entry.label))
+        image, label = (Path(os.path.realpath(contract.data_root / part)) for part in (entry.image, entry.label))
         cases.append(
             Case(contract.site, contract.modality, split, number, subject, image, label, contract.labels, contract.png)
         )
     return cases
 
 
-def _refuse_missing_files(case: Case, source: str) -> None:
+def _refuse_missing_files(case: Case) -> None:
     for role, path in (("image", case.image), ("label", case.label)):
-        if not path.is_file():
-            raise DataError(f"{case}: the {role} file is missing", f"restore it or take the case out of {source}")
+        if not os.path.isfile(path):
+            raise DataError(f"{case}: the {role} file is missing", f"restore it or take the case out of {SOURCE}")
 
 
-def _refuse_repeats(datalist: Datalist, source: str) -> None:
+def _refuse_repeats(datalist: Datalist) -> None:
     seen: dict[str, tuple[str, int]] = {}
     for split in Split:
         for number, entry in enumerate(datalist.entries(split), start=1):
-            _refuse_image_twice(seen, f"image:{entry.image}", split, number, source)
+            _refuse_image_twice(seen, f"image:{entry.image}", split, number)
     homes: dict[str, tuple[str, int]] = {}
     for split in Split:
         for number, entry in enumerate(datalist.entries(split), start=1):
             if entry.patient is not None:
-                _refuse_patient_in_two_splits(homes, entry.patient, split, number, source)
+                _refuse_patient_in_two_splits(homes, entry.patient, split, number)
 
 
-def _refuse_image_twice(seen: dict[str, tuple[str, int]], key: str, split: Split, number: int, source: str) -> None:
+def _refuse_image_twice(seen: dict[str, tuple[str, int]], key: str, split: Split, number: int) -> None:
     if key in seen:
         other, position = seen[key]
         raise DataError(
-            f"{source}: {split} case {number} is the same file as {other} case {position}", "list each image once"
+            f"{SOURCE}: {split} case {number} is the same file as {other} case {position}", "list each image once"
         )
     seen[key] = (split, number)
 
 
-def _refuse_patient_in_two_splits(
-    homes: dict[str, tuple[str, int]], patient: str, split: Split, number: int, source: str
-) -> None:
+def _refuse_patient_in_two_splits(homes: dict[str, tuple[str, int]], patient: str, split: Split, number: int) -> None:
     other, position = homes.setdefault(patient, (split, number))
     if other != split:
         raise DataError(
-            f"{source}: {split} case {number} is of the same patient as {other} case {position}",
+            f"{SOURCE}: {split} case {number} is of the same patient as {other} case {position}",
             "keep all cases of a patient in one split",
         )

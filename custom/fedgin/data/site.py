@@ -1,5 +1,6 @@
 """The site contract: what a hospital says about its own data in ``site.yaml``. A job never knows a path."""
 
+import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -83,7 +84,7 @@ class SiteContract(Settings):
     @field_validator("device")
     @classmethod
     def _device_is_known(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", device):
             raise ValueError("expected auto, cpu, cuda or cuda:N")
         return device
 
@@ -103,14 +104,11 @@ def load_site(path: Path) -> SiteContract:
         ConfigError: unknown key, wrong value, or a folder or datalist that does not exist.
     """
     contract = load_settings(path, SiteContract)
-    root = (path.parent / contract.data_root).resolve()
-    if not root.is_dir():
+    # os.path has an answer for loops of links, closed folders and names that are too long, where Path has exceptions.
+    root = Path(os.path.realpath(path.parent / contract.data_root))
+    if not os.path.isdir(root):
         raise ConfigError(f"{path}: 'data_root' is not a folder", "give the folder that holds the site's data")
-    datalist = (root / contract.datalist).resolve()
-    if not datalist.is_file():
-        raise ConfigError(
-            f"{path}: 'datalist' {contract.datalist} is not in data_root", "write the datalist or correct its name"
-        )
-    return contract.model_copy(
-        update={"data_root": root, "datalist": datalist, "cache_dir": (root / contract.cache_dir).resolve()}
-    )
+    datalist, cache = (Path(os.path.realpath(root / part)) for part in (contract.datalist, contract.cache_dir))
+    if not os.path.isfile(datalist):
+        raise ConfigError(f"{path}: 'datalist' is no file in data_root", "write the datalist or correct its name")
+    return contract.model_copy(update={"data_root": root, "datalist": datalist, "cache_dir": cache})

@@ -72,8 +72,8 @@ class FedginExecutor(Executor):
 
     def _train(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         session = self._open(fl_ctx, abort_signal)
-        number = int(shareable.get_header(AppConstants.CURRENT_ROUND))
-        total = int(shareable.get_header(AppConstants.NUM_ROUNDS))
+        number = _count(shareable, AppConstants.CURRENT_ROUND)
+        total = _count(shareable, AppConstants.NUM_ROUNDS)
         received = weights_from_shareable(shareable, source=f"round {number}")
         update = session.train(received, number, total, stop=lambda: bool(abort_signal.triggered))
         self.log_info(
@@ -123,6 +123,13 @@ class FedginExecutor(Executor):
                 progress=report,
             )
         return self._session
+
+
+def _count(shareable: Shareable, header: str) -> int:
+    count = shareable.get_header(header)
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 2**31:
+        raise ConfigError(f"the task's header '{header}' is no count", "use this package's job on the server too")
+    return count
 
 
 def _find_contract(local: Path, site: str) -> SiteContract:

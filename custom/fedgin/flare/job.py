@@ -1,6 +1,7 @@
 """Read a FLARE job folder, and make a copy of it for a certain set of sites and length of run."""
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import yaml
 
 from fedgin.config import merged, parse_settings
+from fedgin.documents import read_json
 from fedgin.errors import ConfigError
 from fedgin.files import write_text
 from fedgin.train.experiment import Experiment, load_experiment
@@ -44,15 +46,15 @@ def load_job(folder: Path) -> Job:
     Raises:
         ConfigError: a file is missing or wrong, or the folder carries code.
     """
-    if (folder / "app" / "custom").exists():
+    if os.path.lexists(folder / "app" / "custom"):
         raise ConfigError(
             f"{folder.name}: the job carries code in app/custom", "install code at the sites; a job is data"
         )
-    controller = _controller(_read_json(_server_config(folder)), folder.name)
-    _read_json(folder / "meta.json")
+    controller = _controller(_read_object(_server_config(folder)), folder.name)
+    _read_object(folder / "meta.json")
     experiment = load_experiment(folder / "app" / "config" / "experiment.yaml")
     args = controller["args"]
-    return Job(folder, experiment, int(args["num_rounds"]), int(args["min_clients"]))
+    return Job(folder, experiment, args["num_rounds"], args["min_clients"])
 
 
 def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[str, Any]) -> Job:
@@ -72,7 +74,7 @@ def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[
     parse_settings(values, Experiment, source=f"changes to {job.name}")
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(job.folder, target)
-    server, meta = _read_json(_server_config(target)), _read_json(target / "meta.json")
+    server, meta = _read_object(_server_config(target)), _read_object(target / "meta.json")
     _controller(server, job.name)["args"] |= {"min_clients": sites, "num_rounds": rounds}
     meta["min_clients"] = sites
     write_text(_server_config(target), json.dumps(server, indent=2) + "\n")
@@ -87,21 +89,27 @@ def _server_config(folder: Path) -> Path:
 
 
 def _controller(server: dict[str, Any], job: str) -> dict[str, Any]:
-    for workflow in server.get("workflows", []):
-        if workflow.get("path") == CONTROLLER and {"num_rounds", "min_clients"} <= workflow.get("args", {}).keys():
+    workflows = server.get("workflows")
+    for workflow in workflows if isinstance(workflows, list) else []:
+        if _is_controller(workflow):
             found: dict[str, Any] = workflow
             return found
     raise ConfigError(
-        f"{job}: config_fed_server.json has no ScatterAndGather with num_rounds and min_clients",
+        f"{job}: config_fed_server.json has no ScatterAndGather with num_rounds and min_clients of 1 or more",
         "start from a folder under jobs/",
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
-        raise ConfigError(f"{path}: missing or not readable as JSON", "start from a folder under jobs/") from None
+def _is_controller(workflow: object) -> bool:
+    if not isinstance(workflow, dict) or workflow.get("path") != CONTROLLER:
+        return False
+    args = workflow.get("args")
+    counts = [args.get(key) for key in ("num_rounds", "min_clients")] if isinstance(args, dict) else [None]
+    return all(isinstance(count, int) and not isinstance(count, bool) and count >= 1 for count in counts)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    values = read_json(path, source=str(path))
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a JSON object", "start from a folder under jobs/")
     return values

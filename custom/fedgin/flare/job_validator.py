@@ -5,7 +5,6 @@ that site and the whole job ends. A validator's answer goes back to the project 
 """
 
 import importlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from nvflare.apis.app_validation import AppValidator
 
 from fedgin.config import load_settings
 from fedgin.data.site import SiteContract, load_site
+from fedgin.documents import read_json
 from fedgin.errors import ConfigError, FedginError
 from fedgin.flare.allow_list import ALLOWED_CLASSES
 from fedgin.manifest import check_manifest
@@ -92,7 +92,7 @@ def _check_contract(path: Path) -> None:
 
 def _check_classes(config: Path) -> None:
     for name in (SERVER_CONFIG, CLIENT_CONFIG):
-        for path in _named_classes(_read(config / name)):
+        for path in _named_classes(read_json(config / name, source=name)):
             if path not in ALLOWED_CLASSES:
                 raise ConfigError(
                     f"{name} names '{path[:LONGEST_NAME]}', which is not on the class allow-list",
@@ -126,10 +126,3 @@ def _check_installed(path: str) -> None:
         ) from None
     if not found:
         raise ConfigError(f"'{path}' does not exist here", "install the version of this package that the kit expects")
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-        raise ConfigError(f"{path.name}: missing or not readable as JSON", "start from a folder under jobs/") from None

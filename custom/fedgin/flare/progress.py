@@ -1,7 +1,5 @@
 """Tell the project lead, while a job runs, which site did what."""
 
-from typing import Any
-
 from nvflare.apis.dxo import MetaKey, from_shareable
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
@@ -12,6 +10,7 @@ from nvflare.app_common.app_constant import AppConstants
 from nvflare.widgets.info_collector import InfoCollector
 
 from fedgin.flare.executor import CAUSE
+from fedgin.flare.results import numbers
 
 # The part of `show_stats server` that is ours.
 STATS = "fedgin"
@@ -51,9 +50,11 @@ class RoundProgress(FLComponent):
             self._note_update(site, result, fl_ctx)
 
     def _note_update(self, site: str, result: Shareable, fl_ctx: FLContext) -> None:
-        metrics: Any = from_shareable(result).get_meta_prop(MetaKey.INITIAL_METRICS, {})
+        try:
+            metrics = numbers(from_shareable(result).get_meta_prop(MetaKey.INITIAL_METRICS, {}))
+        except Exception:  # what a site sends may be anything; whether it counts is the aggregator's to say
+            metrics = {}
         number = str(fl_ctx.get_prop(AppConstants.CURRENT_ROUND))
-        numbers = {str(name): float(value) for name, value in dict(metrics).items()}
-        self._rounds.setdefault(number, {})[site] = numbers
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in numbers.items())
+        self._rounds.setdefault(number, {})[site] = metrics
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
         self.log_info(fl_ctx, f"round {number}: site {site} sent its update; {shown}")

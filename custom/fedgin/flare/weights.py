@@ -25,7 +25,7 @@ def weights_from_shareable(shareable: Shareable, *, source: str) -> dict[str, Te
         ) from None
     if dxo.data_kind != DataKind.WEIGHTS or not isinstance(dxo.data, Mapping) or not dxo.data:
         raise WeightsError(f"{source}: the task carries no weights", "use this package's job on the server too")
-    return {str(name): _to_tensor(name, value, source) for name, value in dxo.data.items()}
+    return {_plain(name, source): _to_tensor(name, value, source) for name, value in dxo.data.items()}
 
 
 def weights_to_dxo(weights: Mapping[str, Tensor], data_kind: str, meta: Mapping[str, object] | None = None) -> DXO:
@@ -34,10 +34,19 @@ def weights_to_dxo(weights: Mapping[str, Tensor], data_kind: str, meta: Mapping[
     return DXO(data_kind=data_kind, data=arrays, meta=dict(meta or {}))
 
 
-def _to_tensor(name: object, value: object, source: str) -> Tensor:
-    if isinstance(value, Tensor):
-        return value.detach().cpu()
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiub":
-        # A copy: arrays that FLARE received may be read-only views of its buffers.
-        return torch.from_numpy(np.array(value))
+def _plain(name: object, source: str) -> str:
+    if isinstance(name, str):
+        return name
+    raise WeightsError(f"{source}: the name of an entry is no text", "use this package's job on the server too")
+
+
+def _to_tensor(name: str, value: object, source: str) -> Tensor:
+    try:
+        if isinstance(value, Tensor) and value.layout is torch.strided:
+            return value.detach().cpu()
+        if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiub":
+            # A copy: arrays that FLARE received may be read-only views of its buffers.
+            return torch.from_numpy(np.array(value))
+    except (TypeError, ValueError, NotImplementedError):
+        pass  # PyTorch has no such number (extended precision, another byte order), or the tensor has no values (meta)
     raise WeightsError(f"{source}: entry '{name}' is no array of numbers", "use this package's job on the server too")

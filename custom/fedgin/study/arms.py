@@ -165,7 +165,7 @@ def _by_modality(metrics: RoundMetrics, sites: Mapping[str, SiteData]) -> dict[s
     found: dict[str, list[tuple[float, float]]] = {}
     for name, values in metrics.sites.items():
         modality = sites[name].contract.modality.value
-        found.setdefault(modality, []).append((values["val_dice_mean"], values["val_cases"]))
+        found.setdefault(modality, []).append((metrics.dice[name], values["val_cases"]))
     return {"round": float(metrics.number)} | {modality: _weighted(pairs) for modality, pairs in found.items()}
 
 

@@ -14,6 +14,7 @@ from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData, choose_device
 from fedgin.errors import DataError
 from fedgin.files import write_text
+from fedgin.flare.results import read_cross_site
 from fedgin.study.arms import Arm, Curve, staying_checkpoint
 from fedgin.train.checkpoint import load_checkpoint, load_weights
 from fedgin.train.evaluator import evaluate
@@ -63,14 +64,11 @@ def run_arm(arm: Arm, sites: Mapping[str, SiteData], folder: Path, on_round: OnA
     outcome = arm.train(sites, home, lambda point: on_round(arm, point))
     scores = _test(arm, sites, outcome.model)
     write_scores(home / "test_scores.csv", scores)
-    record = {
-        "key": _fingerprint(arm, sites),
-        "curve": outcome.curve,
-        "cross_site": json.loads(outcome.cross_site.read_text()) if outcome.cross_site else {},
-    }
+    cross_site = read_cross_site(outcome.cross_site) if outcome.cross_site else {}
+    record = {"key": _fingerprint(arm, sites), "curve": outcome.curve, "cross_site": cross_site}
     # Written last: its presence says that everything else is complete.
     write_text(home / "result.json", json.dumps(record, indent=1))
-    return ArmResult(arm, scores, outcome.curve, outcome.model, record["cross_site"], resumed=False)
+    return ArmResult(arm, scores, outcome.curve, outcome.model, cross_site, resumed=False)
 
 
 def _clear_another(home: Path, key: str) -> None:
@@ -101,10 +99,10 @@ def load_network(arm: Arm, model: Path, site: str) -> nn.Module:
         WeightsError: the checkpoint is missing, damaged or of another network.
     """
     network = arm.experiment.initial_network()
-    weights = load_checkpoint(model)["model"]
+    weights = load_checkpoint(model, "model")["model"]
     staying = staying_checkpoint(arm, model, site)
     if staying:
-        weights = {**weights, **load_checkpoint(staying)["model"]}
+        weights = {**weights, **load_checkpoint(staying, "model")["model"]}
     load_weights(network, weights, source=f"arm {arm.name}")
     return network
 

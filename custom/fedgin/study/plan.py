@@ -1,5 +1,6 @@
 """``study.yaml``: which arms a study compares. An arm is a regime, a method and a seed on a set of sites."""
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
@@ -37,10 +38,10 @@ class Block(Settings):
             ``{CT: 10, MR: 2}`` is a scarcity of 1:5.
     """
 
-    regimes: list[Regime] = Field(min_length=1)
-    methods: list[Name] = Field(min_length=1)
-    seeds: list[Seed] = Field(min_length=1)
-    training_patients: dict[Modality, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    regimes: list[Regime] = Field(min_length=1, max_length=len(Regime))
+    methods: list[Name] = Field(min_length=1, max_length=100)
+    seeds: list[Seed] = Field(min_length=1, max_length=100)
+    training_patients: dict[Modality, Annotated[int, Field(ge=1, le=100_000)]] = Field(default_factory=dict)
 
 
 class Study(Settings):
@@ -70,7 +71,7 @@ class Study(Settings):
     validate_every: int = Field(default=1, ge=1)
     settings: dict[str, Any] = Field(default_factory=dict)
     methods: dict[Name, dict[str, Any]] = Field(default_factory=dict)
-    blocks: list[Block] = Field(min_length=1)
+    blocks: list[Block] = Field(min_length=1, max_length=10)
     baseline: str = "mr_only none"
 
     @field_validator("settings")
@@ -144,7 +145,7 @@ def load_study(path: Path) -> Study:
     base = path.resolve().parent
     study = study.model_copy(update={"sites": base / study.sites, "job": base / study.job})
     for role in ("sites", "job"):
-        if not getattr(study, role).is_dir():
+        if not os.path.isdir(getattr(study, role)):
             raise ConfigError(
                 f"{path.name}: the folder of '{role}' does not exist",
                 f"correct '{role}'; it is relative to {path.name}",

@@ -1,5 +1,6 @@
 """Write a comparison as one offline HTML page."""
 
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ def cross_site_dice(cross_site: Mapping[str, Mapping[str, Mapping[str, float]]])
     for site, models in cross_site.items():
         for model, metrics in models.items():
             split = "test" if "test_dice_mean" in metrics else "val"
-            table.setdefault(site, {})[model] = metrics[f"{split}_dice_mean"]
+            table.setdefault(site, {})[model] = metrics.get(f"{split}_dice_mean", math.nan)
     return table
 
 

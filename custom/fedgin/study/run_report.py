@@ -8,7 +8,7 @@ import jinja2
 
 from fedgin.files import write_text
 from fedgin.flare.job import Job
-from fedgin.flare.results import RunResult
+from fedgin.flare.results import RunResult, read_cross_site
 from fedgin.study.figures import draw_curves
 from fedgin.study.report import cross_site_dice
 
@@ -30,7 +30,7 @@ def write_run_report(path: Path, job: Job, job_id: str, result: RunResult) -> Pa
     rounds = result.rounds
     sites = sorted({site for metrics in rounds for site in metrics.sites})
     curves = {
-        site: [{"round": float(item.number), DICE: item.sites[site][DICE]} for item in rounds if site in item.sites]
+        site: [{"round": float(item.number), DICE: item.dice[site]} for item in rounds if site in item.dice]
         for site in sites
     }
     environment = jinja2.Environment(
@@ -41,9 +41,8 @@ def write_run_report(path: Path, job: Job, job_id: str, result: RunResult) -> Pa
         job_id=job_id,
         sites=sites,
         rounds=rounds,
-        dice=DICE,
         curves=draw_curves(curves, [DICE]),
-        cross_site=cross_site_dice(json.loads(result.cross_site.read_text(encoding="utf-8"))),
+        cross_site=cross_site_dice(read_cross_site(result.cross_site)),
         settings=json.dumps(job.experiment.model_dump(mode="json"), indent=2),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )

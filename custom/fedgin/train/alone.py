@@ -67,7 +67,7 @@ def _restore(trainer: Trainer, run: AloneRun) -> int:
     """Load the checkpoint when there is one; return the round to start with."""
     if not run.checkpoint.is_file():
         return 0
-    saved = load_checkpoint(run.checkpoint)
+    saved = load_checkpoint(run.checkpoint, "round", "model", "optimizer")
     load_weights(trainer.network, saved["model"], source=run.checkpoint.name)
     trainer.optimizer.load_state_dict(saved["optimizer"])
     return int(saved["round"]) + 1

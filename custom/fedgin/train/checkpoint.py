@@ -1,5 +1,6 @@
 """Files that outlive a process: weights and optimiser state, written whole or not at all, read without pickled code."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,18 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         raise WeightsError(f"{path.name} cannot be written", fix) from None
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path, *needed: str) -> dict[str, Any]:
     """Load what :func:`save_checkpoint` or FLARE's ``PTFileModelPersistor`` saved.
 
+    Args:
+        path: a regular file.
+        needed: keys that the checkpoint must have.
+
     Raises:
-        WeightsError: missing, damaged, or holding anything but plain data (``weights_only`` refuses to run it).
+        WeightsError: missing, damaged, holding anything but plain data (``weights_only`` refuses to run it), or
+            without a key that is needed.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise WeightsError(f"{path.name} does not exist", "check the path")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -39,7 +45,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise WeightsError(
             f"{path.name} is damaged or holds more than plain weights", "restore it; files with code are never loaded"
         ) from None
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not content.keys() >= set(needed):
         raise WeightsError(f"{path.name} is no checkpoint", "give a file that this package or FLARE wrote")
     return content
 
@@ -55,9 +61,12 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, source: s
         source: where they come from, for the error.
 
     Raises:
-        WeightsError: missing, extra or misshapen entries, NaN or infinity; names the first entry at fault.
+        WeightsError: missing, extra or misshapen entries, NaN, infinity or what becomes infinite in the network's
+            precision; names the first entry at fault.
     """
     expected = travelling_weights(network)
+    if not isinstance(weights, Mapping) or not all(_is_entry(*item) for item in weights.items()):
+        raise WeightsError(f"{source}: no tensors by name", "give weights that this package or FLARE wrote")
     weights = {name: value for name, value in weights.items() if value.is_floating_point()}
     for name in sorted(expected.keys() | weights.keys()):
         fault = _fault(name, expected, weights)
@@ -73,6 +82,11 @@ def travelling_weights(network: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
 
 
+def _is_entry(name: object, value: object) -> bool:
+    dense = isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
+    return dense and isinstance(name, str)
+
+
 def _fault(name: str, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
     if name not in weights:
         return "is missing"
@@ -80,6 +94,6 @@ def _fault(name: str, expected: Mapping[str, Tensor], weights: Mapping[str, Tens
         return "does not belong to the network"
     if weights[name].shape != expected[name].shape:
         return f"has shape {list(weights[name].shape)}, the network needs {list(expected[name].shape)}"
-    if not bool(torch.isfinite(weights[name]).all()):
+    if not bool(torch.isfinite(weights[name].to(expected[name].dtype)).all()):
         return "holds NaN or infinity"
     return ""

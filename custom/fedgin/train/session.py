@@ -120,7 +120,7 @@ class SiteSession:
             WeightsError: the site has not trained in this run.
             PrivacyError: it has not trained under its present privacy settings.
         """
-        weights = self._gate.model() if self._gate else load_checkpoint(self._local_model)["model"]
+        weights = self._gate.model() if self._gate else load_checkpoint(self._local_model, "model")["model"]
         return _only(weights, weights.keys() - self.initial_staying.keys())
 
     def _make_gate(self) -> ReleaseGate | None:
@@ -166,7 +166,7 @@ class SiteSession:
         state = {**self.trainer.optimizer.state_dict(), "state": {}}
         earlier = [path for path in self._kept_optimizers() if path.name < self._optimizer(number).name]
         if self.experiment.training.optimizer_state == "keep" and earlier:
-            state = load_checkpoint(earlier[-1])["optimizer"]
+            state = load_checkpoint(earlier[-1], "optimizer")["optimizer"]
         self.trainer.optimizer.load_state_dict(state)
 
     def _save(self, number: int, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:

@@ -10,6 +10,7 @@ import yaml
 from fedgin.data.datalist import Split
 from fedgin.data.dicom.rules import IngestRules, LabelSource
 from fedgin.data.dicom.splits import read_settled, split_patients, write_settled
+from fedgin.documents import read_yaml
 from fedgin.errors import ConfigError
 from fedgin.files import write_text
 
@@ -58,8 +59,8 @@ def check_site_draft(out: Path, rules: IngestRules) -> None:
     if not path.exists() or rules.labels.source is LabelSource.NONE:
         return
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        values = read_yaml(path, source=SITE)
+    except ConfigError:
         values = None
     if not isinstance(values, dict) or any(values.get(key) != value for key, value in _promised(rules).items()):
         raise ConfigError(
