@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fedgin.flare.provisioning.distributed import PROFILE, write_definitions
 from fedgin.flare.provisioning.kits import KitRow, issue_kits
 from fedgin.flare.provisioning.plan import load_federation
 
@@ -15,17 +16,31 @@ def provision(
     sites: Annotated[Path, typer.Argument(help="sites.yaml; its folder holds policies/server and policies/site.")],
     out: Annotated[Path, typer.Option(help="Parent of the project's folder with kits and keys.")] = Path("kits"),
     renew: Annotated[list[str] | None, typer.Option(help="Participant whose certificate is made anew.")] = None,
+    distributed: Annotated[
+        bool, typer.Option("--distributed", help="Write definitions instead; each participant makes its own key.")
+    ] = False,
 ) -> None:
     """Issue startup kits with FLARE's provisioning, our policies and signatures.
 
     Running it again changes nothing. New names get kits without touching the others; certificates are renewed 30 days
     before their end. OUT holds private keys: keep it on an encrypted disk, back it up, and never commit it.
 
+    With --distributed it writes no key and no kit but a folder for each participant, who makes key and kit with
+    "nvflare cert" and "nvflare package"; the guide for project leads has the steps.
+
     Example: fedgin provision provisioning/sites.yaml --out kits
     """
     federation = load_federation(sites)
-    rows = issue_kits(federation, (sites.parent / "policies").resolve(), out, renew=renew or ())
-    _print(rows, out / federation.project, Console(highlight=False, soft_wrap=True))
+    policies = (sites.parent / "policies").resolve()
+    console = Console(highlight=False, soft_wrap=True)
+    if distributed:
+        folders = write_definitions(federation, policies, out)
+        console.print(f"Profile: {out / federation.project / PROFILE}. Send each folder to its owner; none is secret:")
+        for folder in folders:
+            console.print(f"  {folder}")
+        return
+    rows = issue_kits(federation, policies, out, renew=renew or ())
+    _print(rows, out / federation.project, console)
 
 
 def _print(rows: list[KitRow], folder: Path, console: Console) -> None:

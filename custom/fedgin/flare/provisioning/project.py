@@ -6,6 +6,7 @@ from fedgin.flare.provisioning.plan import Federation, Person, Site
 
 # The root outlives every certificate it signs; FLARE cannot renew it in place.
 ROOT_VALID_DAYS = 3650
+LIGHTER = "nvflare.lighter.impl"
 BUILDERS = "fedgin.flare.provisioning.builders"
 
 
@@ -20,12 +21,13 @@ def make_project(federation: Federation, policies: Path) -> dict[str, object]:
         "api_version": 3,
         "name": federation.project,
         "description": "FedGIN: federated cross-modality segmentation",
-        "participants": [_server(federation), *(_participant(item) for item in federation.active())],
+        "participants": [server_participant(federation), *(participant(item) for item in federation.active())],
         "builders": _builders(federation, policies),
     }
 
 
-def _server(federation: Federation) -> dict[str, object]:
+def server_participant(federation: Federation) -> dict[str, object]:
+    """Return the server as FLARE's project file describes it."""
     server = federation.server
     return {
         "name": server.host,
@@ -36,7 +38,8 @@ def _server(federation: Federation) -> dict[str, object]:
     }
 
 
-def _participant(item: Site | Person) -> dict[str, object]:
+def participant(item: Site | Person) -> dict[str, object]:
+    """Return a site or a person as FLARE's project file describes it."""
     if isinstance(item, Person):
         return {"name": item.email, "type": "admin", "org": item.organisation, "role": item.role.value}
     return {
@@ -50,25 +53,30 @@ def _participant(item: Site | Person) -> dict[str, object]:
     }
 
 
+def static_files() -> dict[str, object]:
+    """Return FLARE's builder of start scripts and settings; it makes job signatures mandatory."""
+    args = {"config_folder": "config", "scheme": "grpc", "require_signed_jobs": True}
+    return {"path": f"{LIGHTER}.static_file.StaticFileBuilder", "args": args}
+
+
+def policy_builder(federation: Federation, policies: Path) -> dict[str, object]:
+    """Return our builder of policies and manifest."""
+    args = {
+        "policies": str(policies),
+        "storage": str(federation.server.storage / federation.project),
+        "withdrawn": [site.name for site in federation.sites if site.withdrawn],
+    }
+    return {"path": f"{BUILDERS}.PolicyBuilder", "args": args}
+
+
 def _builders(federation: Federation, policies: Path) -> list[dict[str, object]]:
-    lighter = "nvflare.lighter.impl"
     return [
-        {"path": f"{lighter}.workspace.WorkspaceBuilder", "args": {}},
-        {
-            "path": f"{lighter}.static_file.StaticFileBuilder",
-            "args": {"config_folder": "config", "scheme": "grpc", "require_signed_jobs": True},
-        },
+        {"path": f"{LIGHTER}.workspace.WorkspaceBuilder", "args": {}},
+        static_files(),
         {
             "path": f"{BUILDERS}.DatedCertBuilder",
             "args": {"valid_days": federation.validity_days, "root_valid_days": ROOT_VALID_DAYS},
         },
-        {
-            "path": f"{BUILDERS}.PolicyBuilder",
-            "args": {
-                "policies": str(policies),
-                "storage": str(federation.server.storage / federation.project),
-                "withdrawn": [site.name for site in federation.sites if site.withdrawn],
-            },
-        },
+        policy_builder(federation, policies),
         {"path": f"{BUILDERS}.KitSignatureBuilder", "args": {}},
     ]
