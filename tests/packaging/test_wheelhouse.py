@@ -1,13 +1,18 @@
 """A wheelhouse that pip itself accepts, or refuses when one byte is another."""
 
+import importlib.metadata
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from provisioning.packaging.wheelhouse import write_lock
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -23,6 +28,24 @@ def house(tmp_path: Path) -> Path:
             wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
             wheel.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
     return house
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    found = [Requirement(line.split("#")[0]) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(item.name): str(item.specifier).removeprefix("==") for item in found}
+
+
+def test_every_package_that_a_pinned_one_needs_is_pinned_to_a_version_it_accepts() -> None:
+    """Otherwise an installation without a network fails, though every other one succeeds."""
+    pinned = pins()
+    for name in pinned:
+        for text in importlib.metadata.requires(name) or []:
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                version = pinned.get(canonicalize_name(needed.name))
+                assert version is not None, f"{name} needs {needed.name}, which is not pinned"
+                assert needed.specifier.contains(version, prereleases=True), f"{name} needs {needed}, pinned {version}"
 
 
 def install(house: Path, target: Path) -> subprocess.CompletedProcess[str]:
