@@ -17,7 +17,7 @@ from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoi
 from fedgin.train.evaluator import evaluate
 from fedgin.train.experiment import Experiment
 from fedgin.train.scores import CaseScore, summarise, write_scores
-from fedgin.train.trainer import RoundPlan, Trainer
+from fedgin.train.trainer import RoundPlan, RoundResult, Trainer
 from fedgin.train.travel import StayingWeights, sent_entries, staying_entries
 
 Stop = Callable[[], bool]
@@ -39,12 +39,14 @@ class LocalUpdate:
         metrics: of the *received* model on the validation cases, such as ``val_dice_mean``.
         weight: the site's share in the average before it is normalised (``federation.client_weighting``).
         loss: mean training loss of the round.
+        trained: ``cases`` and ``slices`` that the round's batches showed, ``of_cases`` and ``of_slices`` there are.
     """
 
     difference: dict[str, Tensor]
     metrics: dict[str, float]
     weight: float
     loss: float
+    trained: dict[str, int]
 
 
 class SiteSession:
@@ -106,18 +108,32 @@ class SiteSession:
         after = _on_cpu(travelling_weights(network))
         self._save(number, before, after)
         difference = {name: (after[name] - before[name]).float() for name in before if name in self.sent}
-        return LocalUpdate(difference, metrics, self._weight(), result.loss)
+        return LocalUpdate(difference, metrics, self._weight(), result.loss, self._count(result))
 
-    def validate(self, weights: Mapping[str, Tensor], owner: str, *, stop: Stop) -> dict[str, float]:
+    def validate(
+        self, weights: Mapping[str, Tensor], owner: str, *, candidate: bool = False, stop: Stop
+    ) -> dict[str, float]:
         """Score a model on the site's test cases, or on its validation cases where it has no test case.
 
         The prefix of the metrics, ``test_`` or ``val_``, tells which. With FedBN every model is scored with the site's
         own normalisation; another site's model comes without.
+
+        Args:
+            weights: the model.
+            owner: whose it is, for the file of the scores.
+            candidate: whether the model may become the result of the run. It is then scored on the validation cases
+                too, because test cases must not choose.
+            stop: asked before each case.
         """
         complete = {**self.initial_staying, **weights, **self.staying.latest()}
         load_weights(self.trainer.network, complete, source=f"site {self.contract.site}, model {owner}")
-        split = Split.TEST if self.data.cases[Split.TEST] else Split.VALIDATION
-        return self._score(split, f"{split}_of_{owner}.csv", stop)
+        splits = [Split.TEST] if self.data.cases[Split.TEST] else [Split.VALIDATION]
+        if candidate and Split.VALIDATION not in splits:
+            splits.append(Split.VALIDATION)
+        metrics: dict[str, float] = {}
+        for split in splits:
+            metrics |= self._score(split, f"{split}_of_{owner}.csv", stop)
+        return metrics
 
     def local_model(self) -> dict[str, Tensor]:
         """Return the weights after the last local training, before they were averaged, without those that stay.
@@ -154,6 +170,14 @@ class SiteSession:
         if self.experiment.federation.client_weighting == "uniform":
             return 1.0
         return float(self.data.training_slices)
+
+    def _count(self, result: RoundResult) -> dict[str, int]:
+        return {
+            "cases": result.cases,
+            "of_cases": len(self.data.cases[Split.TRAINING]),
+            "slices": result.slices,
+            "of_slices": self.data.training_slices,
+        }
 
     def _restore_optimizer(self, number: int) -> None:
         """Continue with the moments of the latest round before this one, or start afresh where the job says so.
