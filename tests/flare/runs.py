@@ -1,5 +1,7 @@
 """A FLARE context as a running job has it, around a workspace that tests lay out."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +12,7 @@ from nvflare.apis.fl_constant import FLContextKey, ReservedKey
 from nvflare.apis.fl_context import FLContext, FLContextManager
 from nvflare.apis.workspace import Workspace
 
+from fedgin.flare.job import CONTROLLER
 from fedgin.train.experiment import Experiment
 
 JOB = "job-1"
@@ -29,12 +32,25 @@ def lay_out(root: Path, site: str, experiment: Experiment, contract: Path | None
     return workspace
 
 
-def make_context(workspace: Workspace, identity: str) -> FLContext:
-    """Return a context of ``JOB`` for one participant."""
+def lay_out_server(root: Path, experiment: Experiment, min_clients: int = 1) -> Workspace:
+    """Make the server's workspace, with the controller's configuration beside the experiment."""
+    workspace = lay_out(root, "server", experiment)
+    controller = {"path": CONTROLLER, "args": {"num_rounds": 1, "min_clients": min_clients}}
+    config = Path(workspace.get_app_config_dir(JOB)) / "config_fed_server.json"
+    config.write_text(json.dumps({"workflows": [controller]}))
+    return workspace
+
+
+def make_context(workspace: Workspace, identity: str, clients: Sequence[str] = ()) -> FLContext:
+    """Return a context of ``JOB`` for one participant; ``clients`` are the sites that the job was deployed to."""
     manager = FLContextManager(identity_name=identity, job_id=JOB)
     context = manager.new_context()
     context.set_prop(FLContextKey.WORKSPACE_OBJECT, workspace, private=True, sticky=False)
-    engine = SimpleNamespace(get_workspace=lambda: workspace, fire_event=lambda event, fl_ctx: None)
+    engine = SimpleNamespace(
+        get_workspace=lambda: workspace,
+        get_clients=lambda: [SimpleNamespace(name=name) for name in clients],
+        fire_event=lambda event, fl_ctx: None,
+    )
     context.set_prop(ReservedKey.ENGINE, engine, private=True, sticky=False)
     return context
 

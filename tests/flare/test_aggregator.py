@@ -4,95 +4,58 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
-from nvflare.apis.fl_constant import ReservedKey
-from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.app_common.abstract.model import ModelLearnableKey, make_model_learnable
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.shareablegenerators.full_model_shareable_generator import FullModelShareableGenerator
 
-from fedgin.flare.aggregator import ClientWeightedAggregator
-from fedgin.flare.executor import MODALITY
-from tests.flare.runs import lay_out, make_context, start
-from tests.sites import tiny_experiment
+from fedgin.train.experiment import Experiment
+from tests.flare.bad_updates import BAD_UPDATES
+from tests.flare.updates import SITES, Data, Server, constant, experiment_for, open_server, send
 
-Update = tuple[str, str, float, dict[str, np.ndarray]]
-
-
-def run_round(folder: Path, weighting: str, updates: list[Update]) -> dict[str, np.ndarray]:
-    aggregator, context = open_round(folder, weighting)
-    for update in updates:
-        assert aggregator.accept(send(*update), context)
-    result: dict[str, np.ndarray] = from_shareable(aggregator.aggregate(context)).data
-    return result
-
-
-def open_round(folder: Path, weighting: str) -> tuple[ClientWeightedAggregator, FLContext]:
-    experiment = tiny_experiment(federation={"client_weighting": weighting})
-    workspace = lay_out(folder, "server", experiment)
-    context = make_context(workspace, "server")
-    context.set_prop(AppConstants.CURRENT_ROUND, 0, private=True, sticky=False)
-    aggregator = ClientWeightedAggregator(str(Path(workspace.get_app_config_dir("job-1")) / "experiment.yaml"))
-    start(aggregator, context)
-    return aggregator, context
-
-
-def send(site: str, modality: str, weight: float, data: dict[str, np.ndarray]) -> Shareable:
-    meta = {MetaKey.NUM_STEPS_CURRENT_ROUND: weight, MODALITY: modality}
-    shareable = DXO(DataKind.WEIGHT_DIFF, data=data, meta=meta).to_shareable()
-    shareable.set_peer_props({ReservedKey.IDENTITY_NAME: site})
-    shareable.add_cookie(AppConstants.CONTRIBUTION_ROUND, 0)
-    return shareable
-
+Honest = tuple[str, str, float, float]
+MODALITIES = {"a": "CT", "b": "CT", "c": "MR", "d": "MR"}
 
 weights = st.floats(1.0, 1e4)
+values = st.floats(0.1, 5.0) | st.floats(-5.0, -0.1)
 
 
-@settings(max_examples=30, deadline=None)
-@given(n=st.tuples(weights, weights, weights), values=st.tuples(*[st.floats(-5, 5)] * 3))
+def run_round(folder: Path, experiment: Experiment, updates: list[Honest]) -> float:
+    """Average constant updates; return the one number that the average has everywhere."""
+    server = open_server(folder, experiment)
+    for site, modality, weight, value in updates:
+        assert server.accept(send(site, modality, weight, constant(experiment, modality, value))), server.errors
+    found = {float(value) for entry in server.close_round().values() for value in entry.flat}
+    assert len(found) == 1
+    assert server.aggregated
+    return found.pop()
+
+
+@settings(max_examples=15, deadline=None)
+@given(n=st.tuples(weights, weights, weights), value=st.tuples(values, values, values))
 def test_balanced_is_the_mean_of_the_modalities_means(
-    tmp_path_factory: pytest.TempPathFactory, n: tuple[float, ...], values: tuple[float, ...]
+    tmp_path_factory: pytest.TempPathFactory, n: tuple[float, ...], value: tuple[float, ...]
 ) -> None:
-    updates = [
-        (f"site-{number}", modality, n[number], {"w": np.full((2, 3), values[number], np.float32)})
-        for number, modality in enumerate(["CT", "CT", "MR"])
-    ]
-    found = run_round(tmp_path_factory.mktemp("run"), "modality_balanced", updates)["w"]
-    ct = (n[0] * values[0] + n[1] * values[1]) / (n[0] + n[1])
-    np.testing.assert_allclose(found, np.full((2, 3), 0.5 * ct + 0.5 * values[2]), rtol=1e-5, atol=1e-5)
+    updates = [(site, MODALITIES[site], n[i], value[i]) for i, site in enumerate("abc")]
+    found = run_round(tmp_path_factory.mktemp("run"), experiment_for(), updates)
+    ct = (n[0] * value[0] + n[1] * value[1]) / (n[0] + n[1])
+    assert found == pytest.approx(0.5 * ct + 0.5 * value[2], rel=1e-5, abs=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
-@given(n=st.tuples(weights, weights), values=st.tuples(*[st.floats(-5, 5)] * 2))
+@settings(max_examples=15, deadline=None)
+@given(n=st.tuples(weights, weights), value=st.tuples(values, values))
 def test_samples_weighs_all_sites_alike(
-    tmp_path_factory: pytest.TempPathFactory, n: tuple[float, ...], values: tuple[float, ...]
+    tmp_path_factory: pytest.TempPathFactory, n: tuple[float, ...], value: tuple[float, ...]
 ) -> None:
-    updates = [
-        (f"site-{number}", modality, n[number], {"w": np.full(4, values[number], np.float32)})
-        for number, modality in enumerate(["CT", "MR"])
-    ]
-    found = run_round(tmp_path_factory.mktemp("run"), "samples", updates)["w"]
-    expected = (n[0] * values[0] + n[1] * values[1]) / (n[0] + n[1])
-    np.testing.assert_allclose(found, np.full(4, expected), rtol=1e-5, atol=1e-5)
+    updates = [("a", "CT", n[0], value[0]), ("c", "MR", n[1], value[1])]
+    found = run_round(tmp_path_factory.mktemp("run"), experiment_for(client_weighting="samples"), updates)
+    expected = (n[0] * value[0] + n[1] * value[1]) / (n[0] + n[1])
+    assert found == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 def test_one_modality_alone_is_its_own_mean(tmp_path: Path) -> None:
-    updates: list[Update] = [
-        ("a", "CT", 3.0, {"w": np.array([1.0], np.float32)}),
-        ("b", "CT", 1.0, {"w": np.array([5.0], np.float32)}),
-    ]
-    np.testing.assert_allclose(run_round(tmp_path, "modality_balanced", updates)["w"], [2.0])
-
-
-def test_an_entry_of_one_modality_only_is_averaged_over_that_modality(tmp_path: Path) -> None:
-    """Domain-specific normalisation sends each branch from its own modality alone."""
-    updates: list[Update] = [
-        ("a", "CT", 1.0, {"shared": np.array([0.0]), "bn.CT": np.array([4.0])}),
-        ("b", "MR", 9.0, {"shared": np.array([2.0]), "bn.MR": np.array([6.0])}),
-    ]
-    found = run_round(tmp_path, "modality_balanced", updates)
-    assert {key: float(value[0]) for key, value in found.items()} == {"shared": 1.0, "bn.CT": 4.0, "bn.MR": 6.0}
+    found = run_round(tmp_path, experiment_for(), [("a", "CT", 3.0, 1.0), ("b", "CT", 1.0, 5.0)])
+    assert found == 2.0
 
 
 @pytest.mark.parametrize(
@@ -106,46 +69,216 @@ def test_an_entry_of_one_modality_only_is_averaged_over_that_modality(tmp_path: 
 def test_branches_are_averaged_over_their_modality(tmp_path: Path, weighting: str, shared: float, ct: float) -> None:
     """Two CT sites and one MR site, each entry by hand; a uniform site reports a weight of 1."""
     slices = [1.0, 1.0, 1.0] if weighting == "uniform" else [3.0, 1.0, 6.0]
-    updates: list[Update] = [
-        ("a", "CT", slices[0], {"shared": np.array([1.0]), "bn.CT": np.array([4.0])}),
-        ("b", "CT", slices[1], {"shared": np.array([5.0]), "bn.CT": np.array([8.0])}),
-        ("c", "MR", slices[2], {"shared": np.array([2.0]), "bn.MR": np.array([6.0])}),
-    ]
-    found = {key: float(value[0]) for key, value in run_round(tmp_path, weighting, updates).items()}
-    assert found == pytest.approx({"shared": shared, "bn.CT": ct, "bn.MR": 6.0})
+    experiment = experiment_for("dsbn", client_weighting=weighting)
+    server = open_server(tmp_path, experiment)
+    sent = {"a": (1.0, 4.0), "b": (5.0, 8.0), "c": (2.0, 6.0)}
+    for weight, (site, (value, branch)) in zip(slices, sent.items(), strict=True):
+        data = constant(experiment, MODALITIES[site], value, branch)
+        assert server.accept(send(site, MODALITIES[site], weight, data)), server.errors
+    expected = {".CT.": ct, ".MR.": 6.0}
+    found = server.close_round()
+    assert {part for part in expected for name in found if part in name} == set(expected)
+    for name, entry in found.items():
+        value = next((value for part, value in expected.items() if part in name), shared)
+        np.testing.assert_allclose(entry, value, rtol=1e-6)
 
 
 @pytest.mark.parametrize("weighting", ["samples", "modality_balanced"])
 def test_a_round_without_mr_leaves_the_branches_of_mr(tmp_path: Path, weighting: str) -> None:
     """FLARE's own generator adds the mean difference to the global model; what nobody sent is as before."""
-    aggregator, context = open_round(tmp_path, weighting)
-    update = {"shared": np.array([1.0], np.float32), "bn.CT": np.array([2.0], np.float32)}
-    assert aggregator.accept(send("a", "CT", 3.0, update), context)
-    model = make_model_learnable({name: np.array([10.0], np.float32) for name in ("shared", "bn.CT", "bn.MR")}, {})
-    context.set_prop(AppConstants.GLOBAL_MODEL, model, private=True, sticky=True)
-    updated = FullModelShareableGenerator().shareable_to_learnable(aggregator.aggregate(context), context)
-    found = {key: float(value[0]) for key, value in updated[ModelLearnableKey.WEIGHTS].items()}
-    assert found == {"shared": 11.0, "bn.CT": 12.0, "bn.MR": 10.0}
+    experiment = experiment_for("dsbn", client_weighting=weighting)
+    server = open_server(tmp_path, experiment)
+    assert server.accept(send("a", "CT", 3.0, constant(experiment, "CT", 1.0)))
+    entries = constant(experiment, "CT", 10.0) | constant(experiment, "MR", 10.0)
+    server.context.set_prop(AppConstants.GLOBAL_MODEL, make_model_learnable(entries, {}), private=True, sticky=True)
+    average = server.aggregator.aggregate(server.context)
+    updated = FullModelShareableGenerator().shareable_to_learnable(average, server.context)
+    for name, entry in updated[ModelLearnableKey.WEIGHTS].items():
+        np.testing.assert_array_equal(entry, 10.0 if ".MR." in name else 11.0)
 
 
 def test_a_second_round_starts_from_nothing(tmp_path: Path) -> None:
-    aggregator, context = open_round(tmp_path, "modality_balanced")
-    for site, modality, value in (("a", "CT", 1.0), ("b", "MR", 3.0)):
-        assert aggregator.accept(send(site, modality, 1.0, {"w": np.array([value])}), context)
-    aggregator.aggregate(context)
-    assert aggregator.accept(send("a", "CT", 1.0, {"w": np.array([7.0])}), context)
-    np.testing.assert_allclose(from_shareable(aggregator.aggregate(context)).data["w"], [7.0])
+    experiment = experiment_for()
+    server = open_server(tmp_path, experiment)
+    for site, value in (("a", 1.0), ("c", 3.0)):
+        assert server.accept(send(site, MODALITIES[site], 1.0, constant(experiment, MODALITIES[site], value)))
+    server.close_round()
+    found = server.run_round(1, [send("a", "CT", 1.0, constant(experiment, "CT", 7.0), 1)])
+    assert all((entry == 7.0).all() for entry in found.values())
 
 
-@pytest.mark.parametrize("modality", ["PET", None, 3])
-def test_an_unknown_modality_is_refused(tmp_path: Path, modality: object) -> None:
-    aggregator, context = open_round(tmp_path, "modality_balanced")
-    assert not aggregator.accept(send("a", modality, 1.0, {"w": np.array([1.0])}), context)  # type: ignore[arg-type]
+def honest(experiment: Experiment, sites: str, seed: int) -> dict[str, Data]:
+    rng = np.random.default_rng(seed)
+    return {
+        site: {
+            name: rng.normal(0.0, 0.01, entry.shape).astype(np.float32)
+            for name, entry in constant(experiment, MODALITIES[site], 0.0).items()
+        }
+        for site in sites
+    }
 
 
-def test_a_round_without_updates_stops_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    aggregator, context = open_round(tmp_path, "modality_balanced")
-    reasons: list[str] = []
-    monkeypatch.setattr(aggregator, "system_panic", lambda reason, _context: reasons.append(reason))
-    aggregator.aggregate(context)
-    assert reasons == ["no site's update was accepted this round. Fix: read the sites' logs"]
+def average(folder: Path, experiment: Experiment, order: str, data: dict[str, Data]) -> tuple[Server, Data]:
+    server = open_server(folder, experiment, min_clients=3)
+    slices = {"a": 30, "b": 7, "c": 90, "d": 12}
+    return server, server.run_round(0, [send(site, MODALITIES[site], slices[site], data[site]) for site in order])
+
+
+@settings(max_examples=20, deadline=None)
+@given(order=st.permutations(SITES), seed=st.integers(0, 1000), normalisation=st.sampled_from(["instance", "dsbn"]))
+def test_the_order_of_arrival_does_not_matter(
+    tmp_path_factory: pytest.TempPathFactory, order: list[str], seed: int, normalisation: str
+) -> None:
+    experiment = experiment_for(normalisation, max_norm_ratio=10.0)
+    data = honest(experiment, "abcd", seed)
+    one = average(tmp_path_factory.mktemp("one"), experiment, "abcd", data)[1]
+    other = average(tmp_path_factory.mktemp("other"), experiment, "".join(order), data)[1]
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("kind", sorted(BAD_UPDATES))
+@settings(max_examples=3, deadline=None)
+@given(
+    position=st.integers(0, 3),
+    entry=st.integers(0, 1000),
+    seed=st.integers(0, 1000),
+    normalisation=st.sampled_from(["instance", "dsbn", "fedbn"]),
+)
+def test_a_bad_update_leaves_the_average_of_the_others(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, position: int, entry: int, seed: int, normalisation: str
+) -> None:
+    """Whichever entry is bad and whenever it arrives, the average is what it is without that site, to the last bit."""
+    experiment = experiment_for(normalisation, max_norm_ratio=10.0)
+    data = honest(experiment, "abcd", seed)
+    without = average(tmp_path_factory.mktemp("without"), experiment, "abd", data)[1]
+    server = open_server(tmp_path_factory.mktemp("with"), experiment, min_clients=3)
+    slices = {"a": 30, "b": 7, "d": 12}
+    updates = [send(site, MODALITIES[site], slices[site], data[site]) for site in "abd"]
+    updates.insert(position, BAD_UPDATES[kind]("c", data["c"], sorted(data["c"])[entry % len(data["c"])]))
+    found = server.run_round(0, updates)
+    assert server.aggregated
+    assert not server.panics
+    assert found.keys() == without.keys()
+    assert all(np.array_equal(found[name], without[name]) for name in found)
+    assert [site for site, _ in server.told] == ["c"]
+    (line,) = server.errors
+    assert line.startswith("round 0: the update of site c is refused: ")
+    assert "\n" not in line
+    assert len(line) < 500
+
+
+def test_a_second_update_of_a_round_is_refused_and_the_first_counts(tmp_path: Path) -> None:
+    experiment = experiment_for()
+    server = open_server(tmp_path, experiment)
+    assert server.accept(send("a", "CT", 1, constant(experiment, "CT", 1.0)))
+    assert not server.accept(send("a", "CT", 1, constant(experiment, "CT", 9.0)))
+    assert all((entry == 1.0).all() for entry in server.close_round().values())
+    assert "it is the second of the round" in server.told[0][1]
+
+
+@pytest.mark.parametrize("sent", [0, 2, None, "1"])
+def test_an_update_of_another_round_is_refused(tmp_path: Path, sent: object) -> None:
+    experiment = experiment_for()
+    server = open_server(tmp_path, experiment)
+    server.run_round(0, [send("a", "CT", 1, constant(experiment, "CT", 1.0))])
+    server.open_round(1)
+    assert not server.accept(send("a", "CT", 1, constant(experiment, "CT", 1.0), sent))
+    assert "it is late" in server.errors[-1]
+
+
+def test_an_update_after_the_round_was_closed_never_reaches_the_next(tmp_path: Path) -> None:
+    """FLARE goes on handing over answers while it aggregates and saves, with the number of the old round."""
+    experiment = experiment_for()
+    server = open_server(tmp_path, experiment)
+    server.run_round(0, [send("a", "CT", 1, constant(experiment, "CT", 1.0))])
+    assert not server.accept(send("b", "CT", 1, constant(experiment, "CT", 50.0)))
+    found = server.run_round(1, [send("a", "CT", 1, constant(experiment, "CT", 2.0), 1)])
+    assert all((entry == 2.0).all() for entry in found.values())
+
+
+def test_a_site_that_the_job_was_not_deployed_to_is_refused_and_not_told(tmp_path: Path) -> None:
+    experiment = experiment_for()
+    server = open_server(tmp_path, experiment, sites=["a"])
+    assert not server.accept(send("stranger", "CT", 1, constant(experiment, "CT", 1.0)))
+    assert "stranger is refused: the job was not deployed to this site" in server.errors[0]
+    assert server.told == []
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_too_few_updates_stop_the_job_with_the_reason(tmp_path: Path, name: str) -> None:
+    experiment = experiment_for()
+    server = open_server(tmp_path, experiment, min_clients=2)
+    assert server.run_round(0, [send(name, "CT", 1, constant(experiment, "CT", 1.0))]) == {}
+    assert not server.aggregated
+    (reason,) = server.panics
+    assert reason.startswith("round 0: 1 of at least 2 updates can be averaged. Fix: ")
+
+
+def test_a_round_without_updates_stops_the_job(tmp_path: Path) -> None:
+    server = open_server(tmp_path, experiment_for())
+    assert server.close_round() == {}
+    assert server.panics[0].startswith("round 0: 0 of at least 1 updates")
+
+
+def test_what_a_site_first_claimed_holds_for_the_run(tmp_path: Path) -> None:
+    experiment = experiment_for()
+    server = open_server(tmp_path, experiment)
+    data = constant(experiment, "CT", 1.0)
+    server.run_round(0, [send("a", "CT", 50, data)])
+    server.open_round(1)
+    assert not server.accept(send("a", "CT", 51, data, 1))
+    assert "it claims 51 samples, allowed is 1 to 50" in server.errors[-1]
+    assert not server.accept(send("a", "MR", 50, data, 1))
+    assert "its modality was CT and is MR" in server.errors[-1]
+    assert server.accept(send("a", "CT", 49, data, 1))
+
+
+def test_a_refused_claim_is_not_remembered(tmp_path: Path) -> None:
+    experiment = experiment_for(max_samples_per_site=100)
+    server = open_server(tmp_path, experiment)
+    data = constant(experiment, "CT", 1.0)
+    assert not server.accept(send("a", "CT", 101, data))
+    assert server.accept(send("a", "CT", 100, data))
+
+
+def test_a_uniform_job_believes_no_claim(tmp_path: Path) -> None:
+    experiment = experiment_for(client_weighting="uniform")
+    server = open_server(tmp_path, experiment)
+    assert not server.accept(send("a", "CT", 2, constant(experiment, "CT", 1.0)))
+    assert server.accept(send("a", "CT", 1, constant(experiment, "CT", 1.0)))
+
+
+def test_a_site_may_hold_entries_back_only_where_the_job_says_so(tmp_path: Path) -> None:
+    for allowed in (False, True):
+        experiment = experiment_for(partial_updates=allowed)
+        server = open_server(tmp_path / str(allowed), experiment)
+        data = constant(experiment, "CT", 1.0)
+        data.pop(sorted(data)[0])
+        assert server.accept(send("a", "CT", 1, data)) is allowed
+        assert not server.accept(send("b", "CT", 1, {}))
+
+
+def test_one_outlier_of_two_is_known_by_the_round_before(tmp_path: Path) -> None:
+    experiment = experiment_for(max_norm_ratio=10.0)
+    server = open_server(tmp_path, experiment)
+
+    def updates(number: int, last: float) -> list[Shareable]:
+        return [
+            send("a", "CT", 1, constant(experiment, "CT", 1.0), number),
+            send("c", "MR", 1, constant(experiment, "MR", last), number),
+        ]
+
+    server.run_round(0, updates(0, 2.0))
+    assert server.outliers == []
+    server.run_round(1, updates(1, 100.0))
+    assert server.outliers == ["c"]
+
+
+def test_two_that_differ_without_a_past_stop_the_job(tmp_path: Path) -> None:
+    experiment = experiment_for(max_norm_ratio=10.0)
+    server = open_server(tmp_path, experiment, min_clients=2)
+    pair = [("a", "CT", 1.0), ("c", "MR", 100.0)]
+    server.run_round(0, [send(site, kind, 1, constant(experiment, kind, value)) for site, kind, value in pair])
+    assert server.outliers == ["a", "c"]
+    assert len(server.panics) == 1

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
-from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.app_common.app_constant import AppConstants
 
-from fedgin.flare.executor import MODALITY, FedginExecutor
+from fedgin.flare.executor import CAUSE, MODALITY, TRAINED, UPDATE_REFUSED, FedginExecutor
 from fedgin.flare.model import initial_network
 from fedgin.train.experiment import Training
 from tests.flare.runs import lay_out, make_context
@@ -70,6 +70,10 @@ def test_train_returns_a_difference_with_weight_metrics_and_modality(
     assert set(dxo.data) == set(weights)
     assert dxo.get_meta_prop(MetaKey.NUM_STEPS_CURRENT_ROUND) == 12
     assert dxo.get_meta_prop(MODALITY) == modality
+    trained = dxo.get_meta_prop(TRAINED)
+    assert (trained["of_cases"], trained["of_slices"]) == (2, 12)
+    assert 0 < trained["cases"] <= 2
+    assert 0 < trained["slices"] <= 8, "two steps of four slices"
     metrics = dxo.get_meta_prop(MetaKey.INITIAL_METRICS)
     assert {"val_dice_mean", "val_dice_liver", "val_dice_spleen", "val_cases", "train_loss"} <= set(metrics)
 
@@ -88,6 +92,21 @@ def test_validate_returns_metrics(site: Site) -> None:
     dxo = from_shareable(site.do("validate", task(site.weights())))
     assert dxo.data_kind == DataKind.METRICS
     assert 0.0 <= dxo.data["test_dice_mean"] <= 1.0
+    assert 0.0 <= dxo.data["val_dice_mean"] <= 1.0, "the server's models are candidates for the result"
+
+
+def test_another_sites_model_is_scored_on_test_cases_alone(site: Site) -> None:
+    shareable = task(site.weights())
+    shareable.set_header(AppConstants.MODEL_OWNER, "site-2")
+    assert "val_dice_mean" not in from_shareable(site.do("validate", shareable)).data
+
+
+def test_a_refused_update_is_told_in_the_sites_log(site: Site) -> None:
+    notice = Shareable()
+    notice.set_header(CAUSE, "round 3: the update was refused: it changes no weight. Fix: look")
+    site.context.set_prop(FLContextKey.EVENT_DATA, notice, private=True, sticky=False)
+    site.executor.handle_event(UPDATE_REFUSED, site.context)
+    assert site.errors == ["round 3: the update was refused: it changes no weight. Fix: look"]
 
 
 def test_submit_model_before_training_is_an_error_reply(site: Site) -> None:

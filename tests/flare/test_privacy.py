@@ -17,7 +17,7 @@ from nvflare.app_common.shareablegenerators.full_model_shareable_generator impor
 from fedgin.flare.executor import CAUSE, FedginExecutor
 from fedgin.flare.model import initial_network
 from tests.flare.runs import lay_out, make_context
-from tests.flare.test_aggregator import open_round, send
+from tests.flare.updates import constant, experiment_for, open_server, send
 from tests.sites import tiny_experiment, write_site
 
 NOISE: dict[str, Any] = {"clip_norm": 0.5, "noise_multiplier": 0.1, "delta": 1e-5, "epsilon_budget": 1e6}
@@ -65,13 +65,28 @@ def test_a_spent_budget_is_an_error_reply_that_tells_the_lead_why(tmp_path: Path
 @pytest.mark.parametrize("weighting", ["samples", "modality_balanced"])
 @pytest.mark.parametrize("both", [False, True])
 def test_an_entry_that_is_withheld_moves_only_by_those_who_send_it(tmp_path: Path, weighting: str, both: bool) -> None:
-    """One site withholds 'head' and another does or does not: their average is the other's, or the entry stays."""
-    aggregator, context = open_round(tmp_path, weighting)
-    kept = {} if both else {"head": np.array([6.0], np.float32)}
-    assert aggregator.accept(send("a", "CT", 1.0, {"body": np.array([1.0], np.float32)}), context)
-    assert aggregator.accept(send("b", "MR", 1.0, {"body": np.array([3.0], np.float32), **kept}), context)
-    base = {"body": np.array([10.0], np.float32), "head": np.array([20.0], np.float32)}
-    context.set_prop(AppConstants.GLOBAL_MODEL, make_model_learnable(base, {}), private=True, sticky=False)
-    model = FullModelShareableGenerator().shareable_to_learnable(aggregator.aggregate(context), context)
-    found = {name: float(value[0]) for name, value in model[ModelLearnableKey.WEIGHTS].items()}
-    assert found == {"body": 12.0, "head": 20.0 if both else 26.0}
+    """One site withholds an entry and another does or does not: its average is the other's, or it stays as it was."""
+    experiment = experiment_for(client_weighting=weighting, partial_updates=True)
+    server = open_server(tmp_path, experiment)
+    updates = {"a": constant(experiment, "CT", 1.0), "c": constant(experiment, "MR", 3.0)}
+    withheld = next(iter(updates["a"]))
+    for site, modality in (("a", "CT"), ("c", "MR")):
+        if both or site == "a":
+            del updates[site][withheld]
+        assert server.accept(send(site, modality, 1.0, updates[site])), server.errors
+    base = {name: np.full_like(value, 10.0) for name, value in constant(experiment, "CT", 0.0).items()}
+    server.context.set_prop(AppConstants.GLOBAL_MODEL, make_model_learnable(base, {}), private=True, sticky=False)
+    average = server.aggregator.aggregate(server.context)
+    model = FullModelShareableGenerator().shareable_to_learnable(average, server.context)
+    found = {name: float(value.flat[0]) for name, value in model[ModelLearnableKey.WEIGHTS].items()}
+    assert found.pop(withheld) == (10.0 if both else 13.0)
+    assert set(found.values()) == {12.0}
+
+
+def test_a_job_that_wants_whole_updates_refuses_one_without_an_entry(tmp_path: Path) -> None:
+    experiment = experiment_for()
+    server = open_server(tmp_path, experiment)
+    update = constant(experiment, "CT", 1.0)
+    del update[next(iter(update))]
+    assert not server.accept(send("a", "CT", 1.0, update))
+    assert "partial_updates" in server.errors[-1]

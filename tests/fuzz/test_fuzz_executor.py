@@ -35,9 +35,15 @@ class FakeSession:
 
     def train(self, received: dict[str, Tensor], number: int, total: int, *, stop: object) -> LocalUpdate:
         assert isinstance(number, int)
-        return LocalUpdate(received, {"val_dice_mean": float("nan")}, 1.0, 0.5)
+        return LocalUpdate(
+            received,
+            {"val_dice_mean": float("nan")},
+            1.0,
+            0.5,
+            {"cases": 1, "slices": 1, "of_cases": 1, "of_slices": 1},
+        )
 
-    def validate(self, weights: dict[str, Tensor], owner: str, *, stop: object) -> dict[str, float]:
+    def validate(self, weights: dict[str, Tensor], owner: str, *, candidate: bool, stop: object) -> dict[str, float]:
         assert Path(owner).name == owner
         assert len(owner) <= 64
         return {"test_dice_mean": 0.5}

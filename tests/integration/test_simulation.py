@@ -111,3 +111,20 @@ def test_a_site_with_bad_data_ends_the_job_with_its_reason(tmp_path: Path) -> No
     with pytest.raises(SimulationError) as caught:
         simulate(job, contracts, tmp_path / "flare")
     assert "site mr-a, training case 1: the image file is not readable as NIfTI" in str(caught.value)
+
+
+def test_a_refused_update_ends_a_job_that_needs_it_and_its_site_is_told(tmp_path: Path) -> None:
+    contracts, job = sites(tmp_path / "sites"), stage(tmp_path, rounds=1)
+    changes = {"federation": {"max_samples_per_site": 17}}  # ct-a has three cases of six slices
+    job = stage_job(job, tmp_path / "bounded", sites=3, rounds=1, changes=changes)
+    with pytest.raises(SimulationError) as caught:
+        simulate(job, contracts, tmp_path / "flare")
+    reason = "it claims 18.0 samples, allowed is 1 to 17"
+    assert f"the update of site ct-a is refused: {reason}" in str(caught.value)
+    result = RunResult(tmp_path / "flare" / "server" / "simulate_job")
+    (done,) = result.participation
+    assert [absence.site for absence in done.absent] == ["ct-a"]
+    assert sorted(done.contributed) == ["ct-b", "mr-a"]
+    assert f"round 0 has 2 of 3 updates (ct-a: {reason}" in result.fault(job, list(contracts))
+    logs = "".join(path.read_text(errors="replace") for path in (tmp_path / "flare" / "ct-a").rglob("log.txt"))
+    assert f"round 0: the update was refused: {reason}" in logs

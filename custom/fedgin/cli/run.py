@@ -39,10 +39,10 @@ def run(
             console.print(f"Left running. Follow it again: fedgin run {job} --kit {kit} --follow {job_id}")
             raise typer.Exit(130) from None
         result = fetch(session, job_id, target)
-    took_part = sorted(result.rounds[0].sites) if result.rounds else sites
-    check(result, meta, plan, took_part if len(took_part) >= plan.min_clients else sites)
+    # FLARE deploys a job to the sites that are connected when it starts, which may be others than when we asked.
+    check(result, meta, plan, result.participation[0].expected if result.participation else sites)
     report = write_run_report(target / "report.html", plan, job_id, result)
-    console.print(f"Model: {result.last_model}\nReport: {report}")
+    console.print(f"Model: {result.chosen_model}\nReport: {report}")
 
 
 class _RoundPrinter:

@@ -151,7 +151,7 @@ def check(result: RunResult, meta: Mapping[str, Any], job: Job, sites: Collectio
     """
     status = str(meta.get(JobMetaKey.STATUS.value))
     fault = f"it ended as {status}" if status != RunStatus.FINISHED_COMPLETED.value else ""
-    fault = fault or result.fault(rounds=job.rounds, sites=sites)
+    fault = fault or result.fault(job, sites)
     if fault:
         log = result.folder / "error_log.txt"
         refused = "".join(f"\n  {line}" for line in meta.get("job_deploy_detail", []) if not line.endswith(": OK"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from nvflare.apis.analytix import ANALYTIC_EVENT_TYPE, AnalyticsDataType
 from nvflare.apis.dxo import DXO, DataKind, MetaKey
 from nvflare.apis.executor import Executor
-from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
@@ -22,11 +22,16 @@ from fedgin.train.experiment import load_experiment
 from fedgin.train.session import InterruptedTaskError, SiteSession
 
 MODALITY = "fedgin_modality"
+TRAINED = "fedgin_trained"
 TRAINING_LOSS = "train_loss"
 # Folder of a site's session in the run folder that FLARE gives a job at the site.
 SESSION = "fedgin"
 # Header of a failed reply: the problem and its fix, without anything of a patient.
 CAUSE = "fedgin_cause"
+# Event by which the server tells a site that its update was refused, with the reason under CAUSE.
+UPDATE_REFUSED = "fedgin_update_refused"
+# What FLARE's cross-site evaluation puts before the names of the server's models.
+SERVER_MODEL = "SRV_"
 
 
 class FedginExecutor(Executor):
@@ -47,6 +52,12 @@ class FedginExecutor(Executor):
     def __init__(self) -> None:
         super().__init__()
         self._session: SiteSession | None = None
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Log at the site that the server refused its update."""
+        if event_type == UPDATE_REFUSED:
+            notice: Shareable = fl_ctx.get_prop(FLContextKey.EVENT_DATA)
+            self.log_error(fl_ctx, str(notice.get_header(CAUSE)))
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         """Do one task; every failure becomes a return code and one line in the site's log."""
@@ -86,6 +97,7 @@ class FedginExecutor(Executor):
             MetaKey.NUM_STEPS_CURRENT_ROUND: update.weight,
             MetaKey.INITIAL_METRICS: {**update.metrics, TRAINING_LOSS: update.loss},
             MODALITY: session.contract.modality.value,
+            TRAINED: update.trained,
         }
         return weights_to_dxo(update.difference, DataKind.WEIGHT_DIFF, meta).to_shareable()
 
@@ -99,7 +111,10 @@ class FedginExecutor(Executor):
         owner = str(shareable.get_header(AppConstants.MODEL_OWNER, "model"))
         weights = weights_from_shareable(shareable, source=owner)
         metrics = self._open(fl_ctx, abort_signal).validate(
-            weights, _plain(owner), stop=lambda: bool(abort_signal.triggered)
+            weights,
+            _plain(owner),
+            candidate=owner.startswith(SERVER_MODEL),
+            stop=lambda: bool(abort_signal.triggered),
         )
         return DXO(data_kind=DataKind.METRICS, data=metrics).to_shareable()
 

@@ -84,6 +84,18 @@ def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[
     return load_job(target)
 
 
+def read_min_clients(server_config: Path) -> int:
+    """Return the updates that a round of the job needs.
+
+    Args:
+        server_config: ``config_fed_server.json`` of a job, also where FLARE deployed it.
+
+    Raises:
+        ConfigError: missing, or without a number.
+    """
+    return int(_controller(_read_object(server_config), server_config.parent.name)["args"]["min_clients"])
+
+
 def _server_config(folder: Path) -> Path:
     return folder / "app" / "config" / "config_fed_server.json"
 

@@ -8,7 +8,16 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from fedgin.errors import DataError
+import torch
+from torch import nn
+
+from fedgin.errors import DataError, WeightsError
+from fedgin.flare.executor import SERVER_MODEL
+from fedgin.flare.job import Job
+from fedgin.flare.participation import RoundParticipation, read_participation
+from fedgin.train.checkpoint import load_checkpoint, load_weights, travelling_weights
+
+DICE = "val_dice_mean"
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,7 @@ class RoundMetrics:
     @property
     def dice(self) -> dict[str, float]:
         """Mean validation Dice by site; NaN where a site reported none, and FLARE leaves out NaN itself."""
-        return {site: metrics.get("val_dice_mean", math.nan) for site, metrics in sorted(self.sites.items())}
+        return {site: metrics.get(DICE, math.nan) for site, metrics in sorted(self.sites.items())}
 
 
 @dataclass(frozen=True)
@@ -53,42 +62,112 @@ class RunResult:
         return [_parse_round(line, f"{path.name}, line {number}") for number, line in enumerate(lines, start=1)]
 
     @property
+    def participation(self) -> list[RoundParticipation]:
+        """Who took part in each round, also in one that ended the job."""
+        return read_participation(self.folder)
+
+    @property
     def last_model(self) -> Path:
         """Checkpoint of the last round's global model."""
         return self.folder / "app_server" / "FL_global_model.pt"
 
     @property
     def best_model(self) -> Path:
-        """Checkpoint of the global model with the best validation Dice among those that sites received."""
+        """Checkpoint of the global model with the best validation Dice among those that sites received.
+
+        FLARE chooses it by the plain mean over sites and never looks at the last model; see :attr:`chosen_model`.
+        """
         return self.folder / "app_server" / "best_FL_global_model.pt"
+
+    @property
+    def candidates(self) -> dict[str, float]:
+        """Validation Dice of the global models in the cross-site evaluation, by file name.
+
+        Measured by the sites on their validation cases after the last round, averaged over the sites of a modality,
+        then over the modalities. A model that some site did not measure is no candidate.
+        """
+        modality = {site: item.modality for done in self.participation for site, item in done.contributed.items()}
+        measured = self._measured()
+        models = {model for models in measured.values() for model in models if model.startswith(SERVER_MODEL)}
+        found = {model: {site: _dice(measured[site].get(model)) for site in measured} for model in sorted(models)}
+        means = {
+            model.removeprefix(SERVER_MODEL): _mean_over_modalities(dice, modality) for model, dice in found.items()
+        }
+        return {model: dice for model, dice in means.items() if math.isfinite(dice)}
+
+    @property
+    def chosen_model(self) -> Path:
+        """Checkpoint of the best of :attr:`candidates`; the last model when two are equal."""
+        dice = self.candidates
+        chosen = max(dice, key=lambda name: (dice[name], name == self.last_model.name), default=self.last_model.name)
+        return self.folder / "app_server" / chosen
 
     @property
     def cross_site(self) -> Path:
         """Cross-site evaluation: site -> model -> metrics, as JSON."""
         return self.folder / "cross_site_val" / "cross_val_results.json"
 
-    def fault(self, *, rounds: int, sites: Collection[str]) -> str:
+    def fault(self, job: Job, sites: Collection[str]) -> str:
         """Say what keeps the run from being a success, or nothing.
 
+        Every round must have been aggregated from at least ``job.min_clients`` sites, the final model must be whole,
+        finite and another than the initial one, and every site must have measured it.
+
         Args:
-            rounds: that were to be done.
-            sites: each of which must have answered in every round.
+            job: what was to be done.
+            sites: that took part.
 
         Raises:
-            DataError: metrics or cross-site evaluation are none of FLARE's.
+            DataError: participation or cross-site evaluation are not as they were written.
         """
-        done = self.rounds
-        if len(done) != rounds:
-            return f"{len(done)} of {rounds} rounds were completed"
-        for metrics in done:
-            absent = sorted(set(sites) - metrics.sites.keys())
-            if absent:
-                return f"site {absent[0]} sent nothing in round {metrics.number}"
+        fault = _find_round_fault(self.participation, job) or self._find_model_fault(job)
+        return fault or self._find_measuring_fault(sites)
+
+    def _find_model_fault(self, job: Job) -> str:
         if not self.last_model.is_file():
             return "there is no global model"
-        if not self.cross_site.is_file() or not read_cross_site(self.cross_site).keys() >= set(sites):
-            return "not every site took part in the cross-site evaluation"
+        initial = job.experiment.initial_network()
+        before = {name: value.clone() for name, value in travelling_weights(initial).items()}
+        try:
+            load_weights(initial, load_checkpoint(self.last_model, "model")["model"], source="the global model")
+        except WeightsError as error:
+            return f"the global model is no result: {error}"
+        return "" if _differs(initial, before) else "the global model is the initial one"
+
+    def _find_measuring_fault(self, sites: Collection[str]) -> str:
+        measured = self._measured()
+        for site in sorted(sites):
+            if not math.isfinite(_dice(measured.get(site, {}).get(f"{SERVER_MODEL}{self.last_model.name}"))):
+                return f"site {site} did not measure the global model in the cross-site evaluation"
         return ""
+
+    def _measured(self) -> dict[str, dict[str, dict[str, float]]]:
+        return read_cross_site(self.cross_site) if self.cross_site.is_file() else {}
+
+
+def _find_round_fault(rounds: list[RoundParticipation], job: Job) -> str:
+    for done in rounds:
+        if not done.aggregated or len(done.contributed) < job.min_clients:
+            reasons = "; ".join(f"{item.site}: {item.reason}" for item in done.absent)
+            return f"round {done.number} has {len(done.contributed)} of {job.min_clients} updates ({reasons})"
+    return "" if len(rounds) == job.rounds else f"{len(rounds)} of {job.rounds} rounds were completed"
+
+
+def _differs(network: nn.Module, before: Mapping[str, torch.Tensor]) -> bool:
+    return any(not torch.equal(value, before[name]) for name, value in travelling_weights(network).items())
+
+
+def _dice(metrics: Mapping[str, float] | None) -> float:
+    return float((metrics or {}).get(DICE, math.nan))
+
+
+def _mean_over_modalities(dice: Mapping[str, float], modality: Mapping[str, str]) -> float:
+    """Average over the sites of each modality, then over the modalities; NaN where a site's is missing."""
+    groups: dict[str, list[float]] = {}
+    for site, value in dice.items():
+        groups.setdefault(modality.get(site, "unknown"), []).append(value)
+    means = [sum(values) / len(values) for values in groups.values()]
+    return sum(means) / len(means) if means else math.nan
 
 
 def first_errors(log: Path) -> str:

@@ -71,7 +71,7 @@ def simulate(
             _end(process)
     result = _run_folder(workspace)
     code = process.returncode
-    fault = f"FLARE's simulator ended with code {code}" if code else result.fault(rounds=job.rounds, sites=list(sites))
+    fault = f"FLARE's simulator ended with code {code}" if code else result.fault(job, list(sites))
     if fault:
         raise SimulationError(
             f"job {job.name}: {fault}", f"read the first error below; the whole log is {log}{first_errors(log)}"

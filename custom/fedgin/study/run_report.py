@@ -8,18 +8,17 @@ import jinja2
 
 from fedgin.files import write_text
 from fedgin.flare.job import Job
-from fedgin.flare.results import RunResult, read_cross_site
+from fedgin.flare.results import DICE, RunResult, read_cross_site
 from fedgin.study.figures import draw_curves
 from fedgin.study.report import cross_site_dice
-
-DICE = "val_dice_mean"
 
 
 def write_run_report(path: Path, job: Job, job_id: str, result: RunResult) -> Path:
     """Write the page and return its path.
 
-    The page opens with participation. It has each site's validation Dice by round, of the model that the site received,
-    and FLARE's cross-site evaluation.
+    The page opens with participation: who was expected, who contributed on how many cases, who was absent and why. It
+    has each site's validation Dice by round, of the model that the site received, the choice between the last model and
+    FLARE's best, and the cross-site evaluation.
 
     Args:
         path: of the page.
@@ -41,6 +40,9 @@ def write_run_report(path: Path, job: Job, job_id: str, result: RunResult) -> Pa
         job_id=job_id,
         sites=sites,
         rounds=rounds,
+        participation=result.participation,
+        candidates=result.candidates,
+        chosen=result.chosen_model.name,
         curves=draw_curves(curves, [DICE]),
         cross_site=cross_site_dice(read_cross_site(result.cross_site)),
         settings=json.dumps(job.experiment.model_dump(mode="json"), indent=2),

@@ -28,6 +28,7 @@ class LocalUpdate:
             ``privacy_epsilon``, spent on this dataset so far.
         weight: the site's share in the average before it is normalised (``federation.client_weighting``).
         loss: mean training loss of the round.
+        trained: ``cases`` and ``slices`` that the round's batches showed, ``of_cases`` and ``of_slices`` there are.
         protection: what the privacy settings did; for the site's own log, never sent.
     """
 
@@ -35,6 +36,7 @@ class LocalUpdate:
     metrics: dict[str, float]
     weight: float
     loss: float
+    trained: dict[str, int]
     protection: str = ""
 
 
@@ -71,7 +73,7 @@ class ReleaseGate:
         """
         kept = load_checkpoint(self.file) if self.file.exists() else {}
         if kept.get("task") == self._task(received, number):
-            names = ("difference", "metrics", "weight", "loss", "protection")
+            names = ("difference", "metrics", "weight", "loss", "trained", "protection")
             return LocalUpdate(**{name: kept[name] for name in names})
         if self.privacy.noise_multiplier is not None:
             self.ledger.check(self.privacy)

@@ -20,7 +20,7 @@ from fedgin.train.privacy import sent_names
 from fedgin.train.privacy_budget import ledger_of
 from fedgin.train.release import LocalUpdate, ReleaseGate
 from fedgin.train.scores import CaseScore, summarise, write_scores
-from fedgin.train.trainer import Trainer
+from fedgin.train.trainer import RoundResult, Trainer
 from fedgin.train.travel import StayingWeights, sent_entries, staying_entries
 
 Stop = Callable[[], bool]
@@ -95,19 +95,33 @@ class SiteSession:
         after = _on_cpu(travelling_weights(network))
         self._save(number, before, after)
         difference = {name: (after[name] - before[name]).float() for name in before if name in self.sent}
-        update = LocalUpdate(difference, metrics, self._weight(), result.loss)
+        update = LocalUpdate(difference, metrics, self._weight(), result.loss, self._count(result))
         return self._gate.release(update, before, number) if self._gate else update
 
-    def validate(self, weights: Mapping[str, Tensor], owner: str, *, stop: Stop) -> dict[str, float]:
+    def validate(
+        self, weights: Mapping[str, Tensor], owner: str, *, candidate: bool = False, stop: Stop
+    ) -> dict[str, float]:
         """Score a model on the site's test cases, or on its validation cases where it has no test case.
 
         The prefix of the metrics, ``test_`` or ``val_``, tells which. With FedBN every model is scored with the site's
         own normalisation; another site's model comes without.
+
+        Args:
+            weights: the model.
+            owner: whose it is, for the file of the scores.
+            candidate: whether the model may become the result of the run. It is then scored on the validation cases
+                too, because test cases must not choose.
+            stop: asked before each case.
         """
         complete = {**self.initial_staying, **weights, **self.staying.latest()}
         load_weights(self.trainer.network, complete, source=f"site {self.contract.site}, model {owner}")
-        split = Split.TEST if self.data.cases[Split.TEST] else Split.VALIDATION
-        return self._score(split, f"{split}_of_{owner}.csv", stop)
+        splits = [Split.TEST] if self.data.cases[Split.TEST] else [Split.VALIDATION]
+        if candidate and Split.VALIDATION not in splits:
+            splits.append(Split.VALIDATION)
+        metrics: dict[str, float] = {}
+        for split in splits:
+            metrics |= self._score(split, f"{split}_of_{owner}.csv", stop)
+        return metrics
 
     def local_model(self) -> dict[str, Tensor]:
         """Return the weights after the last local training, before they were averaged, without those that stay.
@@ -156,6 +170,14 @@ class SiteSession:
         if self.experiment.federation.client_weighting == "uniform":
             return 1.0
         return float(self.data.training_slices)
+
+    def _count(self, result: RoundResult) -> dict[str, int]:
+        return {
+            "cases": result.cases,
+            "of_cases": len(self.data.cases[Split.TRAINING]),
+            "slices": result.slices,
+            "of_slices": self.data.training_slices,
+        }
 
     def _restore_optimizer(self, number: int) -> None:
         """Continue with the moments of the latest round before this one, or start afresh where the job says so.

@@ -30,11 +30,15 @@ class RoundResult:
         steps: optimiser steps made; fewer than asked only when stopped.
         loss: mean over the steps.
         fallbacks: slices that the augmentation could not change and left as they were.
+        cases: different cases that the round's batches are drawn from.
+        slices: different slices in them.
     """
 
     steps: int
     loss: float
     fallbacks: int
+    cases: int
+    slices: int
 
 
 class Trainer:
@@ -93,7 +97,12 @@ class Trainer:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(derive_seed(self.experiment.seed, plan.site, plan.number, "dropout"))
             engine.run()
-        return RoundResult(len(losses), sum(losses) / max(len(losses), 1), self.augmentation.fallbacks - fallbacks)
+        return RoundResult(
+            len(losses),
+            sum(losses) / max(len(losses), 1),
+            self.augmentation.fallbacks - fallbacks,
+            *_count_drawn(loader),
+        )
 
     def batches(self, cases: Sequence[CachedCase], plan: RoundPlan) -> DataLoader:
         """Return the round's batches, before augmentation; dictionaries as :class:`SliceDataset` gives them."""
@@ -106,7 +115,7 @@ class Trainer:
             foreground_share=settings.foreground_share,
             generator=make_generator(self.experiment.seed, plan.site, plan.number, "slices"),
         )
-        return DataLoader(dataset, batch_sampler=batches, num_workers=0)
+        return DataLoader(dataset, batch_sampler=list(batches), num_workers=0)
 
     def _attach(self, engine: SupervisedTrainer, plan: RoundPlan, losses: list[float], stop: Stop) -> None:
         settings = self.experiment.training
@@ -129,6 +138,13 @@ class Trainer:
 
         engine.add_event_handler(Events.ITERATION_STARTED, before_step)
         engine.add_event_handler(Events.ITERATION_COMPLETED, after_step)
+
+
+def _count_drawn(loader: DataLoader) -> tuple[int, int]:
+    """Count the different cases and slices of a round's batches, which are dealt before the first step."""
+    drawn = {index for batch in loader.batch_sampler for index in batch}
+    cases = [loader.dataset.slices[index].case.case for index in drawn]
+    return len({(case.site, case.number) for case in cases}), len(drawn)
 
 
 def learning_rate(settings: Training, step: int, total: int) -> float:

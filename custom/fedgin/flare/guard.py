@@ -1,0 +1,192 @@
+"""Judge a site's update as a whole, before anything of it is added to the others'."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
+from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.shareable import Shareable
+
+from fedgin.data.site import Modality
+from fedgin.errors import FedginError
+from fedgin.flare.executor import MODALITY, TRAINED
+from fedgin.flare.participation import Contribution
+from fedgin.train.checkpoint import travelling_weights
+from fedgin.train.experiment import Experiment
+from fedgin.train.travel import sent_entries
+
+SAME_PACKAGE = "use this package and the job's experiment.yaml at the site"
+LONGEST_NAME = 120
+COUNTS = {"cases", "of_cases", "slices", "of_slices"}
+
+
+class UpdateRefusedError(FedginError):
+    """An update that may not enter the average; the reason goes to the server's log, the report and the site."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """An update that passed every check that needs no other update.
+
+    Attributes:
+        data: differences by state-dict name, floating-point and finite.
+        size: root mean square of all differences. The L2 norm divided by the root of the number of weights, so that a
+            site that holds some entries back can be compared with the others.
+        contribution: what the site says about it.
+    """
+
+    data: dict[str, NDArray[np.floating]]
+    size: float
+    contribution: Contribution
+
+
+class UpdateGuard:
+    """Checks updates one by one, and what a site claims against what it claimed before.
+
+    The entries and shapes are those of the network of ``experiment.yaml``, from which the server's global model is
+    built as well, less what a site of the modality does not send (:func:`~fedgin.train.travel.sent_entries`).
+
+    A site's weight is what it claims: nobody can count its slices from here. The claim has an upper bound from the job
+    and can never grow in a run, so that a site cannot change its weight once it sees the others' effect. A site that
+    lies from the first round on still gets the share of that many slices, under ``modality_balanced`` at most its
+    modality's half; ``uniform`` believes no claim at all.
+
+    Args:
+        experiment: of the job.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        network, normalisation = experiment.initial_network(), experiment.network.normalisation
+        shapes = {name: tuple(value.shape) for name, value in travelling_weights(network).items()}
+        self.settings = experiment.federation
+        self.expected = {
+            modality.value: {name: shapes[name] for name in sent_entries(network, normalisation, modality)}
+            for modality in Modality
+        }
+        self._first: dict[str, Contribution] = {}
+
+    def check(self, site: str, shareable: Shareable) -> Update:
+        """Return the update, or say why it is refused; nothing is remembered of it.
+
+        Raises:
+            UpdateRefusedError: it carries no weight differences, claims what cannot be, or has an entry that is
+                missing, unknown, misshapen, of another type than floating point, NaN or infinite.
+        """
+        dxo = _read(shareable)
+        modality = self._check_modality(site, dxo.get_meta_prop(MODALITY))
+        weight = self._check_weight(site, dxo.get_meta_prop(MetaKey.NUM_STEPS_CURRENT_ROUND))
+        contribution = Contribution(modality, weight, **_check_counts(dxo.get_meta_prop(TRAINED)))
+        self._check_entries(dxo.data, self.expected[modality])
+        size = _root_mean_square(dxo.data)
+        if size == 0.0:
+            raise UpdateRefusedError("it changes no weight", SAME_PACKAGE)
+        return Update(dict(dxo.data), size, contribution)
+
+    def remember(self, site: str, update: Update) -> None:
+        """Hold a site to the modality and the weight of its first update that entered an average."""
+        self._first.setdefault(site, update.contribution)
+
+    def _check_modality(self, site: str, modality: object) -> str:
+        if not isinstance(modality, str) or modality not in self.expected:
+            raise UpdateRefusedError(f"its modality is {modality!r}"[:LONGEST_NAME], "set CT or MR in site.yaml")
+        if site in self._first and modality != self._first[site].modality:
+            raise UpdateRefusedError(f"its modality was {self._first[site].modality} and is {modality}", SAME_PACKAGE)
+        return modality
+
+    def _check_weight(self, site: str, claim: object) -> float:
+        largest = 1.0 if self.settings.client_weighting == "uniform" else float(self.settings.max_samples_per_site)
+        if site in self._first:
+            largest = min(largest, self._first[site].weight)
+        # Compared before it is converted: an integer can be too large for a float, and NaN is in no range.
+        if isinstance(claim, bool) or not isinstance(claim, int | float) or not 1 <= claim <= largest:
+            raise UpdateRefusedError(
+                f"it claims {claim!r} samples"[:LONGEST_NAME] + f", allowed is 1 to {largest:g}",
+                "check the site's datalist, or raise federation.max_samples_per_site",
+            )
+        return float(claim)
+
+    def _check_entries(self, data: object, expected: Mapping[str, tuple[int, ...]]) -> None:
+        if not isinstance(data, Mapping) or not data:
+            raise UpdateRefusedError("it has no entries", SAME_PACKAGE)
+        extra, missing = data.keys() - expected.keys(), expected.keys() - data.keys()
+        if extra:
+            name = min(str(entry) for entry in extra)[:LONGEST_NAME]
+            raise UpdateRefusedError(f"entry '{name}' is not expected of its modality", SAME_PACKAGE)
+        if missing and not self.settings.partial_updates:
+            fix = "set federation.partial_updates if a site may hold entries back"
+            raise UpdateRefusedError(f"entry '{min(missing)}' is missing", fix)
+        for name, value in data.items():
+            fault = _entry_fault(value, expected[name])
+            if fault:
+                raise UpdateRefusedError(f"entry '{name}' {fault}", SAME_PACKAGE)
+
+
+def find_outliers(sizes: Mapping[str, float], earlier: Collection[float], ratio: float) -> dict[str, str]:
+    """Return the sites whose update differs in size from more than half of the others, with the reason.
+
+    A minority, however extreme, neither gets in nor has an honest site refused, because no mean is taken. Where no
+    majority agrees, such as two sites that differ, all are refused: nothing here can tell which is right. A direction
+    is never judged: sign-flipped updates have an ordinary size and pass.
+
+    Args:
+        sizes: of the round's updates, positive, by site.
+        earlier: sizes that entered the previous average; they count as others where the round has fewer than three
+            updates.
+        ratio: largest quotient of two sizes that belong together.
+    """
+    found = {}
+    for site, size in sizes.items():
+        others = [value for name, value in sizes.items() if name != site]
+        others += list(earlier) if len(sizes) < 3 else []
+        far = sum(max(size / other, other / size) > ratio for other in others)
+        if 2 * far > len(others):
+            found[site] = (
+                f"its size {size:.3g} is more than {ratio:g} times that of {far} of {len(others)} others, or less than "
+                f"1/{ratio:g}. Fix: look at the site's data and loss; the bound is federation.max_norm_ratio"
+            )
+    return found
+
+
+def _read(shareable: Shareable) -> DXO:
+    code = shareable.get_return_code()
+    if code and code != ReturnCode.OK:
+        raise UpdateRefusedError(f"it came with return code {code}"[:LONGEST_NAME], "read the site's log")
+    try:
+        dxo = from_shareable(shareable)
+    except Exception:  # FLARE raises several kinds for a shareable without DXO
+        raise UpdateRefusedError("it carries no DXO", SAME_PACKAGE) from None
+    if dxo.data_kind != DataKind.WEIGHT_DIFF:
+        raise UpdateRefusedError(f"it carries {dxo.data_kind}, not {DataKind.WEIGHT_DIFF}"[:LONGEST_NAME], SAME_PACKAGE)
+    if dxo.get_meta_prop(MetaKey.PROCESSED_ALGORITHM) is not None:
+        raise UpdateRefusedError("it is encoded, so that it cannot be checked", SAME_PACKAGE)
+    return dxo
+
+
+def _check_counts(counts: object) -> dict[str, int]:
+    if not isinstance(counts, Mapping) or counts.keys() != COUNTS or not all(type(n) is int for n in counts.values()):
+        raise UpdateRefusedError("it does not say how many cases it was trained on", SAME_PACKAGE)
+    if not (0 < counts["cases"] <= counts["of_cases"] and 0 < counts["slices"] <= counts["of_slices"]):
+        raise UpdateRefusedError("it was trained on no case, or on more cases or slices than there are", SAME_PACKAGE)
+    return dict(counts)
+
+
+def _entry_fault(value: object, shape: tuple[int, ...]) -> str:
+    if not isinstance(value, np.ndarray):
+        return "is no array"
+    if value.dtype.kind != "f" or value.dtype.itemsize > 8:
+        return f"has type {value.dtype}, not a floating-point one"
+    if value.shape != shape:
+        return f"has shape {list(value.shape)}, the network needs {list(shape)}"[:LONGEST_NAME]
+    return "" if bool(np.isfinite(value).all()) else "holds NaN or infinity"
+
+
+def _root_mean_square(data: Mapping[str, NDArray[np.floating]]) -> float:
+    # Scaled by the largest value, so that not even the squares of the largest float64 overflow.
+    largest = max(float(np.abs(value).max()) for value in data.values() if value.size)
+    if largest == 0.0:
+        return 0.0
+    squares = sum(float(np.square(value.astype(np.float64) / largest).sum()) for value in data.values())
+    return largest * math.sqrt(squares / sum(value.size for value in data.values()))
