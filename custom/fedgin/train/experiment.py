@@ -78,6 +78,18 @@ class Federation(Settings):
     client_weighting: Literal["samples", "uniform", "modality_balanced"] = "modality_balanced"
 
 
+class Resumed(Settings):
+    """Which job is gone on with; written by ``fedgin resume``.
+
+    Attributes:
+        job: FLARE's id of the job that ended early.
+        round: the first round that is trained now, counted from 0.
+    """
+
+    job: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)]
+    round: int = Field(ge=1)
+
+
 class Experiment(Settings):
     """The whole ``experiment.yaml``.
 
@@ -92,6 +104,7 @@ class Experiment(Settings):
         spatial: geometric augmentation.
         training: steps, batches and optimiser.
         federation: weighting of sites.
+        resumes: the job that this one goes on with; none in a job that starts anew.
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=64)]
@@ -104,6 +117,7 @@ class Experiment(Settings):
     spatial: SpatialSettings = SpatialSettings()
     training: Training = Training()
     federation: Federation = Federation()
+    resumes: Resumed | None = None
 
     @field_validator("organs")
     @classmethod
