@@ -1,5 +1,8 @@
 """The one family of errors a user ever has to read."""
 
+import traceback
+from pathlib import Path
+
 
 class FedginError(Exception):
     """What is wrong and how to mend it, in one line that is safe to log.
@@ -29,3 +32,12 @@ class DataError(FedginError):
 
 class WeightsError(FedginError):
     """Network weights are missing, damaged or do not fit the network."""
+
+
+def unforeseen(error: Exception, task: str) -> FedginError:
+    """Describe an unforeseen error by type and place; its message could quote a path or a header of a patient."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return FedginError(
+        f"task '{task}': unforeseen {type(error).__name__} at {Path(place.filename).name}:{place.lineno}",
+        "report it with this line; run 'fedgin train' at the site to see the whole error",
+    )

@@ -4,7 +4,6 @@ A new process may be started for each task. Therefore nothing that a later task 
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -12,39 +11,15 @@ from torch import Tensor
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import Progress, choose_device, prepare_site
 from fedgin.data.site import SiteContract
-from fedgin.errors import FedginError
 from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, travelling_weights
 from fedgin.train.evaluator import evaluate
 from fedgin.train.experiment import Experiment
 from fedgin.train.scores import CaseScore, summarise, write_scores
 from fedgin.train.trainer import RoundPlan, Trainer
 from fedgin.train.travel import StayingWeights, sent_entries, staying_entries
+from fedgin.train.update import InterruptedTaskError, LocalUpdate
 
 Stop = Callable[[], bool]
-
-
-class InterruptedTaskError(FedginError):
-    """The task was aborted from outside; its partial result is thrown away."""
-
-    def __init__(self, site: str) -> None:
-        super().__init__(f"site {site}: the task was aborted", "nothing is wrong at the site")
-
-
-@dataclass(frozen=True)
-class LocalUpdate:
-    """What a site sends after a round.
-
-    Attributes:
-        difference: trained minus received weights of the entries that the site sends, float32, by state-dict name.
-        metrics: of the *received* model on the validation cases, such as ``val_dice_mean``.
-        weight: the site's share in the average before it is normalised (``federation.client_weighting``).
-        loss: mean training loss of the round.
-    """
-
-    difference: dict[str, Tensor]
-    metrics: dict[str, float]
-    weight: float
-    loss: float
 
 
 class SiteSession:
