@@ -16,11 +16,12 @@ from fedgin.config import load_settings
 from fedgin.data.site import SiteContract, load_site
 from fedgin.errors import ConfigError, FedginError
 from fedgin.flare.allow_list import ALLOWED_CLASSES
+from fedgin.flare.checkpoint import CHECKPOINT, read_round
 from fedgin.manifest import check_manifest
 from fedgin.train.experiment import load_experiment
 
 SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT = "config_fed_server.json", "config_fed_client.json", "experiment.yaml"
-CONFIG_FILES = {f"config/{name}" for name in (SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT)}
+CONFIG_FILES = {f"config/{name}" for name in (SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT, CHECKPOINT)}
 # FLARE adds these to each folder when it signs a job.
 SIGNATURE_FILES = {".__nvfl_sig.json", ".__nvfl_submitter.crt"}
 LONGEST_NAME = 120
@@ -53,7 +54,8 @@ class JobValidator(AppValidator):
             check_manifest(self.kit / "startup")
             _check_files(app)
             _check_classes(app / "config")
-            load_experiment(app / "config" / EXPERIMENT)
+            if load_experiment(app / "config" / EXPERIMENT).resumes is not None:
+                read_round(app / "config" / CHECKPOINT)
             if (self.kit / "startup" / "fed_client.json").is_file():
                 _check_contract(self.kit / "local" / "site.yaml")
         except FedginError as error:

@@ -1,5 +1,6 @@
-"""Tell the project lead, while a job runs, which site did what."""
+"""Tell the project lead, while a job runs, which site did what, and keep what a resumed job needs."""
 
+from pathlib import Path
 from typing import Any
 
 from nvflare.apis.dxo import MetaKey, from_shareable
@@ -9,9 +10,11 @@ from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.app_common.app_constant import AppConstants
+from nvflare.app_common.app_event_type import AppEventType
 from nvflare.widgets.info_collector import InfoCollector
 
-from fedgin.flare.executor import CAUSE
+from fedgin.flare.checkpoint import CHECKPOINT, keep_checkpoint
+from fedgin.flare.executor import CAUSE, SESSION
 
 # The part of `show_stats server` that is ours.
 STATS = "fedgin"
@@ -22,7 +25,7 @@ class RoundProgress(FLComponent):
     """Logs each site's answer on the server, and shows all of them in the console's ``show_stats server``.
 
     A site's failure is one line with the site, the task and the site's own reason; stock FLARE keeps that reason in the
-    site's log.
+    site's log. After each round the global model is kept as :func:`fedgin.flare.checkpoint.keep_checkpoint` says.
     """
 
     def __init__(self) -> None:
@@ -34,9 +37,20 @@ class RoundProgress(FLComponent):
         """Note an answer, or show what has been noted."""
         if event_type == EventType.BEFORE_PROCESS_SUBMISSION:
             self._note(fl_ctx)
+        elif event_type == AppEventType.ROUND_DONE:
+            self._keep(fl_ctx)
         elif event_type == InfoCollector.EVENT_TYPE_GET_STATS:
             collector = fl_ctx.get_prop(InfoCollector.CTX_KEY_STATS_COLLECTOR)
             collector.set_info(STATS, {"rounds": dict(self._rounds), "failures": list(self._failures)})
+
+    def _keep(self, fl_ctx: FLContext) -> None:
+        run = Path(fl_ctx.get_engine().get_workspace().get_run_dir(fl_ctx.get_job_id()))
+        try:
+            keep_checkpoint(fl_ctx, run / SESSION / CHECKPOINT)
+        except OSError as error:
+            self.log_error(
+                fl_ctx, f"the round's checkpoint was not written: {error.strerror}. Fix: free disk space on the server"
+            )
 
     def _note(self, fl_ctx: FLContext) -> None:
         result: Shareable = fl_ctx.get_prop(FLContextKey.TASK_RESULT)

@@ -5,6 +5,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedgin.flare.checkpoint import CHECKPOINT
+from fedgin.flare.executor import SESSION
+
 
 @dataclass(frozen=True)
 class RoundMetrics:
@@ -47,6 +50,11 @@ class RunResult:
     def best_model(self) -> Path:
         """Checkpoint of the global model with the best validation Dice among those that sites received."""
         return self.folder / "app_server" / "best_FL_global_model.pt"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last complete round's global model, from which a job is resumed."""
+        return self.folder / SESSION / CHECKPOINT
 
     @property
     def cross_site(self) -> Path:
