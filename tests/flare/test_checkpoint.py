@@ -98,7 +98,7 @@ def test_a_damaged_checkpoint_is_named_with_its_fix(tmp_path: Path, kind: str) -
     assert not (tmp_path / "resumed").exists()
 
 
-def test_a_disk_that_is_full_costs_the_checkpoint_of_the_round_and_no_other(
+def test_a_full_disk_ends_the_job_and_leaves_the_checkpoint_of_the_round_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = finish_round(tmp_path / "server", 1)
@@ -108,9 +108,8 @@ def test_a_disk_that_is_full_costs_the_checkpoint_of_the_round_and_no_other(
 
     errors: list[str] = []
     monkeypatch.setattr(Path, "write_bytes", fail)
-    monkeypatch.setattr(RoundProgress, "log_error", lambda _self, _context, line: errors.append(line))
+    monkeypatch.setattr(RoundProgress, "system_panic", lambda _self, cause, _context: errors.append(cause))
     finish_round(tmp_path / "server", 2)
     assert read_round(checkpoint) == 1
-    assert errors == [
-        "the round's checkpoint was not written: No space left on device. Fix: free disk space on the server"
-    ]
+    [cause] = errors
+    assert "the round's checkpoint was not written: No space left on device. Fix: free disk space" in cause

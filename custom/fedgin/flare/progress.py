@@ -48,9 +48,9 @@ class RoundProgress(FLComponent):
         try:
             keep_checkpoint(fl_ctx, run / SESSION / CHECKPOINT)
         except OSError as error:
-            self.log_error(
-                fl_ctx, f"the round's checkpoint was not written: {error.strerror}. Fix: free disk space on the server"
-            )
+            # Sites keep the optimiser of two rounds: a job that went on could not be resumed from an older checkpoint.
+            cause = f"the round's checkpoint was not written: {error.strerror}. Fix: free disk space, 'fedgin resume'"
+            self.system_panic(cause, fl_ctx)
 
     def _note(self, fl_ctx: FLContext) -> None:
         result: Shareable = fl_ctx.get_prop(FLContextKey.TASK_RESULT)
