@@ -43,8 +43,8 @@ from fedgin.flare.executor import MODALITY, TRAINED
 from fedgin.flare.weights import weights_to_dxo
 from fedgin.train.checkpoint import travelling_weights
 from fedgin.train.experiment import Experiment
-from fedgin.train.release import LocalUpdate
 from fedgin.train.session import SiteSession
+from fedgin.train.update import LocalUpdate
 from tests.flare.runs import JOB, lay_out_server, make_context
 from tests.sites import tiny_experiment, write_site
 

@@ -29,8 +29,9 @@ from fedgin.data.privacy import Privacy
 from fedgin.data.site import Modality, SiteContract, load_site
 from fedgin.train.checkpoint import travelling_weights
 from fedgin.train.experiment import Experiment, load_experiment
-from fedgin.train.release import EPSILON, LocalUpdate
+from fedgin.train.release import EPSILON
 from fedgin.train.session import SiteSession
+from fedgin.train.update import LocalUpdate
 
 JOB = Path(__file__).resolve().parents[1] / "jobs/abdomen_fedgin/app/config/experiment.yaml"
 SITES = (

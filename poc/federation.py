@@ -92,6 +92,19 @@ class LocalFederation:
                 member.kill()
         process.wait()
 
+    def family(self, name: str) -> list[psutil.Process]:
+        """Return a participant's process, its job's process and everything below."""
+        root = psutil.Process(self.processes[name].pid)
+        return [root, *root.children(recursive=True)]
+
+    def kill(self, name: str) -> None:
+        """Let a participant's machine lose power: kill -9 for all of its processes, and forget what it printed."""
+        for process in self.family(name):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.processes.pop(name).wait()
+        (self.folder / f"{name}.log").unlink()
+
     def stop_all(self) -> None:
         """Stop sites first, then the server."""
         for name in reversed(list(self.processes)):

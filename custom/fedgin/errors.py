@@ -1,5 +1,8 @@
 """The one family of errors a user ever has to read."""
 
+import traceback
+from pathlib import Path
+
 LONGEST = 3000
 
 
@@ -43,3 +46,12 @@ class WeightsError(FedginError):
 
 class PrivacyError(FedginError):
     """The site's privacy settings cannot be kept; nothing of the round is sent."""
+
+
+def unforeseen(error: Exception, task: str) -> FedginError:
+    """Describe an unforeseen error by type and place; its message could quote a path or a header of a patient."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return FedginError(
+        f"task '{task}': unforeseen {type(error).__name__} at {Path(place.filename).name}:{place.lineno}",
+        "report it with this line; run 'fedgin train' at the site to see the whole error",
+    )

@@ -4,7 +4,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import safetensors.numpy
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -197,6 +199,25 @@ def test_the_kit_is_the_folder_that_flare_starts_in(kit: Path, app: Path, monkey
     monkeypatch.chdir(app)
     assert validator.validate(str(app)) == ("", {})
     assert "no readable startup/fedgin.json" in JobValidator().validate(str(app))[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (safetensors.numpy.save({"w": np.zeros(3)}, metadata={"round": "1"}), ""),
+        (b"\x80\x04cos\nsystem\n", "checkpoint.safetensors is damaged"),
+        (None, "checkpoint.safetensors does not exist"),
+    ],
+)
+def test_a_resumed_job_carries_its_checkpoint_and_nothing_like_it(
+    kit: Path, app: Path, content: bytes | None, cause: str
+) -> None:
+    experiment = app / "config" / "experiment.yaml"
+    values = yaml.safe_load(experiment.read_text()) | {"resumes": {"job": "old", "round": 2}}
+    experiment.write_text(yaml.safe_dump(values))
+    if content is not None:
+        (app / "config" / "checkpoint.safetensors").write_bytes(content)
+    assert refusal(kit, app)[: len(cause) or None] == cause
 
 
 RECEIVER = "nvflare.app_opt.tracking.tb.tb_receiver"

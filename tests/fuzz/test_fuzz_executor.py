@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fedgin.data.site import Modality
 from fedgin.flare.executor import CAUSE, FedginExecutor
-from fedgin.train.release import LocalUpdate
+from fedgin.train.update import LocalUpdate
 from tests.flare.runs import lay_out, make_context
 from tests.fuzz.mutations import ODD_VALUES, check_text, fuzz, plain
 from tests.sites import tiny_experiment

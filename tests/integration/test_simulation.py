@@ -14,8 +14,8 @@ from fedgin.flare.model import initial_network
 from fedgin.flare.results import RoundMetrics, RunResult
 from fedgin.flare.simulation import SimulationError, simulate
 from fedgin.train.checkpoint import load_checkpoint, travelling_weights
-from fedgin.train.release import LocalUpdate
 from fedgin.train.session import SiteSession
+from fedgin.train.update import LocalUpdate
 from tests.sites import tiny_experiment, write_site
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"

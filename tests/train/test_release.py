@@ -161,7 +161,7 @@ def test_a_fault_in_the_filter_sends_nothing(tmp_path: Path, monkeypatch: pytest
 
 
 def _with_nan(difference: dict[str, Tensor], *rest: Any) -> Any:
-    from fedgin.train.release import LocalUpdate
+    from fedgin.train.update import LocalUpdate
 
     next(iter(difference.values())).view(-1)[0] = np.nan
     return LocalUpdate(difference, *rest)

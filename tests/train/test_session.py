@@ -14,7 +14,8 @@ from fedgin.nets import build_network
 from fedgin.train.checkpoint import travelling_weights
 from fedgin.train.experiment import Experiment
 from fedgin.train.scores import read_scores
-from fedgin.train.session import InterruptedTaskError, SiteSession
+from fedgin.train.session import SiteSession
+from fedgin.train.update import InterruptedTaskError
 from tests.sites import tiny_experiment, write_site
 
 

@@ -10,6 +10,7 @@ import fedgin
 from fedgin.cli.demo import demo
 from fedgin.cli.phantoms import phantoms
 from fedgin.cli.provision import provision
+from fedgin.cli.resume import resume
 from fedgin.cli.run import run as run_job
 from fedgin.cli.site import site_app
 from fedgin.cli.study import study
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(phantoms)
 app.command()(provision)
+app.command()(resume)
 app.command("run")(run_job)
 app.command()(study)
 app.command()(train)

@@ -11,10 +11,11 @@ from typing import Any
 
 from nvflare.apis.job_def import JobMetaKey, RunStatus
 from nvflare.fuel.flare_api.api_spec import JobNotFound, JobNotRunning, MonitorReturnCode
-from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
+from nvflare.fuel.flare_api.flare_api import Session as Session
+from nvflare.fuel.flare_api.flare_api import new_secure_session
 
 from fedgin.errors import ConfigError, FedginError
-from fedgin.flare.job import Job
+from fedgin.flare.job import Job, load_job, stage_resumed
 from fedgin.flare.progress import STATS
 from fedgin.flare.results import RoundMetrics, RunResult, first_errors
 
@@ -127,13 +128,7 @@ def fetch(session: Session, job_id: str, out: Path) -> RunResult:
     Raises:
         ConsoleError: there is nothing to download, or this person may not.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=out.parent) as place:
-        try:
-            with _silence():
-                found = Path(session.download_job_result(job_id, place))
-        except Exception as error:
-            raise ConsoleError(f"job {job_id} cannot be downloaded: {error}", "ask the job's submitter") from None
+    with _downloaded(session, job_id, out) as found:
         shutil.rmtree(out, ignore_errors=True)
         if (found / "workspace").is_dir():
             shutil.copytree(found / "workspace", out)
@@ -141,6 +136,41 @@ def fetch(session: Session, job_id: str, out: Path) -> RunResult:
             # A job that no site would take has no run folder.
             out.mkdir()
     return RunResult(out)
+
+
+def fetch_to_resume(session: Session, job_id: str, out: Path) -> Job:
+    """Download a job that ended early and make of it, in ``out``, one that goes on after its last complete round.
+
+    Raises:
+        ConsoleError: the job still runs, did not fail, or cannot be downloaded.
+        FedginError: no round of it is complete, or its checkpoint is damaged; names the fix.
+    """
+    try:
+        status = str(session.get_job_meta(job_id)[JobMetaKey.STATUS.value])
+    except Exception as error:
+        raise ConsoleError(f"job {job_id}: {error}", "see 'list_jobs' of the console for its id") from None
+    if not status.startswith("FINISHED:"):
+        raise ConsoleError(
+            f"job {job_id} is {status}", "end it with 'abort_job' of the console, or restart a server that crashed"
+        )
+    if status == RunStatus.FINISHED_COMPLETED.value:
+        raise ConsoleError(f"job {job_id} was completed", f"fetch it: fedgin run JOB --kit KIT --follow {job_id}")
+    with _downloaded(session, job_id, out) as found:
+        job = load_job(next((found / "job").rglob("meta.json")).parent)
+        return stage_resumed(job, job_id, RunResult(found / "workspace").checkpoint, out)
+
+
+@contextlib.contextmanager
+def _downloaded(session: Session, job_id: str, beside: Path) -> Iterator[Path]:
+    """Yield a temporary folder with ``workspace`` and ``job``."""
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=beside.parent) as place:
+        try:
+            with _silence():
+                found = Path(session.download_job_result(job_id, place))
+        except Exception as error:
+            raise ConsoleError(f"job {job_id} cannot be downloaded: {error}", "ask the job's submitter") from None
+        yield found
 
 
 def check(result: RunResult, meta: Mapping[str, Any], job: Job, sites: Collection[str]) -> None:

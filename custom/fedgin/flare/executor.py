@@ -1,11 +1,11 @@
-"""The executor of a site: FLARE tasks become calls on a :class:`~fedgin.train.session.SiteSession`."""
+"""The executor of a site: FLARE tasks become calls on a :class:`~fedgin.flare.site_process.SiteProcess`."""
 
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
 from nvflare.apis.analytix import ANALYTIC_EVENT_TYPE, AnalyticsDataType
 from nvflare.apis.dxo import DXO, DataKind, MetaKey
+from nvflare.apis.event_type import EventType
 from nvflare.apis.executor import Executor
 from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
@@ -16,10 +16,10 @@ from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.widgets.streaming import create_analytic_dxo, send_analytic_dxo
 
 from fedgin.data.site import SiteContract, load_site
-from fedgin.errors import ConfigError, FedginError
+from fedgin.errors import ConfigError, FedginError, unforeseen
+from fedgin.flare.site_process import Places, SiteProcess
 from fedgin.flare.weights import weights_from_shareable, weights_to_dxo
-from fedgin.train.experiment import load_experiment
-from fedgin.train.session import InterruptedTaskError, SiteSession
+from fedgin.train.update import InterruptedTaskError
 
 MODALITY = "fedgin_modality"
 TRAINED = "fedgin_trained"
@@ -45,17 +45,20 @@ class FedginExecutor(Executor):
     runs on every answer, so a repeated task would get a second draw of noise, and ``submit_model`` weights whose
     difference it cannot know. The scope stays in force on top of it: it blocks what is no weights and no metrics.
 
-    Errors never leave :meth:`execute` as exceptions: stock FLARE ends the whole job when a client process dies, but
-    tolerates a site that answers with a return code.
+    Errors never leave :meth:`execute` as exceptions, and training has a process of its own: stock FLARE ends the whole
+    job when a client process dies, but tolerates a site that answers with a return code.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._session: SiteSession | None = None
+        self._process: SiteProcess | None = None
+        self._modality = ""
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        """Log at the site that the server refused its update."""
-        if event_type == UPDATE_REFUSED:
+        """End the training process with the run; log at the site that the server refused its update."""
+        if event_type == EventType.END_RUN and self._process is not None:
+            self._process.close()
+        elif event_type == UPDATE_REFUSED:
             notice: Shareable = fl_ctx.get_prop(FLContextKey.EVENT_DATA)
             self.log_error(fl_ctx, str(notice.get_header(CAUSE)))
 
@@ -77,16 +80,16 @@ class FedginExecutor(Executor):
         except FedginError as error:
             cause = str(error)
         except Exception as error:  # a site that answers with a code does not end the job; one that dies does
-            cause = _without_values(error, task_name)
+            cause = str(unforeseen(error, task_name))
         self.log_error(fl_ctx, cause)
         return make_reply(ReturnCode.EXECUTION_EXCEPTION, {CAUSE: cause})
 
     def _train(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
-        session = self._open(fl_ctx, abort_signal)
+        process = self._open(fl_ctx)
         number = _count(shareable, AppConstants.CURRENT_ROUND)
-        total = _count(shareable, AppConstants.NUM_ROUNDS)
+        rounds = _count(shareable, AppConstants.NUM_ROUNDS)
         received = weights_from_shareable(shareable, source=f"round {number}")
-        update = session.train(received, number, total, stop=lambda: bool(abort_signal.triggered))
+        update = process.train(received, number, rounds, stop=lambda: bool(abort_signal.triggered))
         self.log_info(
             fl_ctx, f"round {number}: validation Dice {update.metrics['val_dice_mean']:.3f}, loss {update.loss:.3f}"
         )
@@ -96,7 +99,7 @@ class FedginExecutor(Executor):
         meta = {
             MetaKey.NUM_STEPS_CURRENT_ROUND: update.weight,
             MetaKey.INITIAL_METRICS: {**update.metrics, TRAINING_LOSS: update.loss},
-            MODALITY: session.contract.modality.value,
+            MODALITY: self._modality,
             TRAINED: update.trained,
         }
         return weights_to_dxo(update.difference, DataKind.WEIGHT_DIFF, meta).to_shareable()
@@ -110,7 +113,7 @@ class FedginExecutor(Executor):
     def _validate(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         owner = str(shareable.get_header(AppConstants.MODEL_OWNER, "model"))
         weights = weights_from_shareable(shareable, source=owner)
-        metrics = self._open(fl_ctx, abort_signal).validate(
+        metrics = self._open(fl_ctx).validate(
             weights,
             _plain(owner),
             candidate=owner.startswith(SERVER_MODEL),
@@ -119,25 +122,20 @@ class FedginExecutor(Executor):
         return DXO(data_kind=DataKind.METRICS, data=metrics).to_shareable()
 
     def _submit_model(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
-        return weights_to_dxo(self._open(fl_ctx, abort_signal).local_model(), DataKind.WEIGHTS).to_shareable()
+        weights = self._open(fl_ctx).local_model(stop=lambda: bool(abort_signal.triggered))
+        return weights_to_dxo(weights, DataKind.WEIGHTS).to_shareable()
 
-    def _open(self, fl_ctx: FLContext, abort_signal: Signal) -> SiteSession:
-        def report(done: int, total: int) -> None:
-            self.log_info(fl_ctx, f"preprocessed {done} of {total} cases")
-            if abort_signal.triggered:  # finished cases stay in the cache
-                raise InterruptedTaskError(fl_ctx.get_identity_name())
-
-        if self._session is None:
+    def _open(self, fl_ctx: FLContext) -> SiteProcess:
+        if self._process is None:
             workspace: Workspace = fl_ctx.get_engine().get_workspace()
-            job = fl_ctx.get_job_id()
-            contract = _find_contract(Path(workspace.get_site_config_dir()), fl_ctx.get_identity_name())
-            self._session = SiteSession(
-                load_experiment(Path(workspace.get_app_config_dir(job)) / "experiment.yaml"),
-                contract,
-                Path(workspace.get_run_dir(job)) / SESSION,
-                progress=report,
-            )
-        return self._session
+            job, site = fl_ctx.get_job_id(), fl_ctx.get_identity_name()
+            path = _contract_path(Path(workspace.get_site_config_dir()), site)
+            self._modality = _load_contract(path, site).modality.value
+            run = Path(workspace.get_run_dir(job))
+            experiment = Path(workspace.get_app_config_dir(job)) / "experiment.yaml"
+            places = Places(experiment, path, run / SESSION, runs=run.parent)
+            self._process = SiteProcess(site, places, log=lambda line: self.log_info(fl_ctx, line))
+        return self._process
 
 
 def _count(shareable: Shareable, header: str) -> int:
@@ -147,25 +145,20 @@ def _count(shareable: Shareable, header: str) -> int:
     return count
 
 
-def _find_contract(local: Path, site: str) -> SiteContract:
-    """Load ``local/site.yaml``; FLARE's simulator gives all sites one ``local``, with ``sites/NAME.yaml`` in it."""
+def _contract_path(local: Path, site: str) -> Path:
+    """Return ``local/site.yaml``; FLARE's simulator gives all sites one ``local``, with ``sites/NAME.yaml`` in it."""
     simulated = local / "sites" / f"{site}.yaml"
-    contract = load_site(simulated if simulated.is_file() else local / "site.yaml")
+    return simulated if simulated.is_file() else local / "site.yaml"
+
+
+def _load_contract(path: Path, site: str) -> SiteContract:
+    contract = load_site(path)
     if contract.site != site:
         raise ConfigError(
             f"site.yaml is of site '{contract.site}', but FLARE knows this site as '{site}'",
             "use the kit and the site.yaml of the same site",
         )
     return contract
-
-
-def _without_values(error: Exception, task: str) -> str:
-    """Describe an unforeseen error by type and place; its message could quote a path or a header of a patient."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"task '{task}': unforeseen {type(error).__name__} at {Path(place.filename).name}:{place.lineno}. "
-        "Fix: report it with this line; run 'fedgin train' at the site to see the whole error"
-    )
 
 
 def _plain(owner: str) -> str:

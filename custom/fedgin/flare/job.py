@@ -13,6 +13,7 @@ from fedgin.config import merged, parse_settings
 from fedgin.documents import read_json
 from fedgin.errors import ConfigError
 from fedgin.files import write_text
+from fedgin.flare.checkpoint import CHECKPOINT, read_round
 from fedgin.train.experiment import Experiment, load_experiment
 
 CONTROLLER = "nvflare.app_common.workflows.scatter_and_gather.ScatterAndGather"
@@ -25,7 +26,8 @@ class Job:
     Attributes:
         folder: the job.
         experiment: its ``experiment.yaml``.
-        rounds: of its ScatterAndGather controller.
+        first_round: 0, or the round in which a resumed job goes on.
+        rounds: of its ScatterAndGather controller; a resumed job's are those left.
         min_clients: updates without which a round is not closed.
     """
 
@@ -33,6 +35,7 @@ class Job:
     experiment: Experiment
     rounds: int
     min_clients: int
+    first_round: int = 0
 
     @property
     def name(self) -> str:
@@ -54,7 +57,12 @@ def load_job(folder: Path) -> Job:
     _read_object(folder / "meta.json")
     experiment = load_experiment(folder / "app" / "config" / "experiment.yaml")
     args = controller["args"]
-    return Job(folder, experiment, args["num_rounds"], args["min_clients"])
+    first = int(args.get("start_round", 0))
+    if first != (experiment.resumes.round if experiment.resumes else 0):
+        raise ConfigError(
+            f"{folder.name}: start_round of the server and 'resumes' of experiment.yaml differ", "use 'fedgin resume'"
+        )
+    return Job(folder, experiment, args["num_rounds"], args["min_clients"], first)
 
 
 def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[str, Any]) -> Job:
@@ -94,6 +102,34 @@ def read_min_clients(server_config: Path) -> int:
         ConfigError: missing, or without a number.
     """
     return int(_controller(_read_object(server_config), server_config.parent.name)["args"]["min_clients"])
+
+
+def stage_resumed(job: Job, job_id: str, checkpoint: Path, target: Path) -> Job:
+    """Copy a job that ended early, to go on after the round of its checkpoint.
+
+    Args:
+        job: as it was submitted.
+        job_id: FLARE's.
+        checkpoint: as :func:`fedgin.flare.checkpoint.keep_checkpoint` wrote it.
+        target: replaced when it exists.
+
+    Raises:
+        WeightsError: the checkpoint is missing or damaged.
+        ConfigError: no round is left.
+    """
+    start = read_round(checkpoint) + 1
+    left = job.first_round + job.rounds - start
+    if left < 1:
+        raise ConfigError(f"all rounds of job {job_id} were done", "use the model that it left, FL_global_model.pt")
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(job.folder, target, ignore=shutil.ignore_patterns(".__nvfl_*"))
+    server = _read_object(_server_config(target))
+    _controller(server, job.name)["args"] |= {"start_round": start, "num_rounds": left}
+    write_text(_server_config(target), json.dumps(server, indent=2) + "\n")
+    values = job.experiment.model_dump(mode="json") | {"resumes": {"job": job_id, "round": start}}
+    write_text(target / "app" / "config" / "experiment.yaml", yaml.safe_dump(values, sort_keys=False))
+    shutil.copyfile(checkpoint, target / "app" / "config" / CHECKPOINT)
+    return load_job(target)
 
 
 def _server_config(folder: Path) -> Path:

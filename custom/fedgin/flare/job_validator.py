@@ -16,11 +16,11 @@ from fedgin.data.site import SiteContract, load_site
 from fedgin.documents import read_json
 from fedgin.errors import ConfigError, FedginError
 from fedgin.flare.allow_list import ALLOWED_CLASSES
+from fedgin.flare.checkpoint import CHECKPOINT, read_round
 from fedgin.manifest import check_manifest
-from fedgin.train.experiment import load_experiment
 
 SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT = "config_fed_server.json", "config_fed_client.json", "experiment.yaml"
-CONFIG_FILES = {f"config/{name}" for name in (SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT)}
+CONFIG_FILES = {f"config/{name}" for name in (SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT, CHECKPOINT)}
 # FLARE adds these to each folder when it signs a job.
 SIGNATURE_FILES = {".__nvfl_sig.json", ".__nvfl_submitter.crt"}
 LONGEST_NAME = 120
@@ -53,7 +53,7 @@ class JobValidator(AppValidator):
             check_manifest(self.kit / "startup")
             _check_files(app)
             _check_classes(app / "config")
-            load_experiment(app / "config" / EXPERIMENT)
+            _check_experiment(app / "config")
             if (self.kit / "startup" / "fed_client.json").is_file():
                 _check_contract(self.kit / "local" / "site.yaml")
         except FedginError as error:
@@ -77,6 +77,14 @@ def _check_files(app: Path) -> None:
                 f"the job carries '{name[:LONGEST_NAME]}'",
                 f"a job has {', '.join(sorted(CONFIG_FILES))} only; code is installed at the sites",
             )
+
+
+def _check_experiment(config: Path) -> None:
+    # Here, because FLARE builds the validator in every job's process too, where PyTorch and MONAI are of no use.
+    from fedgin.train.experiment import load_experiment
+
+    if load_experiment(config / EXPERIMENT).resumes is not None:
+        read_round(config / CHECKPOINT)
 
 
 def _check_contract(path: Path) -> None:

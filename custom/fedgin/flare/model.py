@@ -2,15 +2,30 @@
 
 from pathlib import Path
 
+import safetensors.torch
 from torch import nn
 
+from fedgin.errors import ConfigError
+from fedgin.flare.checkpoint import CHECKPOINT, read_round
+from fedgin.train.checkpoint import load_weights
 from fedgin.train.experiment import load_experiment
 
 
 def initial_network(experiment: str) -> nn.Module:
-    """Build the experiment's network with its seeded initial weights.
+    """Build the experiment's network with its seeded initial weights, or those of the round that a job resumes after.
 
     Args:
-        experiment: path of ``experiment.yaml`` on the server; the network is described there and nowhere else.
+        experiment: path of ``experiment.yaml`` on the server; the network is described there and nowhere else. A
+            resumed job has its checkpoint beside it.
+
+    Raises:
+        FedginError: the checkpoint is missing or damaged, or does not fit.
     """
-    return load_experiment(Path(experiment)).initial_network()
+    settings = load_experiment(Path(experiment))
+    network = settings.initial_network()
+    if settings.resumes is not None:
+        checkpoint = Path(experiment).with_name(CHECKPOINT)
+        if read_round(checkpoint) + 1 != settings.resumes.round:
+            raise ConfigError(f"{CHECKPOINT} is not of the round before 'resumes.round'", "use 'fedgin resume'")
+        load_weights(network, safetensors.torch.load_file(checkpoint), source=CHECKPOINT)
+    return network

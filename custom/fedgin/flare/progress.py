@@ -1,4 +1,4 @@
-"""Tell the project lead, while a job runs and after it, which site did what."""
+"""Tell the project lead, while a job runs and after it, which site did what, and keep what a resumed job needs."""
 
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from nvflare.app_common.app_event_type import AppEventType
 from nvflare.widgets.info_collector import InfoCollector
 
 from fedgin.flare.aggregator import AGGREGATED, OUTLIERS, VERDICT
-from fedgin.flare.executor import CAUSE
+from fedgin.flare.checkpoint import CHECKPOINT, keep_checkpoint
+from fedgin.flare.executor import CAUSE, SESSION
 from fedgin.flare.participation import FILE, Absence, Contribution, ParticipationLog
 from fedgin.flare.results import numbers
 
@@ -28,7 +29,7 @@ class RoundProgress(FLComponent):
 
     A site's failure is one line with the site, the task and the site's own reason; stock FLARE keeps that reason in the
     site's log. Who took part in a round is written to ``metrics/participation.jsonl`` when the round ends, also when it
-    ends the job.
+    ends the job. After each round the global model is kept as :func:`fedgin.flare.checkpoint.keep_checkpoint` says.
     """
 
     def __init__(self) -> None:
@@ -45,6 +46,7 @@ class RoundProgress(FLComponent):
             EventType.BEFORE_PROCESS_SUBMISSION: self._note,
             AppEventType.AFTER_CONTRIBUTION_ACCEPT: self._note_verdict,
             AppEventType.AFTER_AGGREGATION: self._close_round,
+            AppEventType.ROUND_DONE: self._keep,
             EventType.END_RUN: self._end,
             InfoCollector.EVENT_TYPE_GET_STATS: self._show,
         }
@@ -91,6 +93,15 @@ class RoundProgress(FLComponent):
     def _participation(self) -> ParticipationLog:
         assert self._log is not None, "FLARE starts a run before anything else happens in it"
         return self._log
+
+    def _keep(self, fl_ctx: FLContext) -> None:
+        run = Path(fl_ctx.get_engine().get_workspace().get_run_dir(fl_ctx.get_job_id()))
+        try:
+            keep_checkpoint(fl_ctx, run / SESSION / CHECKPOINT)
+        except OSError as error:
+            # Sites keep the optimiser of two rounds: a job that went on could not be resumed from an older checkpoint.
+            cause = f"the round's checkpoint was not written: {error.strerror}. Fix: free disk space, 'fedgin resume'"
+            self.system_panic(cause, fl_ctx)
 
     def _note(self, fl_ctx: FLContext) -> None:
         result: Shareable = fl_ctx.get_prop(FLContextKey.TASK_RESULT)

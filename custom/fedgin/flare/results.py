@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from fedgin.errors import DataError, WeightsError
-from fedgin.flare.executor import SERVER_MODEL
+from fedgin.flare.checkpoint import CHECKPOINT
+from fedgin.flare.executor import SERVER_MODEL, SESSION
 from fedgin.flare.job import Job
 from fedgin.flare.participation import RoundParticipation, read_participation
 from fedgin.train.checkpoint import load_checkpoint, load_weights, travelling_weights
@@ -101,6 +102,11 @@ class RunResult:
         dice = self.candidates
         chosen = max(dice, key=lambda name: (dice[name], name == self.last_model.name), default=self.last_model.name)
         return self.folder / "app_server" / chosen
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last complete round's global model, from which a job is resumed."""
+        return self.folder / SESSION / CHECKPOINT
 
     @property
     def cross_site(self) -> Path:

@@ -85,6 +85,18 @@ class Federation(Settings):
     partial_updates: bool = False
 
 
+class Resumed(Settings):
+    """Which job is gone on with; written by ``fedgin resume``.
+
+    Attributes:
+        job: FLARE's id of the job that ended early.
+        round: the first round that is trained now, counted from 0.
+    """
+
+    job: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)]
+    round: int = Field(ge=1)
+
+
 class Experiment(Settings):
     """The whole ``experiment.yaml``.
 
@@ -99,6 +111,7 @@ class Experiment(Settings):
         spatial: geometric augmentation.
         training: steps, batches and optimiser.
         federation: weighting of sites.
+        resumes: the job that this one goes on with; none in a job that starts anew.
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=64)]
@@ -111,6 +124,7 @@ class Experiment(Settings):
     spatial: SpatialSettings = SpatialSettings()
     training: Training = Training()
     federation: Federation = Federation()
+    resumes: Resumed | None = None
 
     @field_validator("organs")
     @classmethod

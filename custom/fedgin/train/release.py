@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,9 @@ from fedgin.errors import PrivacyError
 from fedgin.train.checkpoint import load_checkpoint, save_checkpoint
 from fedgin.train.privacy import Normals, protect
 from fedgin.train.privacy_budget import PrivacyLedger
+from fedgin.train.update import LocalUpdate
 
 EPSILON = "privacy_epsilon"
-
-
-@dataclass(frozen=True)
-class LocalUpdate:
-    """What a site sends after a round.
-
-    Attributes:
-        difference: trained minus received weights, float32, by state-dict name; layers that the site excludes are
-            absent.
-        metrics: of the *received* model on the validation cases, such as ``val_dice_mean``; where noise is added also
-            ``privacy_epsilon``, spent on this dataset so far.
-        weight: the site's share in the average before it is normalised (``federation.client_weighting``).
-        loss: mean training loss of the round.
-        trained: ``cases`` and ``slices`` that the round's batches showed, ``of_cases`` and ``of_slices`` there are.
-        protection: what the privacy settings did; for the site's own log, never sent.
-    """
-
-    difference: dict[str, Tensor]
-    metrics: dict[str, float]
-    weight: float
-    loss: float
-    trained: dict[str, int]
-    protection: str = ""
 
 
 class ReleaseGate:

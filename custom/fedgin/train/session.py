@@ -11,26 +11,19 @@ from torch import Tensor
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import Progress, choose_device, prepare_site
 from fedgin.data.site import SiteContract
-from fedgin.errors import FedginError
 from fedgin.train.batches import RoundPlan
 from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, travelling_weights
 from fedgin.train.evaluator import evaluate
 from fedgin.train.experiment import Experiment
 from fedgin.train.privacy import sent_names
 from fedgin.train.privacy_budget import ledger_of
-from fedgin.train.release import LocalUpdate, ReleaseGate
+from fedgin.train.release import ReleaseGate
 from fedgin.train.scores import CaseScore, summarise, write_scores
 from fedgin.train.trainer import RoundResult, Trainer
 from fedgin.train.travel import StayingWeights, sent_entries, staying_entries
+from fedgin.train.update import InterruptedTaskError, LocalUpdate
 
 Stop = Callable[[], bool]
-
-
-class InterruptedTaskError(FedginError):
-    """The task was aborted from outside; its partial result is thrown away."""
-
-    def __init__(self, site: str) -> None:
-        super().__init__(f"site {site}: the task was aborted", "nothing is wrong at the site")
 
 
 class SiteSession:

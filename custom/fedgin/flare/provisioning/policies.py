@@ -10,6 +10,7 @@ from fedgin.files import write_text
 from fedgin.flare.allow_list import resources
 
 VALIDATOR = {"path": "fedgin.flare.job_validator.JobValidator", "args": {}}
+CRASHED_JOBS = {"id": "crashed_jobs", "path": "fedgin.flare.crashed_jobs.CrashedJobs", "args": {}}
 # Uploads the site's error log to the server.
 LOG_UPLOAD = "site_log_streamer"
 
@@ -32,6 +33,7 @@ def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) 
     values["components"] = [item for item in values["components"] if item["id"] != LOG_UPLOAD]
     if storage is not None:
         _store_in(storage, values)
+        values["components"].append(CRASHED_JOBS)
     write_text(made, json.dumps(values, indent=2) + "\n")
     _read(policies / "authorization.json")
     shutil.copyfile(policies / "authorization.json", local / "authorization.json.default")

@@ -1,0 +1,59 @@
+"""Follow a submitted job to its end: a line for each round, then model and report."""
+
+import time
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from fedgin.flare.console import Session, check, connected_sites, fetch, follow
+from fedgin.flare.job import Job
+from fedgin.flare.results import RoundMetrics
+from fedgin.study.run_report import write_run_report
+
+
+def follow_to_end(session: Session, job: Job, job_id: str, out: Path, *, again: str) -> None:
+    """Print each round with the Dice of every site, fetch the result into ``out`` and write its report.
+
+    Args:
+        session: of the console.
+        job: that was submitted.
+        job_id: FLARE's.
+        out: replaced.
+        again: the command that follows the job again, for one who presses Ctrl-C.
+
+    Raises:
+        ConsoleError: the job did not end well; what the server kept is in ``out`` all the same.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"job {job_id}")
+    sites = connected_sites(session)
+    try:
+        meta = follow(session, job_id, on_status=console.print, on_round=_RoundPrinter(console, job))
+    except KeyboardInterrupt:
+        console.print(f"Left running. Follow it again: {again}")
+        raise typer.Exit(130) from None
+    result = fetch(session, job_id, out)
+    # FLARE deploys a job to the sites that are connected when it starts, which may be others than when we asked.
+    check(result, meta, job, result.participation[0].expected if result.participation else sites)
+    report = write_run_report(out / "report.html", job, job_id, result)
+    console.print(f"Model: {result.chosen_model}\nReport: {report}")
+
+
+class _RoundPrinter:
+    """Prints a line for each round; the estimate leaves out the first one, which contains FLARE's start."""
+
+    def __init__(self, console: Console, job: Job) -> None:
+        self.console = console
+        self.rounds = job.rounds
+        self.total = job.first_round + job.rounds
+        self.ends: list[float] = []
+
+    def __call__(self, metrics: RoundMetrics) -> None:
+        self.ends.append(time.monotonic())
+        done = len(self.ends)
+        left = ""
+        if 1 < done < self.rounds:
+            left = f"  about {(self.ends[-1] - self.ends[0]) / (done - 1) * (self.rounds - done):.0f} s left"
+        dice = "  ".join(f"{site} {value:.3f}" for site, value in metrics.dice.items())
+        self.console.print(f"round {metrics.number + 1}/{self.total}  validation Dice  {dice}{left}")

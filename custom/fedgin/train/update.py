@@ -1,0 +1,37 @@
+"""What a site answers to a task, for those who carry the answer and do not train."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fedgin.errors import FedginError
+
+
+class InterruptedTaskError(FedginError):
+    """The task was aborted from outside; its partial result is thrown away."""
+
+    def __init__(self, site: str) -> None:
+        super().__init__(f"site {site}: the task was aborted", "nothing is wrong at the site")
+
+
+@dataclass(frozen=True)
+class LocalUpdate:
+    """What a site sends after a round.
+
+    Attributes:
+        difference: trained minus received weights of the entries that the site sends, float32, by state-dict name;
+            layers that the site excludes are absent.
+        metrics: of the *received* model on the validation cases, such as ``val_dice_mean``; where noise is added also
+            ``privacy_epsilon``, spent on this dataset so far.
+        weight: the site's share in the average before it is normalised (``federation.client_weighting``).
+        loss: mean training loss of the round.
+        trained: ``cases`` and ``slices`` that the round's batches showed, ``of_cases`` and ``of_slices`` there are.
+        protection: what the privacy settings did; for the site's own log, never sent.
+    """
+
+    difference: dict[str, Tensor]
+    metrics: dict[str, float]
+    weight: float
+    loss: float
+    trained: dict[str, int]
+    protection: str = ""
