@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fedgin.flare.allow_list import ALLOWED_CLASSES
 from fedgin.flare.job_validator import JobValidator
+from fedgin.flare.security_log import Kind, read_log
 from fedgin.manifest import write_manifest
 from tests.sites import write_site
 
@@ -187,6 +188,39 @@ def test_the_kit_is_the_folder_that_flare_starts_in(kit: Path, app: Path, monkey
     monkeypatch.chdir(app)
     assert validator.validate(str(app)) == ("", {})
     assert "no readable startup/fedgin.json" in JobValidator().validate(str(app))[0]
+
+
+def test_each_decision_is_in_the_security_log_with_reason_and_hash(kit: Path, app: Path) -> None:
+    assert refusal(kit, app) == ""
+    (app / ".__nvfl_sig.json").write_text("{}")
+    assert refusal(kit, app) == ""
+    (app / "config" / "experiment.yaml").write_text("{")
+    text = refusal(kit, app)
+    log = read_log(kit)
+    assert [event.kind for event in log.events] == [Kind.JOB_ACCEPTED, Kind.JOB_ACCEPTED, Kind.JOB_REFUSED]
+    assert {event.job_id for event in log.events} == {app.parent.name}
+    hashes = [event.app_sha256 for event in log.events]
+    # A signature does not make another job of it; a changed file does.
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert log.events[2].reason == text
+    assert log.damage == ()
+
+
+def test_nothing_of_the_data_or_the_keys_is_in_the_security_log(kit: Path, app: Path) -> None:
+    (kit / "startup" / "client.key").write_text("a private key")
+    edit_contract(kit, data_root="/nowhere/jane-doe")
+    refusal(kit, app)
+    edit_contract(kit, datalist="/nowhere/jane-doe.json")
+    refusal(kit, app)
+    text = (kit / "security.jsonl").read_text()
+    assert "data_root" in text
+    for secret in ("jane", "private key", str(kit.parent)):
+        assert secret not in text
+
+
+def test_a_job_that_cannot_be_recorded_is_refused(kit: Path, app: Path) -> None:
+    (kit / "security.jsonl").mkdir()
+    assert "security.jsonl cannot be written" in refusal(kit, app)
 
 
 RECEIVER = "nvflare.app_opt.tracking.tb.tb_receiver"
