@@ -35,20 +35,20 @@ def test_refusals_stand_out_with_who_what_and_why(kit: Path) -> None:
     assert "submit_job: not authorized" in command
     [allowed] = [line for line in output.splitlines() if "abort_job 6f7f" in line]
     assert "REFUSED" not in allowed
-    assert "4 lines, 2 refusals, 0 damaged places" in output
+    assert "4 lines, 2 refused, 0 damaged" in output
 
 
 def test_damage_is_counted_and_named(kit: Path) -> None:
     log = kit / "security.jsonl"
     log.write_text(log.read_text().replace("custom", "nothing"))
     output = audit(kit)
-    assert "1 damaged places" in output
+    assert "1 damaged" in output
     assert "DAMAGED  security.jsonl, line 3: does not follow from what is before it" in output
 
 
 def test_since_leaves_out_what_was_before(kit: Path) -> None:
-    assert "0 lines, 0 refusals" in audit(kit, "--since", "2999-01-01")
-    assert "4 lines, 2 refusals" in audit(kit, "--since", "2026-11-01")
+    assert "0 lines, 0 refused" in audit(kit, "--since", "2999-01-01")
+    assert "4 lines, 2 refused" in audit(kit, "--since", "2026-11-01")
 
 
 def test_the_csv_file_has_every_line_and_runs_nothing_in_a_spreadsheet(kit: Path, tmp_path: Path) -> None:
@@ -74,5 +74,5 @@ def test_copied_files_can_be_read_elsewhere(kit: Path, tmp_path: Path) -> None:
     copied.mkdir()
     (copied / "security.jsonl").write_bytes((kit / "security.jsonl").read_bytes())
     output = audit(copied)
-    assert "3 lines, 2 refusals" in output
+    assert "3 lines, 2 refused" in output
     assert "security.head: missing or not readable, so a cut-off end would not be noticed" in output

@@ -35,8 +35,8 @@ def audit(
     rows = [row for row in timeline.rows if since is None or row.time >= since.replace(tzinfo=UTC)]
     console = Console(highlight=False)
     console.print(_table(without_polling(rows)))
-    refusals = sum(row.refused for row in rows)
-    console.print(f"{len(rows)} lines, {refusals} refusals, {len(timeline.damage)} damaged places")
+    refused = sum(row.refused for row in rows)
+    console.print(f"{len(rows)} lines, {refused} refused, {len(timeline.damage)} damaged")
     for text in timeline.damage:
         console.print(Text(f"DAMAGED  {_plain(text)}", style="bold red"))
     for text in timeline.notes:
