@@ -1,8 +1,9 @@
-"""Write files whole or not at all."""
+"""Write files whole or not at all; tell by a hash whether they are the same."""
 
 import contextlib
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -27,3 +28,12 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text with :func:`whole_file`."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def hash_files(root: Path, files: Iterable[Path]) -> str:
+    """Return the SHA-256 of the names, relative to ``root``, and the contents of files. ``OSError`` passes through."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

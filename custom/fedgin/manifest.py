@@ -1,12 +1,11 @@
 """What of this package a startup kit expects: version and hash, in ``startup/fedgin.json``."""
 
-import hashlib
 import json
 from pathlib import Path
 
 import fedgin
 from fedgin.errors import ConfigError
-from fedgin.files import write_text
+from fedgin.files import hash_files, write_text
 
 FILE = "fedgin.json"
 
@@ -15,11 +14,7 @@ def package_hash() -> str:
     """Return the SHA-256 of the names and contents of the installed package's files."""
     root = Path(fedgin.__file__).parent
     files = [path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return hash_files(root, files)
 
 
 def write_manifest(startup: Path) -> None:

@@ -12,6 +12,7 @@ from nvflare.app_common.app_constant import AppConstants
 
 from fedgin.flare.executor import CAUSE, MODALITY, TRAINED, UPDATE_REFUSED, FedginExecutor
 from fedgin.flare.model import initial_network
+from fedgin.flare.security_log import Kind, read_log
 from fedgin.train.experiment import Training
 from tests.flare.in_process import spawn_in_process
 from tests.flare.runs import lay_out, make_context
@@ -120,6 +121,23 @@ def test_submit_model_before_training_is_an_error_reply(site: Site) -> None:
 def test_an_unknown_task_is_named(site: Site) -> None:
     assert site.do("steal", Shareable()).get_return_code() == ReturnCode.TASK_UNKNOWN
     assert "unknown task 'steal'" in site.errors[0]
+
+
+def test_what_a_site_does_not_do_is_in_its_security_log(site: Site) -> None:
+    kit = Path(site.workspace.get_root_dir())
+    site.do("steal", Shareable())
+    (kit / "local" / "site.yaml").write_text(f"data_root: {site.data}")
+    site.do("train", task(site.weights()))
+    unknown, refused = read_log(kit).events
+    assert (unknown.kind, unknown.job_id, unknown.task) == (Kind.TASK_REFUSED, "job-1", "steal")
+    assert (refused.task, refused.reason) == ("train", site.errors[1].replace(f"{kit}/", ""))
+    assert str(site.data) not in refused.reason
+
+
+def test_a_full_disk_does_not_keep_a_site_from_answering(site: Site) -> None:
+    (Path(site.workspace.get_root_dir()) / "security.jsonl").mkdir()
+    assert site.do("steal", Shareable()).get_return_code() == ReturnCode.TASK_UNKNOWN
+    assert "security.jsonl cannot be written" in site.errors[1]
 
 
 def test_an_abort_is_answered_as_one(site: Site) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fedgin.flare.allow_list import ALLOWED_CLASSES
 from fedgin.flare.job_validator import JobValidator
+from fedgin.flare.security_log import Kind, read_log
 from fedgin.manifest import write_manifest
 from tests.sites import write_site
 
@@ -187,7 +188,7 @@ def test_an_unforeseen_error_is_told_without_its_text(kit: Path, app: Path, monk
     def fail(path: Path) -> None:
         raise OSError(f"{path} of jane-doe")
 
-    monkeypatch.setattr("fedgin.flare.job_validator.load_experiment", fail)
+    monkeypatch.setattr("fedgin.train.experiment.load_experiment", fail)
     text = refusal(kit, app)
     assert "the job was not checked: unforeseen OSError" in text
     assert "jane-doe" not in text
@@ -218,6 +219,39 @@ def test_a_resumed_job_carries_its_checkpoint_and_nothing_like_it(
     if content is not None:
         (app / "config" / "checkpoint.safetensors").write_bytes(content)
     assert refusal(kit, app)[: len(cause) or None] == cause
+
+
+def test_each_decision_is_in_the_security_log_with_reason_and_hash(kit: Path, app: Path) -> None:
+    assert refusal(kit, app) == ""
+    (app / ".__nvfl_sig.json").write_text("{}")
+    assert refusal(kit, app) == ""
+    (app / "config" / "experiment.yaml").write_text("{")
+    text = refusal(kit, app)
+    log = read_log(kit)
+    assert [event.kind for event in log.events] == [Kind.JOB_ACCEPTED, Kind.JOB_ACCEPTED, Kind.JOB_REFUSED]
+    assert {event.job_id for event in log.events} == {app.parent.name}
+    hashes = [event.app_sha256 for event in log.events]
+    # A signature does not make another job of it; a changed file does.
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert log.events[2].reason == text
+    assert log.damage == ()
+
+
+def test_nothing_of_the_data_or_the_keys_is_in_the_security_log(kit: Path, app: Path) -> None:
+    (kit / "startup" / "client.key").write_text("a private key")
+    edit_contract(kit, data_root="/nowhere/jane-doe")
+    refusal(kit, app)
+    edit_contract(kit, datalist="/nowhere/jane-doe.json")
+    refusal(kit, app)
+    text = (kit / "security.jsonl").read_text()
+    assert "data_root" in text
+    for secret in ("jane", "private key", str(kit.parent)):
+        assert secret not in text
+
+
+def test_a_job_that_cannot_be_recorded_is_refused(kit: Path, app: Path) -> None:
+    (kit / "security.jsonl").mkdir()
+    assert "security.jsonl cannot be written" in refusal(kit, app)
 
 
 RECEIVER = "nvflare.app_opt.tracking.tb.tb_receiver"

@@ -13,12 +13,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from typer.testing import CliRunner
 
+from fedgin.cli.main import app
 from fedgin.data.site import load_site
-from fedgin.flare.console import connect, follow, submit, withdraw
+from fedgin.flare.console import ConsoleError, connect, follow, submit, withdraw
 from fedgin.flare.job import Job, load_job, stage_job
 from fedgin.flare.provisioning.plan import Role
-from poc.federation import SERVER, LocalFederation, provision, running
+from fedgin.flare.security_log import Kind, read_log
+from poc.federation import PEOPLE, SERVER, LocalFederation, provision, running
 from tests.sites import tiny_experiment, write_site
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
@@ -188,14 +191,35 @@ def test_a_site_refuses_what_a_careless_server_lets_through(
     owned = tmp_path / "owned"
     values["components"].append({"id": "x", "path": "subprocess.Popen", "args": {"args": ["touch", str(owned)]}})
     config.write_text(json.dumps(values))
+    with connect(federation.admin(Role.MEMBER)) as session, pytest.raises(ConsoleError, match="not authorized"):
+        submit(session, job)
     with connect(federation.admin(Role.LEAD)) as session:
         job_id = submit(session, job)
     said = deploy(federation, job_id)
     assert "ct-a" in said
     assert "names 'subprocess.Popen'" in said
     assert not owned.exists()
-    audit = (federation.kit("ct-a") / "audit.log").read_text()
-    assert "deploy" in audit
+    check_security_logs(federation, job_id)
+
+
+def check_security_logs(federation: LocalFederation, job_id: str) -> None:
+    """See that server and site have written down who submitted what, and why it was refused."""
+    server, site = (read_log(federation.kit(name)) for name in (SERVER, "ct-a"))
+    assert server.damage == site.damage == ()
+    denied, *at_server = server.events
+    assert (denied.kind, denied.command) == (Kind.COMMAND_REFUSED, "submit_job")
+    assert (denied.person, denied.role) == (PEOPLE[Role.MEMBER], "member")
+    assert [event.kind for event in at_server] == [Kind.JOB_OFFERED, Kind.DEPLOYMENT_REFUSED]
+    assert [event.kind for event in site.events] == [Kind.JOB_OFFERED, Kind.JOB_REFUSED]
+    for event in (*at_server, *site.events):
+        assert (event.job_id, event.person, event.role) == (job_id, PEOPLE[Role.LEAD], "lead")
+    assert (at_server[1].participant, at_server[1].job) == ("ct-a", "abdomen_fedgin")
+    for event in (at_server[1], site.events[1]):
+        assert "names 'subprocess.Popen'" in event.reason
+    shown = CliRunner().invoke(app, ["audit", str(federation.kit(SERVER))], env={"COLUMNS": "250"}).output
+    assert "command REFUSED" in shown
+    assert "deployment REFUSED" in shown
+    assert "0 damaged" in shown
 
 
 def test_a_job_altered_after_signing_is_refused(careless: tuple[LocalFederation, Job]) -> None:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import fedgin
+from fedgin.cli.audit import audit
 from fedgin.cli.demo import demo
 from fedgin.cli.phantoms import phantoms
 from fedgin.cli.provision import provision
@@ -24,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(audit)
 app.command()(demo)
 app.command()(phantoms)
 app.command()(provision)

@@ -17,6 +17,7 @@ from nvflare.app_common.widgets.streaming import create_analytic_dxo, send_analy
 
 from fedgin.data.site import SiteContract, load_site
 from fedgin.errors import ConfigError, FedginError, unforeseen
+from fedgin.flare.security_log import Kind, record
 from fedgin.flare.site_process import Places, SiteProcess
 from fedgin.flare.weights import weights_from_shareable, weights_to_dxo
 from fedgin.train.update import InterruptedTaskError
@@ -63,14 +64,15 @@ class FedginExecutor(Executor):
             self.log_error(fl_ctx, str(notice.get_header(CAUSE)))
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
-        """Do one task; every failure becomes a return code and one line in the site's log."""
+        """Do one task; every failure becomes a return code and one line in the site's logs."""
         tasks = {
             AppConstants.TASK_TRAIN: self._train,
             AppConstants.TASK_VALIDATION: self._validate,
             AppConstants.TASK_SUBMIT_MODEL: self._submit_model,
         }
         if task_name not in tasks:
-            self.log_error(fl_ctx, f"unknown task '{task_name}'. Fix: use this package's job on the server too")
+            cause = f"unknown task '{task_name}'. Fix: use this package's job on the server too"
+            self._log_refusal(task_name, cause, fl_ctx)
             return make_reply(ReturnCode.TASK_UNKNOWN)
         try:
             return tasks[task_name](shareable, fl_ctx, abort_signal)
@@ -81,8 +83,17 @@ class FedginExecutor(Executor):
             cause = str(error)
         except Exception as error:  # a site that answers with a code does not end the job; one that dies does
             cause = str(unforeseen(error, task_name))
-        self.log_error(fl_ctx, cause)
+        self._log_refusal(task_name, cause, fl_ctx)
         return make_reply(ReturnCode.EXECUTION_EXCEPTION, {CAUSE: cause})
+
+    def _log_refusal(self, task: str, cause: str, fl_ctx: FLContext) -> None:
+        """Tell the site's log and its security log; a full disk must not turn an answer into an exception."""
+        self.log_error(fl_ctx, cause)
+        workspace = Path(fl_ctx.get_engine().get_workspace().get_root_dir())
+        try:
+            record(workspace, Kind.TASK_REFUSED, job_id=str(fl_ctx.get_job_id()), task=task, reason=cause)
+        except FedginError as error:
+            self.log_error(fl_ctx, str(error))
 
     def _train(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         process = self._open(fl_ctx)

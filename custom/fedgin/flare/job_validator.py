@@ -4,19 +4,23 @@ FLARE enforces the class allow-list as well, but only when the job's process sta
 that site and the whole job ends. A validator's answer goes back to the project lead with the name of the site.
 """
 
+import contextlib
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from nvflare.apis.app_validation import AppValidator
+from nvflare.lighter.utils import verify_folder_signature_and_get_signers
 
 from fedgin.config import load_settings
 from fedgin.data.site import SiteContract, load_site
 from fedgin.documents import read_json
 from fedgin.errors import ConfigError, FedginError
+from fedgin.files import hash_files
 from fedgin.flare.allow_list import ALLOWED_CLASSES
 from fedgin.flare.checkpoint import CHECKPOINT, read_round
+from fedgin.flare.security_log import Kind, record
 from fedgin.manifest import check_manifest
 
 SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT = "config_fed_server.json", "config_fed_client.json", "experiment.yaml"
@@ -32,6 +36,7 @@ class JobValidator(AppValidator):
     """Refuse a job that carries code, names a class that is not allowed, or does not fit this participant.
 
     Nothing of the job is imported or run: only classes of the allow-list are imported, to see that they are installed.
+    The decision goes into the security log; a job that cannot be recorded is refused.
 
     Args:
         kit: the unpacked kit; by default the working folder, which FLARE's server and client set to their ``-m``
@@ -49,6 +54,14 @@ class JobValidator(AppValidator):
             app_folder: the application's folder, with ``config`` in it.
         """
         app = Path(app_folder)
+        refusal = self._refusal(app)
+        try:
+            record(self.kit, Kind.JOB_REFUSED if refusal else Kind.JOB_ACCEPTED, **self._facts(app), reason=refusal)
+        except FedginError as error:
+            refusal = refusal or str(error)
+        return refusal, {}
+
+    def _refusal(self, app: Path) -> str:
         try:
             check_manifest(self.kit / "startup")
             _check_files(app)
@@ -58,14 +71,35 @@ class JobValidator(AppValidator):
                 _check_contract(self.kit / "local" / "site.yaml")
         except FedginError as error:
             problem = error.problem.replace(f"{app}/", "").replace(f"{self.kit}/", "")
-            return str(FedginError(problem, error.fix)), {}
+            return str(FedginError(problem, error.fix))
         except Exception as error:  # its text could quote a path of this machine
             unforeseen = FedginError(
                 f"the job was not checked: unforeseen {type(error).__name__}",
                 "run 'fedgin site doctor' here and report this line",
             )
-            return str(unforeseen), {}
-        return "", {}
+            return str(unforeseen)
+        return ""
+
+    def _facts(self, app: Path) -> dict[str, str]:
+        """Say which job it is, and whose: of the signature's certificate, not of the job's own words."""
+        _, signers = verify_folder_signature_and_get_signers(str(app), str(self.kit / "startup" / "rootCA.pem"))
+        names, organisations, roles = (", ".join(signer[part] for signer in signers) for part in range(3))
+        return {
+            # FLARE unpacks the application into RUN/app_NAME, and names the run after the job.
+            "job_id": app.parent.name,
+            "person": names,
+            "organisation": organisations,
+            "role": roles,
+            "app_sha256": _app_hash(app),
+        }
+
+
+def _app_hash(app: Path) -> str:
+    """Hash the job without its signatures: the same for the lead's folder, the server and every site."""
+    files = [path for path in app.rglob("*") if path.is_file() and not path.is_symlink()]
+    with contextlib.suppress(OSError):
+        return hash_files(app, [path for path in files if path.name not in SIGNATURE_FILES])
+    return ""
 
 
 def _check_files(app: Path) -> None:

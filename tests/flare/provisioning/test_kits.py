@@ -171,6 +171,7 @@ def test_policies_are_in_the_kit(issued: Path, tmp_path: Path, name: str) -> Non
     assert resources["class_allow_list"] == list(ALLOWED_CLASSES)
     assert resources["class_list_enforcement_mode"] == "enforce"
     assert resources["app_validator"]["path"] == "fedgin.flare.job_validator.JobValidator"
+    assert "fedgin.flare.security_events.SecurityEvents" in {item["path"] for item in resources["components"]}
     assert "/tmp/nvflare" not in json.dumps(resources)
     permissions = json.loads((local / "authorization.json.default").read_text())["permissions"]
     assert {role: rights["byoc"] for role, rights in permissions.items()} == dict.fromkeys(permissions, "none")

@@ -11,6 +11,7 @@ from fedgin.flare.allow_list import resources
 
 VALIDATOR = {"path": "fedgin.flare.job_validator.JobValidator", "args": {}}
 CRASHED_JOBS = {"id": "crashed_jobs", "path": "fedgin.flare.crashed_jobs.CrashedJobs", "args": {}}
+EVENTS = {"id": "security_events", "path": "fedgin.flare.security_events.SecurityEvents", "args": {}}
 # Uploads the site's error log to the server.
 LOG_UPLOAD = "site_log_streamer"
 
@@ -30,7 +31,7 @@ def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) 
     made = local / "resources.json.default"
     values = _merge(_read(made), _read(policies / "resources.json"))
     values |= {**resources(), "app_validator": VALIDATOR}
-    values["components"] = [item for item in values["components"] if item["id"] != LOG_UPLOAD]
+    values["components"] = [item for item in values["components"] if item["id"] != LOG_UPLOAD] + [EVENTS]
     if storage is not None:
         _store_in(storage, values)
         values["components"].append(CRASHED_JOBS)
