@@ -200,19 +200,20 @@ def _suffix(population: str) -> str:
 
 
 def _shown_arms(results: Results) -> dict[str, ArmResult]:
-    """Return each method's federated run, or its first regime's, with the first seed and all patients, by method."""
-    shown: dict[str, ArmResult] = {}
+    """Return each method's federated run with its first seed; another regime's, and named so, where there is none."""
+    shown: dict[str, tuple[str, ArmResult]] = {}
     for regime in (Regime.FEDERATED, Regime.CENTRAL, Regime.MR_ONLY, Regime.CT_ONLY):
         for spec, result in results:
             if spec.regime is regime and spec.population == results[0][0].population:
-                shown.setdefault(spec.method, result)
-    return shown
+                title = spec.method if regime is Regime.FEDERATED else f"{spec.method}, {_words(regime)}"
+                shown.setdefault(spec.method, (title, result))
+    return dict(shown.values())
 
 
 def _curves(results: Results) -> str:
     shown = _shown_arms(results)
     modalities = sorted({score.modality for _, result in results for score in result.scores})
-    return draw_curves({method: result.curve for method, result in shown.items()}, modalities)
+    return draw_curves({title: result.curve for title, result in shown.items()}, modalities)
 
 
 def _panels(study: Study, results: Results, out: Path) -> str:
@@ -225,6 +226,6 @@ def _panels(study: Study, results: Results, out: Path) -> str:
         {name: load_network(run.arm, run.model, entry.case.case.site).eval() for name, run in shown.items()}
         for entry in slices
     ]
-    method = tables.REFERENCE if tables.REFERENCE in shown else next(iter(shown))
-    experiment = shown[method].arm.experiment
+    drawn = [result for spec, result in results if spec.method == tables.REFERENCE] or list(shown.values())
+    experiment = drawn[0].arm.experiment
     return draw_predictions(slices, networks, experiment.build_augmentation(), seed=experiment.seed, draws=2)
