@@ -16,11 +16,17 @@ from nvflare.app_common.shareablegenerators.full_model_shareable_generator impor
 
 from fedgin.flare.executor import CAUSE, FedginExecutor
 from fedgin.flare.model import initial_network
+from tests.flare.in_process import spawn_in_process
 from tests.flare.runs import lay_out, make_context
 from tests.flare.updates import constant, experiment_for, open_server, send
 from tests.sites import tiny_experiment, write_site
 
 NOISE: dict[str, Any] = {"clip_norm": 0.5, "noise_multiplier": 0.1, "delta": 1e-5, "epsilon_budget": 1e6}
+
+
+@pytest.fixture(autouse=True)
+def _no_child_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedgin.flare.site_process.spawn", spawn_in_process)
 
 
 class Site:
