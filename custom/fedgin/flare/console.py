@@ -5,12 +5,13 @@ import io
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from nvflare.apis.job_def import JobMetaKey, RunStatus
-from nvflare.fuel.flare_api.api_spec import JobNotFound, JobNotRunning, MonitorReturnCode
+from nvflare.fuel.flare_api.api_spec import JobNotFound, JobNotRunning, MonitorReturnCode, NoConnection
 from nvflare.fuel.flare_api.flare_api import Session as Session
 from nvflare.fuel.flare_api.flare_api import new_secure_session
 
@@ -20,6 +21,7 @@ from fedgin.flare.progress import STATS
 from fedgin.flare.results import RoundMetrics, RunResult, first_errors
 
 POLL_SECONDS = 2.0
+PATIENCE_SECONDS = 60.0
 
 
 class ConsoleError(FedginError):
@@ -79,11 +81,25 @@ def follow(session: Session, job_id: str, *, on_status: Callable[[str], None], o
         job_id: as FLARE names it.
         on_status: called with each new status, and once with each failure that a site reports.
         on_round: called for each round as soon as all answers are in.
+
+    Raises:
+        ConsoleError: the server could not be reached for a minute; the job may well go on.
     """
     follower = _Follower(on_status, on_round)
-    code, meta = session.monitor_job_and_return_job_meta(job_id, poll_interval=POLL_SECONDS, cb=follower)
-    assert code == MonitorReturnCode.JOB_FINISHED
-    return dict(meta)
+    while True:
+        try:
+            code, meta = session.monitor_job_and_return_job_meta(job_id, poll_interval=POLL_SECONDS, cb=follower)
+        except NoConnection:
+            # One lost message is no reason to stop looking: the server may be busy, or the network away for a moment.
+            if time.monotonic() - follower.reached > PATIENCE_SECONDS:
+                raise ConsoleError(
+                    f"job {job_id}: the server could not be reached for {PATIENCE_SECONDS:.0f} s",
+                    "the job may well go on: look at the server, then follow the job again",
+                ) from None
+            time.sleep(POLL_SECONDS)
+            continue
+        assert code == MonitorReturnCode.JOB_FINISHED
+        return dict(meta)
 
 
 OnRound = Callable[[RoundMetrics], None]
@@ -96,8 +112,10 @@ class _Follower:
         self.on_status = on_status
         self.on_round = on_round
         self.told: set[str] = set()
+        self.reached = time.monotonic()
 
     def __call__(self, session: Session, job_id: str, meta: Mapping[str, Any]) -> bool:
+        self.reached = time.monotonic()
         self._tell(str(meta[JobMetaKey.STATUS.value]))
         with contextlib.suppress(JobNotRunning, JobNotFound):
             stats = session.show_stats(job_id, "server").get("server", {})
