@@ -121,7 +121,8 @@ def _row(arm: str, steps: int, before: tuple[Scores, Scores], after: tuple[Score
     return Row(
         arm,
         steps,
-        *(float(np.concatenate(group).mean()) for group in after),
+        member_loss=float(np.concatenate(after[0]).mean()),
+        other_loss=float(np.concatenate(after[1]).mean()),
         slices={name: separation(members, others) for name, (members, others) in scores.items()},
         cases={name: separation(by_case(members), by_case(others)) for name, (members, others) in scores.items()},
     )
