@@ -1,1 +1,1 @@
-"""Measurements, each run by hand as a module of its own; they print ratios and seconds, and no test depends on them."""
+"""Ratios, measured in one run, and attacks. A package by name: a dependency installs one that is called the same."""
