@@ -26,6 +26,13 @@ class FedginError(Exception):
         """Return ``problem`` and ``fix`` on one line."""
         return " ".join(f"{self.problem.rstrip('.')}. Fix: {self.fix}".split())
 
+    def below(self, *folders: Path) -> "FedginError":
+        """Return it with files named as seen from these folders; a machine's paths are no business of another's."""
+        problem = self.problem
+        for folder in folders:
+            problem = problem.replace(f"{folder}/", "")
+        return FedginError(problem, self.fix)
+
 
 def _printable(text: str) -> str:
     shown = "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in text[: LONGEST + 1])

@@ -81,3 +81,13 @@ def test_organs_without_a_label_at_the_site_are_known(tmp_path: Path) -> None:
     entry = cache(tmp_path, ("pancreas", "liver")).get(make_case(tmp_path, *make_volume("CT", 0)))
     assert entry.labelled == ("liver",)
     assert set(entry.read("label").flatten().tolist()) == {0, 2}
+
+
+def test_a_cached_file_that_vanishes_while_it_is_in_use_is_named_by_its_case(tmp_path: Path) -> None:
+    entry = cache(tmp_path).get(make_case(tmp_path, *make_volume("CT", 0)))
+    assert entry.foreground
+    entry.path.unlink()
+    with pytest.raises(DataError, match="site-1, training case 1: its file in the cache cannot be read") as caught:
+        entry.read("image", 0)
+    assert str(tmp_path) not in str(caught.value)
+    assert len(cache(tmp_path).get(entry.case).read("image")) == len(entry.foreground)

@@ -216,8 +216,8 @@ def test_the_contract_of_another_site_is_refused(tmp_path: Path, monkeypatch: py
 
 def test_a_missing_contract_is_named(site: Site) -> None:
     (Path(site.workspace.get_site_config_dir()) / "site.yaml").unlink()
-    site.do("train", task(site.weights()))
-    assert "site.yaml: no such file" in site.errors[0]
+    reply = site.do("train", task(site.weights()))
+    assert reply.get_header(CAUSE).startswith("local/site.yaml: no such file"), "the server learns no path of the site"
 
 
 def test_the_servers_network_is_the_sites_network(site: Site) -> None:

@@ -9,7 +9,7 @@ from fedgin.data.datalist import Split
 from fedgin.data.preprocessing import to_native_labels
 from fedgin.data.site import load_site
 from fedgin.data.volumes import read_label
-from fedgin.errors import ConfigError, WeightsError
+from fedgin.errors import ConfigError, DataError, WeightsError
 from fedgin.nets import build_network
 from fedgin.train.checkpoint import travelling_weights
 from fedgin.train.experiment import Experiment
@@ -150,3 +150,12 @@ def test_one_organ_is_trained_and_tested_as_foreground_against_the_rest(tmp_path
 def test_a_site_that_labels_none_of_the_organs_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="site site-1 labels none of pancreas"):
         open_session(tmp_path, tiny_experiment(organs=["pancreas"]))
+
+
+def test_scores_that_cannot_be_written_are_told_without_a_path(tmp_path: Path) -> None:
+    session = open_session(tmp_path)
+    session.folder.mkdir(exist_ok=True)
+    (session.folder / "scores").write_text("a file in the folder's place")
+    with pytest.raises(DataError, match=r"site-1: validation_round_0000.csv cannot be written") as caught:
+        session.train(initial(), 0, 3, stop=never)
+    assert str(tmp_path) not in str(caught.value)

@@ -65,10 +65,20 @@ class CachedCase:
         return tuple(organ for organ in self.organs if organ in self.case.label_ids)
 
     def read(self, name: str, index: int | slice = slice(None)) -> Tensor:
-        """Read ``image``, ``label`` or ``body``: one slice [X, Y] or, by default, all of them [D, X, Y]."""
-        with safe_open(self.path, framework="pt") as file:
-            # A copy: a view of the mapped file would bring the process down if the file were cut short meanwhile.
-            return torch.as_tensor(file.get_slice(name)[index]).clone()
+        """Read ``image``, ``label`` or ``body``: one slice [X, Y] or, by default, all of them [D, X, Y].
+
+        Raises:
+            DataError: the file is gone or damaged since it was written.
+        """
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                # A copy: a view of the mapped file would bring the process down if the file were cut short meanwhile.
+                return torch.as_tensor(file.get_slice(name)[index]).clone()
+        except (OSError, SafetensorError):
+            raise DataError(
+                f"{self.case}: its file in the cache cannot be read any more",
+                "let nobody clear the cache while a job runs, then go on: the next job writes the file again",
+            ) from None
 
 
 class CaseCache:

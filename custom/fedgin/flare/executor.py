@@ -80,7 +80,7 @@ class FedginExecutor(Executor):
             self.log_info(fl_ctx, str(error))
             return make_reply(ReturnCode.TASK_ABORTED)
         except FedginError as error:
-            cause = str(error)
+            cause = str(error.below(_kit(fl_ctx)))
         except Exception as error:  # a site that answers with a code does not end the job; one that dies does
             cause = str(unforeseen(error, task_name))
         self._log_refusal(task_name, cause, fl_ctx)
@@ -89,9 +89,8 @@ class FedginExecutor(Executor):
     def _log_refusal(self, task: str, cause: str, fl_ctx: FLContext) -> None:
         """Tell the site's log and its security log; a full disk must not turn an answer into an exception."""
         self.log_error(fl_ctx, cause)
-        workspace = Path(fl_ctx.get_engine().get_workspace().get_root_dir())
         try:
-            record(workspace, Kind.TASK_REFUSED, job_id=str(fl_ctx.get_job_id()), task=task, reason=cause)
+            record(_kit(fl_ctx), Kind.TASK_REFUSED, job_id=str(fl_ctx.get_job_id()), task=task, reason=cause)
         except FedginError as error:
             self.log_error(fl_ctx, str(error))
 
@@ -154,6 +153,10 @@ def _count(shareable: Shareable, header: str) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 2**31:
         raise ConfigError(f"the task's header '{header}' is no count", "use this package's job on the server too")
     return count
+
+
+def _kit(fl_ctx: FLContext) -> Path:
+    return Path(fl_ctx.get_engine().get_workspace().get_root_dir())
 
 
 def _contract_path(local: Path, site: str) -> Path:

@@ -70,8 +70,7 @@ class JobValidator(AppValidator):
             if (self.kit / "startup" / "fed_client.json").is_file():
                 _check_contract(self.kit / "local" / "site.yaml")
         except FedginError as error:
-            problem = error.problem.replace(f"{app}/", "").replace(f"{self.kit}/", "")
-            return str(FedginError(problem, error.fix))
+            return str(error.below(app, self.kit))
         except Exception as error:  # its text could quote a path of this machine
             unforeseen = FedginError(
                 f"the job was not checked: unforeseen {type(error).__name__}",

@@ -11,6 +11,7 @@ from torch import Tensor
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import Progress, choose_device, prepare_site
 from fedgin.data.site import SiteContract
+from fedgin.errors import DataError
 from fedgin.train.batches import RoundPlan
 from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, travelling_weights
 from fedgin.train.evaluator import evaluate
@@ -156,7 +157,13 @@ class SiteSession:
         scores: list[CaseScore] = evaluate(self.trainer.network, self.data.cases[split], self.device, stop=stop)
         if stop():
             raise InterruptedTaskError(self.contract.site)
-        write_scores(self.folder / "scores" / file, scores)
+        try:
+            write_scores(self.folder / "scores" / file, scores)
+        except OSError:
+            raise DataError(
+                f"site {self.contract.site}: {file} cannot be written",
+                "free disk space and check the permissions of the site's kit",
+            ) from None
         return summarise(scores, "test" if split is Split.TEST else "val")
 
     def _weight(self) -> float:
