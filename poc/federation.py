@@ -149,13 +149,27 @@ def make_federation(sites: Mapping[str, SiteContract], storage: Path, port: int)
     )
 
 
-def provision(sites: Mapping[str, SiteContract], folder: Path, *, port: int | None = None) -> LocalFederation:
-    """Issue and unpack kits, and give every site its ``local/site.yaml``."""
+def provision(
+    sites: Mapping[str, SiteContract], folder: Path, *, port: int | None = None, routes: Mapping[str, int] | None = None
+) -> LocalFederation:
+    """Issue and unpack kits, and give every site its ``local/site.yaml``.
+
+    Args:
+        sites: by name.
+        folder: of the kits and of all that happens in them.
+        port: of the server; by default a free one.
+        routes: another port by site, such as a proxy's, under which that site finds the server.
+    """
+    unpacked = folder / "participants"
     federation = make_federation(sites, folder / "storage", port or free_port())
     issue_kits(federation, POLICIES, folder / "kits")
-    unpacked = folder / "participants"
     for archive in sorted((folder / "kits" / federation.project).glob("*.tar.gz")):
         unpack(archive, unpacked)
+    for name, other in (routes or {}).items():
+        # Issued again with the same certificates and the other port, of which only this site's kit is used.
+        routed = make_federation(sites, folder / "storage", other)
+        issue_kits(routed, POLICIES, folder / "kits")
+        unpack(folder / "kits" / routed.project / f"{name}.tar.gz", unpacked)
     for name, contract in sites.items():
         text = yaml.safe_dump(contract.model_dump(mode="json"), sort_keys=False)
         (unpacked / name / "local" / "site.yaml").write_text(text, encoding="utf-8")

@@ -1,0 +1,216 @@
+"""What the tests of faults share: a federation of real processes, a job, and the model that it should make."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+from typer.testing import CliRunner
+
+from fedgin.cli.main import app
+from fedgin.data.site import SiteContract
+from fedgin.flare.console import Session, connect, connected_sites, fetch, follow, submit
+from fedgin.flare.job import Job
+from fedgin.flare.provisioning.plan import Role
+from fedgin.flare.results import RoundMetrics, RunResult, first_errors
+from fedgin.train.checkpoint import load_checkpoint
+from poc.federation import SERVER, LocalFederation
+from tests.integration.faults.proxy import Network
+
+SITES = {"ct-a": "CT", "mr-a": "MR"}
+ROUNDS = 5
+PATIENCE = 90.0
+POLL = 0.02
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A running federation, a job for it, and the model that the job makes when nothing happens.
+
+    Attributes:
+        network: between mr-a and the server.
+    """
+
+    federation: LocalFederation
+    network: Network
+    sites: dict[str, SiteContract]
+    job: Job
+    undisturbed: dict[str, Tensor]
+
+    @property
+    def kit(self) -> Path:
+        """The lead's."""
+        return self.federation.admin(Role.LEAD)
+
+
+@dataclass
+class Run:
+    """A job that was followed.
+
+    Attributes:
+        job_id: FLARE's.
+        complete: rounds that the console reported complete.
+        told: what the console said besides.
+        meta: FLARE's record, of a job that was followed to its end.
+    """
+
+    job_id: str
+    complete: int = 0
+    told: list[str] = field(default_factory=list)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+class Left(Exception):  # noqa: N818
+    """Leaves the console while the job runs."""
+
+
+def start(setting: Setting, at_round: Callable[[Run], None] | None = None, job: Job | None = None) -> Run:
+    """Submit the job and follow it; call ``at_round`` once, when the console has reported round 1 complete."""
+    with connect(setting.kit) as session:
+        run = Run(submit(session, job or setting.job))
+        pending = [at_round] if at_round else []
+
+        def count(metrics: RoundMetrics) -> None:
+            run.complete = metrics.number + 1
+            if metrics.number >= 1 and pending:
+                pending.pop()(run)
+
+        with contextlib.suppress(Left):
+            run.meta = follow(session, run.job_id, on_status=run.told.append, on_round=count)
+        return run
+
+
+def leave(run: Run) -> None:
+    """Stop following."""
+    raise Left
+
+
+def trainer(federation: LocalFederation, site: str) -> psutil.Process:
+    """Return the process in which a site trains."""
+    [found] = [child for child in federation.family(site) if "fedgin.train.worker" in child.cmdline()]
+    return found
+
+
+def job_process(federation: LocalFederation, site: str) -> psutil.Process:
+    """Return FLARE's process of a site's job."""
+    parent = trainer(federation, site).parent()
+    assert parent is not None
+    return parent
+
+
+def server_job_process(federation: LocalFederation) -> psutil.Process:
+    """Return FLARE's process of the job at the server."""
+    family = federation.family(SERVER)
+    [found] = [child for child in family if any(part.endswith("runner_process") for part in child.cmdline())]
+    return found
+
+
+def forbid_writing(process: psutil.Process) -> None:
+    """Let every write to a file fail, as on a full disk, with EFBIG for ENOSPC; works without any privilege."""
+    process.rlimit(psutil.RLIMIT_FSIZE, (0, psutil.RLIM_INFINITY))
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> Any:
+    """Return the first true answer; ``what`` is awaited, for the failure."""
+    end = time.monotonic() + PATIENCE
+    while not (answer := condition()):
+        assert time.monotonic() < end, f"{what} did not come"
+        time.sleep(POLL)
+    return answer
+
+
+def wait_for_line(setting: Setting, name: str, text: str, *, after: int = 0) -> str:
+    """Return the first line with ``text`` that a participant prints after a length of its log."""
+
+    def find() -> str:
+        lines = setting.federation.log(name)[after:].splitlines()
+        return next((line for line in lines if text in line), "")
+
+    return str(wait_until(find, f"{name}: {text}"))
+
+
+def wait_for_round(setting: Setting) -> None:
+    """Wait until the server has finished the next round."""
+    wait_for_line(setting, SERVER, " finished.", after=len(setting.federation.log(SERVER)))
+
+
+def find_cause(setting: Setting, run: Run, out: Path, text: str) -> str:
+    """Return the line with ``text`` among those that 'fedgin run' quotes when a job did not end well."""
+    with connect(setting.kit) as session:
+        result = fetch(session, run.job_id, out)
+    errors = first_errors(result.folder / "error_log.txt")
+    [line, *_] = [line for line in [*run.told, *errors.splitlines()] if text in line] or [""]
+    assert line, f"{text} is not in {run.told} {errors}"
+    return line[line.index(text) :]
+
+
+def wait_for_sites(session: Session) -> None:
+    """Wait until every site is connected."""
+    wait_until(lambda: set(connected_sites(session)) == set(SITES), "a site")
+
+
+def resume(setting: Setting, run: Run, out: Path) -> int:
+    """Resume a job with the documented command, check the model, and return how many complete rounds were lost."""
+    done = CliRunner().invoke(app, ["resume", run.job_id, "--kit", str(setting.kit), "--out", str(out)])
+    assert done.exit_code == 0, f"{done.output} {done.exception}"
+    first = int(done.output.split(" rounds were complete")[0])
+    assert [metrics.number for metrics in RunResult(out).rounds] == list(range(first, ROUNDS))
+    check_model(setting, RunResult(out))
+    return max(0, run.complete - first)
+
+
+def abort(setting: Setting, run: Run) -> str:
+    """Abort a running job from the console once all sites are connected; return the status that it ends with."""
+    with connect(setting.kit) as session:
+        wait_for_sites(session)
+        session.abort_job(run.job_id)
+        return str(wait_until(lambda: _ended(session, run), "the abort"))
+
+
+def _ended(session: Session, run: Run) -> str:
+    status = str(session.get_job_meta(run.job_id)["status"])
+    return status if status.startswith("FINISHED:") else ""
+
+
+def check_completed(setting: Setting, run: Run, out: Path) -> None:
+    """Check that a job was completed in spite of all, with the undisturbed model."""
+    assert run.meta["status"] == "FINISHED:COMPLETED", run.told
+    with connect(setting.kit) as session:
+        check_model(setting, fetch(session, run.job_id, out))
+
+
+def check_model(setting: Setting, result: RunResult) -> None:
+    """Compare with the undisturbed model."""
+    found = load_checkpoint(result.last_model)["model"]
+    assert found.keys() == setting.undisturbed.keys()
+    for name, value in setting.undisturbed.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-6)
+
+
+class Fault:
+    """A fault of a test, from when it strikes until it is overcome; becomes a row of the table of faults."""
+
+    def __init__(self, record: Callable[[str, object], None]) -> None:
+        self.record = record
+        self.struck = 0.0
+        self.ended: float | None = None
+
+    def strikes(self) -> None:
+        """Start the clock."""
+        self.struck = time.monotonic()
+
+    def is_over(self) -> None:
+        """Stop the clock before the test ends."""
+        self.ended = time.monotonic()
+
+    def overcome(self, what: str, *, lost: int, line: str) -> None:
+        """Record it; no complete round may be lost, and the operator must have been told something."""
+        seconds = (self.ended or time.monotonic()) - self.struck
+        self.record("fault", (what, lost, seconds, line.strip()))
+        assert lost == 0
+        assert line

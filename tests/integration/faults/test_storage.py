@@ -1,0 +1,90 @@
+"""What docs/faults.md says of files and disks: a site's data and cache, and disks that are full."""
+
+from pathlib import Path
+
+import pytest
+
+from fedgin.data.datalist import Split, list_cases
+from fedgin.flare.job import stage_job
+from poc.federation import SERVER
+from tests.integration.faults.setting import (
+    Fault,
+    Run,
+    Setting,
+    find_cause,
+    forbid_writing,
+    resume,
+    server_job_process,
+    start,
+    trainer,
+)
+
+pytestmark = pytest.mark.flare
+
+
+def check_silence(setting: Setting, site: str, before: int) -> None:
+    """The server must not learn where a site keeps its things."""
+    told = setting.federation.log(SERVER)[before:]
+    assert str(setting.sites[site].data_root) not in told
+    assert str(setting.federation.kit(site)) not in told
+
+
+def test_a_file_that_vanishes_between_rounds_ends_the_job_with_the_case(
+    setting: Setting, fault: Fault, tmp_path: Path
+) -> None:
+    label = list_cases(setting.sites["ct-a"])[Split.VALIDATION][0].label
+    away, before = tmp_path / "away", len(setting.federation.log(SERVER))
+
+    def take_away(run: Run) -> None:
+        label.rename(away)
+        fault.strikes()
+
+    run = start(setting, take_away)
+    line = find_cause(setting, run, tmp_path / "ended", "site ct-a, task train: site ct-a, validation case 1:")
+    check_silence(setting, "ct-a", before)
+    assert label.name not in line
+    away.rename(label)
+    fault.overcome("a file of a site vanishes", lost=resume(setting, run, tmp_path / "out"), line=line)
+
+
+def test_a_cache_that_cannot_be_written_is_told(setting: Setting, fault: Fault, tmp_path: Path) -> None:
+    """A file in the folder's place: root, as which containers run, may write to a folder of any mode."""
+    cache, away, before = setting.sites["mr-a"].cache_dir, tmp_path / "away", len(setting.federation.log(SERVER))
+    job = stage_job(setting.job, tmp_path / "short", sites=2, rounds=1, changes={})
+    if cache.is_dir():
+        cache.rename(away)
+    cache.write_text("")
+    fault.strikes()
+    line = find_cause(setting, start(setting, job=job), tmp_path / "ended", "site mr-a, task train:")
+    assert "the cache folder cannot be written" in line
+    check_silence(setting, "mr-a", before)
+    cache.unlink()
+    run = start(setting, job=job)
+    assert run.meta["status"] == "FINISHED:COMPLETED", run.told
+    fault.overcome("the cache of a site cannot be written", lost=0, line=line)
+
+
+def test_a_job_after_a_full_disk_at_a_site_is_resumed(setting: Setting, fault: Fault, tmp_path: Path) -> None:
+    before = len(setting.federation.log(SERVER))
+
+    def fill(run: Run) -> None:
+        forbid_writing(trainer(setting.federation, "mr-a"))
+        fault.strikes()
+
+    run = start(setting, fill)
+    line = find_cause(setting, run, tmp_path / "ended", "site mr-a, task train:")
+    assert "cannot be written" in line
+    assert "free disk space" in line
+    check_silence(setting, "mr-a", before)
+    fault.overcome("full disk at a site", lost=resume(setting, run, tmp_path / "out"), line=line)
+
+
+def test_a_job_after_a_full_disk_at_the_server_is_resumed(setting: Setting, fault: Fault, tmp_path: Path) -> None:
+    def fill(run: Run) -> None:
+        forbid_writing(server_job_process(setting.federation))
+        fault.strikes()
+
+    run = start(setting, fill)
+    print(run)
+    assert run.meta["status"] != "FINISHED:COMPLETED"
+    fault.overcome("full disk at the server", lost=resume(setting, run, tmp_path / "out"), line=run.told[-1])
