@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -19,6 +20,10 @@ from fedgin.flare.participation import RoundParticipation, read_participation
 from fedgin.train.checkpoint import load_checkpoint, load_weights, travelling_weights
 
 DICE = "val_dice_mean"
+# Loggers of FLARE's transport: errors of a moment, as when our console asks for statistics before the job has any.
+TRANSPORT = ("blob_streamer", "byte_receiver", "CoreCell")
+# FLARE writes who, which run and which task in front of each message: 300 letters.
+CONTEXT = re.compile(r"\[identity=[^\]]*\] - ")
 
 
 @dataclass(frozen=True)
@@ -177,12 +182,17 @@ def _mean_over_modalities(dice: Mapping[str, float], modality: Mapping[str, str]
 
 
 def first_errors(log: Path) -> str:
-    """Quote the first error lines of a log, each on a line of its own."""
+    """Quote the first error lines of a log, each on a line of its own and without FLARE's long list of the context."""
     if not log.is_file():
         return ""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    found = [line.strip() for line in lines if " - ERROR - " in line or line.startswith(("Error", "Traceback"))]
-    return "".join(f"\n  {line[:400]}" for line in found[:5])
+    found, transport = [], False
+    for line in lines:
+        if " - " in line:  # a message; what follows without one is its traceback
+            transport = any(f" - {name} - " in line for name in TRANSPORT)
+        if not transport and (" - ERROR - " in line or line.startswith(("Error", "Traceback"))):
+            found.append(line.strip())
+    return "".join(f"\n  {CONTEXT.sub('', line)[:400]}" for line in found[:5])
 
 
 def read_cross_site(path: Path) -> dict[str, dict[str, dict[str, float]]]:

@@ -134,9 +134,9 @@ def wait_for_line(setting: Setting, name: str, text: str, *, after: int = 0) -> 
     return str(wait_until(find, f"{name}: {text}"))
 
 
-def wait_for_round(setting: Setting) -> None:
-    """Wait until the server has finished the next round."""
-    wait_for_line(setting, SERVER, " finished.", after=len(setting.federation.log(SERVER)))
+def wait_for_round(setting: Setting) -> str:
+    """Wait until the server has finished the next round; return its line."""
+    return wait_for_line(setting, SERVER, " finished.", after=len(setting.federation.log(SERVER)))
 
 
 def find_cause(setting: Setting, run: Run, out: Path, text: str) -> str:

@@ -55,10 +55,11 @@ def test_a_cache_that_cannot_be_written_is_told(setting: Setting, fault: Fault, 
         cache.rename(away)
     cache.write_text("")
     fault.strikes()
-    line = find_cause(setting, start(setting, job=job), tmp_path / "ended", "site mr-a, task train:")
+    failed = start(setting, job=job)
+    cache.unlink()
+    line = find_cause(setting, failed, tmp_path / "ended", "site mr-a, task train:")
     assert "the cache folder cannot be written" in line
     check_silence(setting, "mr-a", before)
-    cache.unlink()
     run = start(setting, job=job)
     assert run.meta["status"] == "FINISHED:COMPLETED", run.told
     fault.overcome("the cache of a site cannot be written", lost=0, line=line)
@@ -85,6 +86,5 @@ def test_a_job_after_a_full_disk_at_the_server_is_resumed(setting: Setting, faul
         fault.strikes()
 
     run = start(setting, fill)
-    print(run)
     assert run.meta["status"] != "FINISHED:COMPLETED"
     fault.overcome("full disk at the server", lost=resume(setting, run, tmp_path / "out"), line=run.told[-1])
