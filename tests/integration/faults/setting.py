@@ -115,6 +115,11 @@ def forbid_writing(process: psutil.Process) -> None:
     process.rlimit(psutil.RLIMIT_FSIZE, (0, psutil.RLIM_INFINITY))
 
 
+def allow_writing(process: psutil.Process) -> None:
+    """End :func:`forbid_writing`."""
+    process.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+
+
 def wait_until(condition: Callable[[], Any], what: str) -> Any:
     """Return the first true answer; ``what`` is awaited, for the failure."""
     end = time.monotonic() + PATIENCE

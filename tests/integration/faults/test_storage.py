@@ -11,12 +11,16 @@ from tests.integration.faults.setting import (
     Fault,
     Run,
     Setting,
+    allow_writing,
+    check_completed,
     find_cause,
     forbid_writing,
     resume,
     server_job_process,
     start,
     trainer,
+    wait_for_line,
+    wait_for_round,
 )
 
 pytestmark = pytest.mark.flare
@@ -80,11 +84,20 @@ def test_a_job_after_a_full_disk_at_a_site_is_resumed(setting: Setting, fault: F
     fault.overcome("full disk at a site", lost=resume(setting, run, tmp_path / "out"), line=line)
 
 
-def test_a_job_after_a_full_disk_at_the_server_is_resumed(setting: Setting, fault: Fault, tmp_path: Path) -> None:
-    def fill(run: Run) -> None:
-        forbid_writing(server_job_process(setting.federation))
-        fault.strikes()
+def test_a_full_disk_at_the_server_is_waited_out(setting: Setting, fault: Fault, tmp_path: Path) -> None:
+    """Not even FLARE's audit log can be written, so that no update is taken; the sites send theirs until it can."""
+    lines = []
 
-    run = start(setting, fill)
-    assert run.meta["status"] != "FINISHED:COMPLETED"
-    fault.overcome("full disk at the server", lost=resume(setting, run, tmp_path / "out"), line=run.told[-1])
+    def fill_and_free(run: Run) -> None:
+        before = len(setting.federation.log("mr-a"))
+        process = server_job_process(setting.federation)
+        forbid_writing(process)
+        fault.strikes()
+        lines.append(wait_for_line(setting, "mr-a", "failed to send task result to server", after=before))
+        allow_writing(process)
+        wait_for_round(setting)
+        fault.is_over()
+
+    run = start(setting, fill_and_free)
+    check_completed(setting, run, tmp_path / "out")
+    fault.overcome("full disk at the server", lost=0, line=lines[0])
