@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from nvflare.apis.dxo import DXO, DataKind, MetaKey
 from nvflare.apis.event_type import EventType
-from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ReturnCode
+from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.app_common.app_constant import AppConstants
@@ -14,7 +14,7 @@ from fedgin.flare.aggregator import AGGREGATED, OUTLIERS, VERDICT
 from fedgin.flare.executor import CAUSE
 from fedgin.flare.participation import Absence, Contribution, RoundParticipation, read_participation
 from fedgin.flare.progress import LONGEST_CAUSE, STATS, RoundProgress
-from tests.flare.runs import JOB, lay_out, make_context, start
+from tests.flare.runs import JOB, came_from, lay_out, make_context, start
 from tests.sites import tiny_experiment
 
 
@@ -35,7 +35,7 @@ def open_round(progress: RoundProgress, context: FLContext, number: int) -> None
 def judge(progress: RoundProgress, context: FLContext, site: str, verdict: Contribution | Absence) -> None:
     """Fire what FLARE fires when the aggregator has seen an update."""
     result = Shareable()
-    result.set_peer_props({ReservedKey.IDENTITY_NAME: site})
+    came_from(site, result)
     context.set_prop(AppConstants.TRAINING_RESULT, result, private=True, sticky=False)
     context.set_prop(VERDICT, verdict, private=True, sticky=False)
     progress.handle_event(AppEventType.AFTER_CONTRIBUTION_ACCEPT, context)
@@ -48,7 +48,7 @@ def close_round(progress: RoundProgress, context: FLContext, outliers: list[Abse
 
 
 def answer(progress: RoundProgress, context: FLContext, site: str, number: int, result: Shareable) -> None:
-    result.set_peer_props({ReservedKey.IDENTITY_NAME: site})
+    came_from(site, result)
     for key, value in (
         (FLContextKey.TASK_RESULT, result),
         (FLContextKey.TASK_NAME, "train"),

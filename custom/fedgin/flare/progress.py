@@ -5,7 +5,7 @@ from pathlib import Path
 from nvflare.apis.dxo import MetaKey, from_shareable
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
-from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ReturnCode
+from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.workspace import Workspace
@@ -16,6 +16,7 @@ from nvflare.widgets.info_collector import InfoCollector
 from fedgin.flare.aggregator import AGGREGATED, OUTLIERS, VERDICT
 from fedgin.flare.checkpoint import CHECKPOINT, keep_checkpoint
 from fedgin.flare.executor import CAUSE, SESSION
+from fedgin.flare.identity import sender
 from fedgin.flare.participation import FILE, Absence, Contribution, ParticipationLog
 from fedgin.flare.results import numbers
 
@@ -73,7 +74,7 @@ class RoundProgress(FLComponent):
             self._participation.refuse(verdict.site, verdict.reason)
         elif isinstance(verdict, Contribution):
             result: Shareable = fl_ctx.get_prop(AppConstants.TRAINING_RESULT)
-            self._participation.contribute(_site(result), verdict)
+            self._participation.contribute(sender(result), verdict)
 
     def _note_refusal(self, absence: Absence, fl_ctx: FLContext) -> None:
         number = fl_ctx.get_prop(AppConstants.CURRENT_ROUND)
@@ -105,7 +106,7 @@ class RoundProgress(FLComponent):
 
     def _note(self, fl_ctx: FLContext) -> None:
         result: Shareable = fl_ctx.get_prop(FLContextKey.TASK_RESULT)
-        site = _site(result)
+        site = sender(result)
         task = str(fl_ctx.get_prop(FLContextKey.TASK_NAME))
         code = result.get_return_code()
         if code != ReturnCode.OK:
@@ -126,7 +127,3 @@ class RoundProgress(FLComponent):
         self._rounds.setdefault(number, {})[site] = metrics
         shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
         self.log_info(fl_ctx, f"round {number}: site {site} sent its update; {shown}")
-
-
-def _site(result: Shareable) -> str:
-    return str(result.get_peer_prop(ReservedKey.IDENTITY_NAME, "unknown"))
