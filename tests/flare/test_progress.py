@@ -14,6 +14,7 @@ from fedgin.flare.aggregator import AGGREGATED, OUTLIERS, VERDICT
 from fedgin.flare.executor import CAUSE
 from fedgin.flare.participation import Absence, Contribution, RoundParticipation, read_participation
 from fedgin.flare.progress import LONGEST_CAUSE, STATS, RoundProgress
+from fedgin.flare.security_log import Kind, read_log
 from tests.flare.runs import JOB, came_from, lay_out, make_context, start
 from tests.sites import tiny_experiment
 
@@ -117,6 +118,13 @@ def test_a_round_says_who_was_expected_who_contributed_and_why_others_did_not(tm
     assert isinstance(failures, list)
     assert failures[0] == "site b, round 0: the update was refused: entry 'w' holds NaN"
     assert len(failures) == 3
+    events = read_log(tmp_path).events
+    assert [(event.kind, event.participant, event.reason) for event in events] == [
+        (Kind.UPDATE_REFUSED, "b", "entry 'w' holds NaN"),
+        (Kind.TASK_REFUSED, "c", "the disk is full"),
+        (Kind.UPDATE_REFUSED, "d", "its size is 100 times the others'"),
+    ]
+    assert {event.job_id for event in events} == {JOB}
 
 
 def test_a_late_update_is_noted_with_the_next_round_and_hides_no_good_one(tmp_path: Path) -> None:
