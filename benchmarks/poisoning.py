@@ -25,7 +25,6 @@ import torch
 import typer
 from nvflare.apis.dxo import DataKind, MetaKey, from_shareable
 from nvflare.apis.event_type import EventType
-from nvflare.apis.fl_constant import ReservedKey
 from nvflare.apis.shareable import Shareable
 from nvflare.app_common.abstract.aggregator import Aggregator
 from nvflare.app_common.aggregators import InTimeAccumulateWeightedAggregator
@@ -45,7 +44,7 @@ from fedgin.train.checkpoint import travelling_weights
 from fedgin.train.experiment import Experiment
 from fedgin.train.session import SiteSession
 from fedgin.train.update import LocalUpdate
-from tests.flare.runs import JOB, lay_out_server, make_context
+from tests.flare.runs import JOB, came_from, lay_out_server, make_context
 from tests.sites import tiny_experiment, write_site
 
 SITES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR", "mr-b": "MR"}
@@ -165,7 +164,7 @@ def _pack(site: str, number: int, update: LocalUpdate, change: Change | None) ->
     difference = {name: change(value) if change else value for name, value in update.difference.items()}
     meta = {MetaKey.NUM_STEPS_CURRENT_ROUND: update.weight, MODALITY: SITES[site], TRAINED: update.trained}
     shareable: Shareable = weights_to_dxo(difference, DataKind.WEIGHT_DIFF, meta).to_shareable()
-    shareable.set_peer_props({ReservedKey.IDENTITY_NAME: site})
+    came_from(site, shareable)
     shareable.add_cookie(AppConstants.CONTRIBUTION_ROUND, number)
     return shareable
 

@@ -63,8 +63,3 @@ def test_any_bytes_are_settings_or_one_clear_error(tmp_path_factory: pytest.Temp
     path.write_bytes(content)
     with pytest.raises(ConfigError):
         load_settings(path, Small)
-
-
-@pytest.mark.parametrize("name", ["abdomen_fedgin", "abdomen_fedavg"])
-def test_the_shipped_experiments_are_valid(name: str) -> None:
-    assert load_experiment(JOBS / name / "app" / "config" / "experiment.yaml").name == name

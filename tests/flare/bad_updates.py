@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 from nvflare.apis.dxo import DXO, DataKind, MetaKey
-from nvflare.apis.fl_constant import ReservedKey, ReturnCode
+from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.app_common.app_constant import AppConstants
 
 from fedgin.flare.executor import MODALITY, TRAINED
+from tests.flare.runs import came_from
 from tests.flare.updates import COUNTS, Data, send
 
 Make = Callable[[str, Data, str], Shareable]
@@ -55,7 +56,7 @@ def _as_kind(site: str, data: Data, name: str) -> Shareable:
 
 
 def _from(site: str, shareable: Shareable) -> Shareable:
-    shareable.set_peer_props({ReservedKey.IDENTITY_NAME: site})
+    came_from(site, shareable)
     shareable.add_cookie(AppConstants.CONTRIBUTION_ROUND, 0)
     return shareable
 

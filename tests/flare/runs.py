@@ -6,10 +6,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import yaml
+from nvflare.apis.client import Client
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
-from nvflare.apis.fl_constant import FLContextKey, ReservedKey
+from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ServerCommandKey
 from nvflare.apis.fl_context import FLContext, FLContextManager
+from nvflare.apis.shareable import Shareable
 from nvflare.apis.workspace import Workspace
 
 from fedgin.flare.job import CONTROLLER
@@ -53,6 +55,13 @@ def make_context(workspace: Workspace, identity: str, clients: Sequence[str] = (
     )
     context.set_prop(ReservedKey.ENGINE, engine, private=True, sticky=False)
     return context
+
+
+def came_from(site: str, result: Shareable) -> Shareable:
+    """Mark a message as FLARE does when a site's session brought it and the site names itself rightly."""
+    result.set_header(ServerCommandKey.FL_CLIENT, Client(site, "token"))
+    result.set_peer_props({ReservedKey.IDENTITY_NAME: site})
+    return result
 
 
 def start(component: FLComponent, context: FLContext) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nvflare.apis.fl_constant import ReservedKey
 from nvflare.apis.shareable import Shareable
 from nvflare.app_common.abstract.model import ModelLearnableKey, make_model_learnable
 from nvflare.app_common.app_constant import AppConstants
@@ -203,6 +204,19 @@ def test_a_site_that_the_job_was_not_deployed_to_is_refused_and_not_told(tmp_pat
     assert not server.accept(send("stranger", "CT", 1, constant(experiment, "CT", 1.0)))
     assert "stranger is refused: the job was not deployed to this site" in server.errors[0]
     assert server.told == []
+
+
+def test_a_site_that_names_itself_as_another_is_refused_in_its_own_name(tmp_path: Path) -> None:
+    """FLARE's peer context is the site's word; its session's token is bound to its certificate."""
+    experiment = experiment_for()
+    server = open_server(tmp_path, experiment)
+    forged = send("a", "CT", 5.0, constant(experiment, "CT", 1.0))
+    forged.set_peer_props({ReservedKey.IDENTITY_NAME: "b"})
+    assert not server.accept(forged)
+    (told,) = server.told
+    assert told[0] == "a"
+    assert "names itself 'b'" in told[1]
+    assert server.accept(send("b", "CT", 5.0, constant(experiment, "CT", 2.0)))
 
 
 @pytest.mark.parametrize("name", ["a", "b"])

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from nvflare.apis.dxo import DXO, DataKind, MetaKey
 from nvflare.apis.event_type import EventType
-from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ReturnCode
+from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.app_common.app_constant import AppConstants
@@ -14,7 +14,8 @@ from fedgin.flare.aggregator import AGGREGATED, OUTLIERS, VERDICT
 from fedgin.flare.executor import CAUSE
 from fedgin.flare.participation import Absence, Contribution, RoundParticipation, read_participation
 from fedgin.flare.progress import LONGEST_CAUSE, STATS, RoundProgress
-from tests.flare.runs import JOB, lay_out, make_context, start
+from fedgin.flare.security_log import Kind, read_log
+from tests.flare.runs import JOB, came_from, lay_out, make_context, start
 from tests.sites import tiny_experiment
 
 
@@ -35,7 +36,7 @@ def open_round(progress: RoundProgress, context: FLContext, number: int) -> None
 def judge(progress: RoundProgress, context: FLContext, site: str, verdict: Contribution | Absence) -> None:
     """Fire what FLARE fires when the aggregator has seen an update."""
     result = Shareable()
-    result.set_peer_props({ReservedKey.IDENTITY_NAME: site})
+    came_from(site, result)
     context.set_prop(AppConstants.TRAINING_RESULT, result, private=True, sticky=False)
     context.set_prop(VERDICT, verdict, private=True, sticky=False)
     progress.handle_event(AppEventType.AFTER_CONTRIBUTION_ACCEPT, context)
@@ -48,7 +49,7 @@ def close_round(progress: RoundProgress, context: FLContext, outliers: list[Abse
 
 
 def answer(progress: RoundProgress, context: FLContext, site: str, number: int, result: Shareable) -> None:
-    result.set_peer_props({ReservedKey.IDENTITY_NAME: site})
+    came_from(site, result)
     for key, value in (
         (FLContextKey.TASK_RESULT, result),
         (FLContextKey.TASK_NAME, "train"),
@@ -117,6 +118,13 @@ def test_a_round_says_who_was_expected_who_contributed_and_why_others_did_not(tm
     assert isinstance(failures, list)
     assert failures[0] == "site b, round 0: the update was refused: entry 'w' holds NaN"
     assert len(failures) == 3
+    events = read_log(tmp_path).events
+    assert [(event.kind, event.participant, event.reason) for event in events] == [
+        (Kind.UPDATE_REFUSED, "b", "entry 'w' holds NaN"),
+        (Kind.TASK_REFUSED, "c", "the disk is full"),
+        (Kind.UPDATE_REFUSED, "d", "its size is 100 times the others'"),
+    ]
+    assert {event.job_id for event in events} == {JOB}
 
 
 def test_a_late_update_is_noted_with_the_next_round_and_hides_no_good_one(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
 from nvflare.apis.event_type import EventType
-from nvflare.apis.fl_constant import FedEventHeader, FLContextKey, ReservedKey
+from nvflare.apis.fl_constant import FedEventHeader, FLContextKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.app_common.app_constant import AppConstants
@@ -19,7 +19,7 @@ from fedgin.flare.aggregator import AGGREGATED, OUTLIERS, ClientWeightedAggregat
 from fedgin.flare.executor import CAUSE, MODALITY, TRAINED, UPDATE_REFUSED
 from fedgin.train.experiment import Experiment
 from fedgin.train.travel import sent_entries
-from tests.flare.runs import JOB, lay_out_server, make_context, start
+from tests.flare.runs import JOB, came_from, lay_out_server, make_context, start
 from tests.sites import tiny_experiment
 
 Data = dict[str, np.ndarray]
@@ -51,7 +51,7 @@ def send(site: str, modality: object, weight: object, data: object, number: obje
     dxo = DXO(DataKind.WEIGHT_DIFF, data={}, meta=values)
     dxo.data = data  # DXO checks its type when it is made, but not when it is read from a message
     shareable = dxo.to_shareable()
-    shareable.set_peer_props({ReservedKey.IDENTITY_NAME: site})
+    came_from(site, shareable)
     shareable.add_cookie(AppConstants.CONTRIBUTION_ROUND, number)
     return shareable
 

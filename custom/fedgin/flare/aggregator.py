@@ -18,6 +18,7 @@ from nvflare.app_common.app_event_type import AppEventType
 from fedgin.data.site import Modality
 from fedgin.flare.executor import CAUSE, UPDATE_REFUSED
 from fedgin.flare.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
+from fedgin.flare.identity import sender
 from fedgin.flare.job import read_min_clients
 from fedgin.flare.participation import Absence
 from fedgin.train.experiment import Experiment, load_experiment
@@ -79,7 +80,7 @@ class ClientWeightedAggregator(Aggregator):
 
     def accept(self, shareable: Shareable, fl_ctx: FLContext) -> bool:
         """Keep an update that passes every check, or refuse it; :meth:`aggregate` compares the sizes."""
-        site, number = str(shareable.get_peer_prop(ReservedKey.IDENTITY_NAME, "unknown")), _round(fl_ctx)
+        site, number = sender(shareable), _round(fl_ctx)
         try:
             with self._lock:
                 self._check_turn(site, number, shareable)
@@ -112,6 +113,9 @@ class ClientWeightedAggregator(Aggregator):
         return _to_dxo(self._average(kept, number, fl_ctx)).to_shareable()
 
     def _check_turn(self, site: str, number: int, shareable: Shareable) -> None:
+        named = shareable.get_peer_prop(ReservedKey.IDENTITY_NAME, None)
+        if named != site:
+            raise UpdateRefusedError(f"it names itself {named!r}"[:80], "run the site with its own kit")
         if site not in self._sites:
             raise UpdateRefusedError("the job was not deployed to this site", "submit a job that names it")
         sent = shareable.get_cookie(AppConstants.CONTRIBUTION_ROUND)

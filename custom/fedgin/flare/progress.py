@@ -5,7 +5,7 @@ from pathlib import Path
 from nvflare.apis.dxo import MetaKey, from_shareable
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
-from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ReturnCode
+from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.workspace import Workspace
@@ -13,11 +13,14 @@ from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.app_event_type import AppEventType
 from nvflare.widgets.info_collector import InfoCollector
 
+from fedgin.errors import FedginError
 from fedgin.flare.aggregator import AGGREGATED, OUTLIERS, VERDICT
 from fedgin.flare.checkpoint import CHECKPOINT, keep_checkpoint
 from fedgin.flare.executor import CAUSE, SESSION
+from fedgin.flare.identity import sender
 from fedgin.flare.participation import FILE, Absence, Contribution, ParticipationLog
 from fedgin.flare.results import numbers
+from fedgin.flare.security_log import Kind, record
 
 # The part of `show_stats server` that is ours.
 STATS = "fedgin"
@@ -28,8 +31,9 @@ class RoundProgress(FLComponent):
     """Logs each site's answer on the server, and shows all of them in the console's ``show_stats server``.
 
     A site's failure is one line with the site, the task and the site's own reason; stock FLARE keeps that reason in the
-    site's log. Who took part in a round is written to ``metrics/participation.jsonl`` when the round ends, also when it
-    ends the job. After each round the global model is kept as :func:`fedgin.flare.checkpoint.keep_checkpoint` says.
+    site's log. Failures and refused updates are in the server's security log, too. Who took part in a round is written
+    to ``metrics/participation.jsonl`` when the round ends, also when it ends the job. After each round the global model
+    is kept as :func:`fedgin.flare.checkpoint.keep_checkpoint` says.
     """
 
     def __init__(self) -> None:
@@ -73,12 +77,21 @@ class RoundProgress(FLComponent):
             self._participation.refuse(verdict.site, verdict.reason)
         elif isinstance(verdict, Contribution):
             result: Shareable = fl_ctx.get_prop(AppConstants.TRAINING_RESULT)
-            self._participation.contribute(_site(result), verdict)
+            self._participation.contribute(sender(result), verdict)
 
     def _note_refusal(self, absence: Absence, fl_ctx: FLContext) -> None:
         number = fl_ctx.get_prop(AppConstants.CURRENT_ROUND)
         line = f"site {absence.site}, round {number}: the update was refused: {absence.reason}"
         self._failures.append(line[:LONGEST_CAUSE])
+        self._record(Kind.UPDATE_REFUSED, fl_ctx, participant=absence.site, round=int(number), reason=absence.reason)
+
+    def _record(self, kind: Kind, fl_ctx: FLContext, **facts: str | int) -> None:
+        """Tell the server's security log; the round goes on when it cannot be written."""
+        workspace = Path(fl_ctx.get_engine().get_workspace().get_root_dir())
+        try:
+            record(workspace, kind, job_id=str(fl_ctx.get_job_id()), **facts)
+        except FedginError as error:
+            self.log_error(fl_ctx, str(error))
 
     def _close_round(self, fl_ctx: FLContext) -> None:
         for outlier in fl_ctx.get_prop(OUTLIERS, []):
@@ -105,13 +118,14 @@ class RoundProgress(FLComponent):
 
     def _note(self, fl_ctx: FLContext) -> None:
         result: Shareable = fl_ctx.get_prop(FLContextKey.TASK_RESULT)
-        site = _site(result)
+        site = sender(result)
         task = str(fl_ctx.get_prop(FLContextKey.TASK_NAME))
         code = result.get_return_code()
         if code != ReturnCode.OK:
             cause = str(result.get_header(CAUSE, f"return code {code}"))
             self._failures.append(f"site {site}, task {task}: {cause[:LONGEST_CAUSE]}")
             self.log_error(fl_ctx, self._failures[-1])
+            self._record(Kind.TASK_REFUSED, fl_ctx, participant=site, task=task, reason=cause)
             if task == AppConstants.TASK_TRAIN:
                 self._participation.fail(site, cause[:LONGEST_CAUSE])
         elif task == AppConstants.TASK_TRAIN:
@@ -126,7 +140,3 @@ class RoundProgress(FLComponent):
         self._rounds.setdefault(number, {})[site] = metrics
         shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
         self.log_info(fl_ctx, f"round {number}: site {site} sent its update; {shown}")
-
-
-def _site(result: Shareable) -> str:
-    return str(result.get_peer_prop(ReservedKey.IDENTITY_NAME, "unknown"))

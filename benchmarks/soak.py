@@ -1,0 +1,87 @@
+"""Memory of the server over many rounds: eight small sites in FLARE's simulator.
+
+    python benchmarks/soak.py
+    python benchmarks/soak.py --rounds 200 --sites 4
+
+After each round the resident memory of the server's process is noted. Until round 10 caches and pools fill up; from
+then on it must be flat: the benchmark fails when the largest value exceeds the smallest by more than 5 %.
+"""
+
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fedgin.data.site import load_site
+from fedgin.flare.job import load_job, stage_job
+from fedgin.flare.results import RoundMetrics
+from fedgin.flare.simulation import simulate
+from tests.sites import tiny_experiment, write_site
+
+JOB = Path(__file__).resolve().parents[1] / "jobs" / "abdomen_fedgin"
+WARM_UP = 10
+ALLOWED_SPREAD = 1.05
+MEGABYTE = 1e6
+
+
+@dataclass
+class _Watch:
+    """Notes the server's memory at each round's end."""
+
+    megabytes: list[float] = field(default_factory=list)
+
+    def __call__(self, metrics: RoundMetrics) -> None:
+        self.megabytes.append(_server().memory_info().rss / MEGABYTE)
+        print(f"round {metrics.number + 1}: server {self.megabytes[-1]:.0f} MB", flush=True)
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=WARM_UP + 2, help="Rounds of the job.")] = 50,
+    sites: Annotated[int, typer.Option(min=2, help="Sites, every other one MR.")] = 8,
+) -> None:
+    """Run the job and print the server's memory.
+
+    Example: python benchmarks/soak.py --rounds 50 --sites 8
+    """
+    changes = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
+    watch = _Watch()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        names = {f"site-{number}": "MR" if number % 2 else "CT" for number in range(sites)}
+        contracts = {name: load_site(write_site(folder / name, name, kind)) for name, kind in names.items()}
+        job = stage_job(load_job(JOB), folder / "job", sites=sites, rounds=rounds, changes=changes)
+        simulate(job, contracts, folder / "flare", on_round=watch)
+    _print(watch.megabytes)
+    if _spread(watch.megabytes) > ALLOWED_SPREAD:
+        sys.exit(1)
+
+
+def _server() -> psutil.Process:
+    """Return the process in which the simulator's server runs: FLARE forks it from the simulator's own process."""
+    server = psutil.Process()
+    for _ in range(2):
+        [server] = [child for child in server.children() if "fedgin.flare.simulation" in child.cmdline()]
+    return server
+
+
+def _spread(megabytes: list[float]) -> float:
+    settled = megabytes[WARM_UP:]
+    return max(settled) / min(settled)
+
+
+def _print(megabytes: list[float]) -> None:
+    table = Table("round", "server, MB")
+    for number in sorted({0, WARM_UP, *range(WARM_UP, len(megabytes), WARM_UP), len(megabytes) - 1}):
+        table.add_row(str(number + 1), f"{megabytes[number]:.0f}")
+    table.caption = f"from round {WARM_UP + 1} on, largest / smallest: {_spread(megabytes):.3f}"
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
