@@ -53,3 +53,39 @@ def test_a_server_that_stays_away_is_named_and_the_job_left_alone(monkeypatch: p
 
 def _lost(*_: object, **__: object) -> tuple[MonitorReturnCode, dict[str, Any]]:
     raise NoConnection("cannot connect to server")
+
+
+class Training(Server):
+    """Shows what RoundProgress shows, one state after the other."""
+
+    def __init__(self, *answered: tuple[int, list[str]]) -> None:
+        super().__init__(losses=2 * len(answered))
+        self.states = list(answered)
+
+    def show_stats(self, job_id: str, target: str) -> dict[str, Any]:
+        number, sites = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        rounds = {str(number): {site: {"val_dice_mean": 0.5} for site in sites}} if sites else {}
+        ours = {"expected": ["a", "b", "c"], "rounds": rounds, "failures": []}
+        return {"server": {"fedgin": ours, "ScatterAndGather": {"current_round": number}}}
+
+
+def said_of(monkeypatch: pytest.MonkeyPatch, *answered: tuple[int, list[str]], late: float = 0.0) -> list[str]:
+    monkeypatch.setattr(console, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(console, "LATE_SECONDS", late)
+    said: list[str] = []
+    server: Any = Training(*answered)
+    follow(server, "job-1", on_status=said.append, on_round=lambda metrics: None)
+    return [line for line in said if "waits" in line]
+
+
+def test_late_sites_are_named_once_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = said_of(monkeypatch, (0, ["a"]), (0, ["a"]), (0, ["a", "b", "c"]), (1, ["c"]), (1, ["c"]))
+    assert said == [
+        "round 1 waits for b, c; the other sites have answered",
+        "round 2 waits for a, b; the other sites have answered",
+    ]
+
+
+def test_nobody_is_late_before_anyone_answered_or_while_answers_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert said_of(monkeypatch, (0, []), (0, [])) == []
+    assert said_of(monkeypatch, (0, ["a"]), (0, ["a", "b"]), (0, ["a", "b", "c"]), late=60.0) == []

@@ -68,12 +68,13 @@ def shown(progress: RoundProgress, context: FLContext) -> dict[str, object]:
 
 
 def test_updates_and_failures_are_shown_with_their_sites(tmp_path: Path) -> None:
-    progress, context = run(tmp_path)
+    progress, context = run(tmp_path, "hospital-a", "hospital-b")
     update = DXO(DataKind.WEIGHT_DIFF, {"w": 0}, {MetaKey.INITIAL_METRICS: {"val_dice_mean": 0.25}}).to_shareable()
     answer(progress, context, "hospital-a", 0, update)
     reason = "case 3: image holds NaN. Fix: convert it again"
     answer(progress, context, "hospital-b", 0, make_reply(ReturnCode.EXECUTION_EXCEPTION, {CAUSE: reason}))
     assert shown(progress, context) == {
+        "expected": ["hospital-a", "hospital-b"],
         "rounds": {"0": {"hospital-a": {"val_dice_mean": 0.25}}},
         "failures": [f"site hospital-b, task train: {reason}"],
     }

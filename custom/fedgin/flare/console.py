@@ -22,6 +22,8 @@ from fedgin.flare.results import RoundMetrics, RunResult, first_errors
 
 POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
+# A round in which some have answered and nobody else has for so long is worth a word.
+LATE_SECONDS = 60.0
 
 
 class ConsoleError(FedginError):
@@ -79,7 +81,8 @@ def follow(session: Session, job_id: str, *, on_status: Callable[[str], None], o
     Args:
         session: of a person who may view jobs.
         job_id: as FLARE names it.
-        on_status: called with each new status, and once with each failure that a site reports.
+        on_status: called with each new status, once with each failure that a site reports, and once a round with the
+            sites that are late: a minute after the last answer of another.
         on_round: called for each round as soon as all answers are in.
 
     Raises:
@@ -113,6 +116,8 @@ class _Follower:
         self.on_round = on_round
         self.told: set[str] = set()
         self.reached = time.monotonic()
+        self.answers: tuple[int, int] = (0, 0)
+        self.last_answer = self.reached
 
     def __call__(self, session: Session, job_id: str, meta: Mapping[str, Any]) -> bool:
         self.reached = time.monotonic()
@@ -128,11 +133,20 @@ class _Follower:
         for failure in ours.get("failures", []):
             self._tell(failure)
         rounds = ours.get("rounds", {})
-        running = stats.get("ScatterAndGather", {}).get("current_round", 0)
+        running = int(stats.get("ScatterAndGather", {}).get("current_round", 0))
         for number in sorted(rounds, key=int):
             if f"round {number}" not in self.told and int(number) < running:
                 self.told.add(f"round {number}")
                 self.on_round(RoundMetrics(int(number), rounds[number]))
+        self._tell_who_is_late(running, rounds.get(str(running), {}), ours.get("expected", []))
+
+    def _tell_who_is_late(self, number: int, answered: Collection[str], expected: Collection[str]) -> None:
+        """Name the sites that keep the others waiting; once everybody has answered nobody does."""
+        if self.answers != (number, len(answered)):
+            self.answers, self.last_answer = (number, len(answered)), time.monotonic()
+        late = sorted(set(expected) - set(answered))
+        if answered and late and time.monotonic() - self.last_answer >= LATE_SECONDS:
+            self._tell(f"round {number + 1} waits for {', '.join(late)}; the other sites have answered")
 
     def _tell(self, text: str) -> None:
         if text not in self.told:

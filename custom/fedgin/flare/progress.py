@@ -41,6 +41,7 @@ class RoundProgress(FLComponent):
         self._log: ParticipationLog | None = None
         self._rounds: dict[str, dict[str, dict[str, float]]] = {}
         self._failures: list[str] = []
+        self._expected: list[str] = []
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Note an answer, the server's verdict on it or the end of a round, or show what has been noted."""
@@ -62,12 +63,13 @@ class RoundProgress(FLComponent):
         self._log = ParticipationLog(Path(workspace.get_run_dir(fl_ctx.get_job_id())) / FILE)
 
     def _start_round(self, fl_ctx: FLContext) -> None:
-        sites = [client.name for client in fl_ctx.get_engine().get_clients()]
-        self._participation.start(int(fl_ctx.get_prop(AppConstants.CURRENT_ROUND)), sites)
+        self._expected = sorted(client.name for client in fl_ctx.get_engine().get_clients())
+        self._participation.start(int(fl_ctx.get_prop(AppConstants.CURRENT_ROUND)), self._expected)
 
     def _show(self, fl_ctx: FLContext) -> None:
         collector = fl_ctx.get_prop(InfoCollector.CTX_KEY_STATS_COLLECTOR)
-        collector.set_info(STATS, {"rounds": dict(self._rounds), "failures": list(self._failures)})
+        shown = {"expected": self._expected, "rounds": dict(self._rounds), "failures": list(self._failures)}
+        collector.set_info(STATS, shown)
 
     def _note_verdict(self, fl_ctx: FLContext) -> None:
         """Note what the aggregator, which has just left it in the context, made of an update."""
