@@ -17,7 +17,7 @@ from fedgin.data.site import SiteContract
 from fedgin.flare.console import Session, connect, connected_sites, fetch, follow, submit
 from fedgin.flare.job import Job
 from fedgin.flare.provisioning.plan import Role
-from fedgin.flare.results import RoundMetrics, RunResult, first_errors
+from fedgin.flare.results import CONTEXT, RoundMetrics, RunResult, first_errors
 from fedgin.train.checkpoint import load_checkpoint
 from poc.federation import SERVER, LocalFederation
 from tests.integration.faults.proxy import Network
@@ -216,6 +216,6 @@ class Fault:
     def overcome(self, what: str, *, lost: int, line: str) -> None:
         """Record it; no complete round may be lost, and the operator must have been told something."""
         seconds = (self.ended or time.monotonic()) - self.struck
-        self.record("fault", (what, lost, seconds, line.strip()))
+        self.record("fault", (what, lost, seconds, CONTEXT.sub("", line).strip()))
         assert lost == 0
         assert line
