@@ -58,7 +58,7 @@ def _lost(*_: object, **__: object) -> tuple[MonitorReturnCode, dict[str, Any]]:
 class Training(Server):
     """Shows what RoundProgress shows, one state after the other."""
 
-    def __init__(self, *answered: tuple[int, list[str]]) -> None:
+    def __init__(self, *answered: tuple[int | None, list[str]]) -> None:
         super().__init__(losses=2 * len(answered))
         self.states = list(answered)
 
@@ -69,7 +69,7 @@ class Training(Server):
         return {"server": {"fedgin": ours, "ScatterAndGather": {"current_round": number}}}
 
 
-def said_of(monkeypatch: pytest.MonkeyPatch, *answered: tuple[int, list[str]], late: float = 0.0) -> list[str]:
+def said_of(monkeypatch: pytest.MonkeyPatch, *answered: tuple[int | None, list[str]], late: float = 0.0) -> list[str]:
     monkeypatch.setattr(console, "POLL_SECONDS", 0.0)
     monkeypatch.setattr(console, "LATE_SECONDS", late)
     said: list[str] = []
@@ -89,3 +89,7 @@ def test_late_sites_are_named_once_a_round(monkeypatch: pytest.MonkeyPatch) -> N
 def test_nobody_is_late_before_anyone_answered_or_while_answers_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said_of(monkeypatch, (0, []), (0, [])) == []
     assert said_of(monkeypatch, (0, ["a"]), (0, ["a", "b"]), (0, ["a", "b", "c"]), late=60.0) == []
+
+
+def test_a_job_whose_controller_starts_has_no_round_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert said_of(monkeypatch, (None, []), (0, ["a"])) == ["round 1 waits for b, c; the other sites have answered"]

@@ -133,7 +133,8 @@ class _Follower:
         for failure in ours.get("failures", []):
             self._tell(failure)
         rounds = ours.get("rounds", {})
-        running = int(stats.get("ScatterAndGather", {}).get("current_round", 0))
+        # FLARE shows None as the round while its controller starts.
+        running = int(stats.get("ScatterAndGather", {}).get("current_round") or 0)
         for number in sorted(rounds, key=int):
             if f"round {number}" not in self.told and int(number) < running:
                 self.told.add(f"round {number}")
