@@ -23,6 +23,8 @@ from fedgin.study.arms import Curve
 
 # Okabe and Ito's palette: distinguishable with each kind of colour blindness.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+# With more lines than colours the colours come again, dashed.
+LINE_STYLES = ("-", "--", ":", "-.")
 DISPLAY_LIMIT = 2.5
 
 
@@ -55,17 +57,23 @@ def predict_slice(network: nn.Module, shown: Slice) -> NDArray[np.uint8]:
 
 def draw_curves(curves: Mapping[str, Curve], modalities: Sequence[str]) -> str:
     """Draw validation Dice by round: one panel a modality, one line an arm."""
-    figure = Figure(figsize=(4.6 * len(modalities), 3.2), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(modalities) + 1.2, 3.2), layout="constrained")
     panels = figure.subplots(1, len(modalities), sharey=True, squeeze=False)[0]
     for panel, modality in zip(panels, modalities, strict=True):
-        for color, (title, curve) in zip(PALETTE, curves.items(), strict=False):
+        for number, (title, curve) in enumerate(curves.items()):
             points = [(point["round"], point[modality]) for point in curve if modality in point]
-            panel.plot(*zip(*points, strict=True), color=color, label=title, marker="o", markersize=3)
+            panel.plot(*zip(*points, strict=True), **_line(number), label=title, marker="o", markersize=3)
         panel.set(title=f"{modality} validation cases", xlabel="rounds of training", ylim=(0, 1))
+        panel.xaxis.get_major_locator().set_params(integer=True)
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("mean Dice")
-    panels[0].legend(fontsize=8)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return _encode(figure)
+
+
+def _line(number: int) -> dict[str, Any]:
+    turn, color = divmod(number, len(PALETTE))
+    return {"color": PALETTE[color], "linestyle": LINE_STYLES[turn % len(LINE_STYLES)]}
 
 
 def draw_predictions(
@@ -117,7 +125,8 @@ def _show(panel: Axes, image: Tensor, title: str, labels: NDArray[np.uint8] | No
     picture = np.flipud(image.numpy().T)[:, ::-1]
     panel.imshow(picture, cmap="gray", vmin=-DISPLAY_LIMIT, vmax=DISPLAY_LIMIT)
     if labels is not None:
-        colored = np.ma.masked_equal(np.flipud(labels.T)[:, ::-1], 0)
+        flipped = np.flipud(labels.T)[:, ::-1].astype(int)
+        colored = np.ma.masked_where(flipped == 0, (flipped - 1) % len(PALETTE) + 1)
         panel.imshow(
             colored, cmap=ListedColormap(PALETTE), vmin=1, vmax=len(PALETTE), alpha=0.6, interpolation="nearest"
         )
