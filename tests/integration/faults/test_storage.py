@@ -1,5 +1,6 @@
 """What docs/faults.md says of files and disks: a site's data and cache, and disks that are full."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.integration.faults.setting import (
     check_completed,
     find_cause,
     forbid_writing,
+    restart_bound_by_modes,
     resume,
     server_job_process,
     start,
@@ -51,22 +53,22 @@ def test_a_file_that_vanishes_between_rounds_ends_the_job_with_the_case(
     fault.overcome("a file of a site vanishes", lost=resume(setting, run, tmp_path / "out"), line=line)
 
 
-def test_a_cache_that_cannot_be_written_is_told(setting: Setting, fault: Fault, tmp_path: Path) -> None:
-    """A file in the folder's place: root, as which containers run, may write to a folder of any mode."""
-    cache, away, before = setting.sites["mr-a"].cache_dir, tmp_path / "away", len(setting.federation.log(SERVER))
+def test_a_read_only_data_folder_is_told(setting: Setting, fault: Fault, tmp_path: Path) -> None:
+    """The cache is in it, unless site.yaml names another folder."""
+    site, before = setting.sites["mr-a"], len(setting.federation.log(SERVER))
     job = stage_job(setting.job, tmp_path / "short", sites=2, rounds=1, changes={})
-    if cache.is_dir():
-        cache.rename(away)
-    cache.write_text("")
+    restart_bound_by_modes(setting, "mr-a")
+    shutil.rmtree(site.cache_dir, ignore_errors=True)
+    site.data_root.chmod(0o555)
     fault.strikes()
     failed = start(setting, job=job)
-    cache.unlink()
+    site.data_root.chmod(0o755)
     line = find_cause(setting, failed, tmp_path / "ended", "site mr-a, task train:")
     assert "the cache folder cannot be written" in line
     check_silence(setting, "mr-a", before)
     run = start(setting, job=job)
     assert run.meta["status"] == "FINISHED:COMPLETED", run.told
-    fault.overcome("the cache of a site cannot be written", lost=0, line=line)
+    fault.overcome("the data folder of a site is read-only", lost=0, line=line)
 
 
 def test_a_job_after_a_full_disk_at_a_site_is_resumed(setting: Setting, fault: Fault, tmp_path: Path) -> None:
