@@ -43,7 +43,7 @@ def test_faults_name_file_key_and_fix_but_no_value(tmp_path: Path, text: str, na
     assert "4711" not in str(caught.value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     values=st.dictionaries(st.sampled_from([*Experiment.model_fields, "x"]) | st.text(max_size=8), plain, max_size=6)
 )
@@ -56,7 +56,7 @@ def test_any_mapping_is_an_experiment_or_one_clear_error(
         load_experiment(path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(content=st.binary(max_size=60))
 def test_any_bytes_are_settings_or_one_clear_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "small.yaml"

@@ -54,7 +54,7 @@ def test_drawing_consumes_the_same_random_numbers_whatever_the_settings() -> Non
 
 
 @given(probability=st.floats(0, 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_each_sample_is_changed_or_left_alone_as_drawn(probability: float) -> None:
     x, shift = image(8, 1, 4, 4), Shift(probability=probability)
     draw = shift.draw(x.shape, gen=make_generator(2))

@@ -8,7 +8,7 @@ from fedgin.seeds import make_generator
 
 
 @given(seed=st.integers(0, 2**32), height=st.integers(1, 20), width=st.integers(1, 20), data=st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_rectangles_have_the_asked_sides_and_lie_inside(
     seed: int, height: int, width: int, data: st.DataObject
 ) -> None:
@@ -42,7 +42,7 @@ def test_a_mask_covers_all_channels_and_slices_of_its_sample() -> None:
 
 
 @given(kind=st.sampled_from(MASKS), seed=st.integers(0, 2**32), height=st.integers(8, 40), width=st.integers(8, 40))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_masks_reach_zero_and_one(kind: str, seed: int, height: int, width: int) -> None:
     masks = draw_masks(kind, 3, (height, width), gen=make_generator("masks", seed))
     assert masks.shape == (3, height, width)

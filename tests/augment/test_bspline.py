@@ -9,7 +9,7 @@ from fedgin.seeds import make_generator
 
 
 @given(intervals=st.integers(1, 6), size=st.integers(1, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_one_axis_agrees_with_scipy(intervals: int, size: int) -> None:
     control = torch.randn(1, *control_shape(intervals, 1), generator=make_generator(intervals))
     # Control point i is centred at i - 1 and reaches 1.5 to each side.

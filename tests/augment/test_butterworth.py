@@ -16,7 +16,7 @@ def image(*shape: int) -> Tensor:
 
 
 @given(size=SIZES, high_pass=FILTERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_gains_are_symmetric_about_zero_frequency(size: tuple[int, int], high_pass: HighPass) -> None:
     mask = butterworth_mask(size, high_pass)
     assert mask.shape == size
@@ -24,7 +24,7 @@ def test_gains_are_symmetric_about_zero_frequency(size: tuple[int, int], high_pa
 
 
 @given(size=SIZES, high_pass=FILTERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_filtered_image_is_the_whole_transforms_real_result(size: tuple[int, int], high_pass: HighPass) -> None:
     x = image(2, 1, *size)
     whole = torch.fft.ifft2(torch.fft.fft2(x) * butterworth_mask(size, high_pass))

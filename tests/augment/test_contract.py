@@ -106,7 +106,7 @@ def test_an_image_that_is_not_finite_is_an_error(name: str, bad: float) -> None:
     seed=st.integers(0, 2**32),
     extreme=st.sampled_from([1e-4, 1e4]),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @every_name
 def test_small_and_extreme_images_stay_finite(name: str, size: list[int], seed: int, extreme: float) -> None:
     x, method = extreme * image(2, 1, *size), build_augmentation(name)

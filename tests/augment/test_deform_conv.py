@@ -50,7 +50,7 @@ def plain_deform_conv(x: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
     size=st.tuples(*[st.integers(1, 7)] * 3),
     three_d=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_zero_offsets_give_the_ordinary_convolution(
     batch: int, widths: tuple[int, int], kernel: tuple[int, ...], size: tuple[int, ...], three_d: bool
 ) -> None:

@@ -14,7 +14,7 @@ from fedgin.seeds import make_generator
     exponent=st.floats(0, 12),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_field_has_mean_zero_and_variance_one(shape: list[int], exponent: float, seed: int) -> None:
     fields = gaussian_field(3, shape, exponent=exponent, gen=make_generator(seed)).flatten(1)
     torch.testing.assert_close(fields.mean(1), torch.zeros(3), rtol=0, atol=1e-4)

@@ -32,7 +32,7 @@ def test_the_blur_is_a_truncated_gaussian_that_repeats_the_border(kernel: Gaussi
 
 
 @given(side=st.integers(1, 40), radius=st.integers(1, 30), std=st.floats(0.2, 30))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_blurred_pixel_is_a_weighted_mean(side: int, radius: int, std: float) -> None:
     matrix = blur_matrix(side, GaussianKernel(radius, std))
     assert bool((matrix >= 0).all())

@@ -40,7 +40,7 @@ def pick(draw: Draw[GINParams], rows: list[int]) -> Draw[GINParams]:
     padding=st.sampled_from(["reflect", "zeros"]),
     match=st.booleans(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_norm_of_every_sample_is_preserved(
     seed: int, shape: tuple[int, ...], scale: float, layers: int, kernel_sharing: str, padding: str, match: bool
 ) -> None:
@@ -112,7 +112,7 @@ def test_weights_are_standard_normal_and_kernel_sizes_equally_likely() -> None:
 
 
 @given(order=st.permutations(range(5)), seed=st.integers(0, 2**32))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_samples_do_not_see_each_other(order: list[int], seed: int) -> None:
     x, gin = image(5, 1, 12, 12), GIN(probability=0.8)
     draw = gin.draw(x.shape, gen=make_generator(seed))

@@ -14,7 +14,7 @@ from fedgin.seeds import make_generator
     low=st.floats(-5, 5),
     width=st.floats(0.1, 10),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_each_sample_fills_the_range(seed: int, scale: float, shift: float, low: float, width: float) -> None:
     x = shift + scale * torch.randn(3, 2, 5, 7, generator=make_generator(seed))
     rows = to_range(x, low, low + width).flatten(1)

@@ -33,7 +33,7 @@ def test_the_single_call_is_the_first_view() -> None:
 
 
 @given(seed=st.integers(0, 2**32), shape=st.sampled_from([(16, 12), (1, 9), (4, 8, 8)]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_map_spans_zero_to_one(seed: int, shape: tuple[int, ...]) -> None:
     control = IPA().draw_params((3, 1, *shape), gen=make_generator(seed)).control
     torch.testing.assert_close(control.flatten(1).norm(dim=1), torch.ones(3))

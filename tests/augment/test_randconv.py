@@ -30,7 +30,7 @@ def test_the_result_follows_the_formula(padding: str, mode: str) -> None:
 
 
 @given(per_sample=st.booleans(), seed=st.integers(0, 2**32), three_d=st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_what_a_batch_shares(per_sample: bool, seed: int, three_d: bool) -> None:
     method, shape = RandConv(per_sample=per_sample), (4, 1, 5, 8, 8) if three_d else (4, 1, 8, 8)
     params = method.draw(shape, gen=make_generator(seed)).params
@@ -40,7 +40,7 @@ def test_what_a_batch_shares(per_sample: bool, seed: int, three_d: bool) -> None
 
 
 @given(size=st.tuples(st.integers(1, 8), st.integers(1, 8)), seed=st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_kernels_fit_into_the_image(size: tuple[int, int], seed: int) -> None:
     x = image(2, 1, *size)
     draw = RandConv(per_sample=True).draw(x.shape, gen=make_generator(seed))

@@ -67,7 +67,7 @@ def test_all_kernel_sizes_agree_with_the_plain_loop(net: Net, padding: str, kern
     padding=st.sampled_from(["reflect", "zeros"]),
     three_d=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_network_agrees_with_the_plain_loop(
     groups: int,
     widths: list[int],
@@ -85,7 +85,7 @@ def test_any_network_agrees_with_the_plain_loop(
 
 
 @given(size=st.tuples(*[st.integers(1, 3)] * 3), kernel=st.tuples(*[st.sampled_from([1, 3, 5])] * 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_axes_too_short_to_mirror_agree_and_keep_constants_constant(
     size: tuple[int, int, int], kernel: tuple[int, int, int]
 ) -> None:

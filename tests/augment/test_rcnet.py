@@ -40,7 +40,7 @@ def test_the_result_follows_the_formula() -> None:
 
 
 @given(seed=st.integers(0, 2**32), three_d=st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_norm_of_every_sample_is_preserved(seed: int, three_d: bool) -> None:
     x = image(3, 1, 4, 8, 8) if three_d else image(3, 1, 8, 8)
     torch.testing.assert_close(norms(RCNet()(x, gen=make_generator(seed))), norms(x), rtol=1e-4, atol=0)

@@ -38,7 +38,7 @@ ORIENTATIONS = [
 ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(axes=st.sampled_from(ORIENTATIONS), modality=st.sampled_from(["CT", "MR"]), seed=st.integers(0, 50))
 def test_any_flip_or_permutation_gives_the_same_canonical_volume(axes: str, modality: str, seed: int) -> None:
     voxels, labels = make_volume(modality, seed)
@@ -50,7 +50,7 @@ def test_any_flip_or_permutation_gives_the_same_canonical_volume(axes: str, moda
     assert (turned.label != straight.label).float().mean() < 1e-3
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(axes=st.sampled_from(ORIENTATIONS), seed=st.integers(0, 50))
 def test_a_prediction_returns_to_the_native_grid(axes: str, seed: int) -> None:
     voxels, labels = make_volume("CT", seed)
@@ -64,7 +64,7 @@ def test_a_prediction_returns_to_the_native_grid(axes: str, seed: int) -> None:
         assert 2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()) > 0.95
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(axes=st.sampled_from(ORIENTATIONS), seed=st.integers(0, 50))
 def test_any_flip_or_permutation_gives_the_same_dice(axes: str, seed: int) -> None:
     """The same imperfect prediction, returned to either orientation, must score the same."""

@@ -27,7 +27,7 @@ def deal(slices: list[SliceIndex], *, batch_size: int, batches: int, share: floa
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     with_organ=st.integers(0, 20),
     without=st.integers(0, 20),

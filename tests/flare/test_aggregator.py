@@ -32,7 +32,7 @@ def run_round(folder: Path, experiment: Experiment, updates: list[Honest]) -> fl
     return found.pop()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(n=st.tuples(weights, weights, weights), value=st.tuples(values, values, values))
 def test_balanced_is_the_mean_of_the_modalities_means(
     tmp_path_factory: pytest.TempPathFactory, n: tuple[float, ...], value: tuple[float, ...]
@@ -43,7 +43,7 @@ def test_balanced_is_the_mean_of_the_modalities_means(
     assert found == pytest.approx(0.5 * ct + 0.5 * value[2], rel=1e-5, abs=1e-5)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(n=st.tuples(weights, weights), value=st.tuples(values, values))
 def test_samples_weighs_all_sites_alike(
     tmp_path_factory: pytest.TempPathFactory, n: tuple[float, ...], value: tuple[float, ...]
@@ -125,7 +125,7 @@ def average(folder: Path, experiment: Experiment, order: str, data: dict[str, Da
     return server, server.run_round(0, [send(site, MODALITIES[site], slices[site], data[site]) for site in order])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(order=st.permutations(SITES), seed=st.integers(0, 1000), normalisation=st.sampled_from(["instance", "dsbn"]))
 def test_the_order_of_arrival_does_not_matter(
     tmp_path_factory: pytest.TempPathFactory, order: list[str], seed: int, normalisation: str
@@ -139,7 +139,7 @@ def test_the_order_of_arrival_does_not_matter(
 
 
 @pytest.mark.parametrize("kind", sorted(BAD_UPDATES))
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(
     position=st.integers(0, 3),
     entry=st.integers(0, 1000),

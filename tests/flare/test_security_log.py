@@ -67,7 +67,7 @@ def is_noticed(kit: Path, content: bytes) -> bool:
     return before and after
 
 
-shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 
 
 @given(data=st.data())

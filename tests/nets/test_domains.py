@@ -45,7 +45,7 @@ def test_a_batch_of_one_modality_leaves_the_other_branch_bit_identical(trained: 
     torch.testing.assert_close(state(layer, trained)[f"branches.{trained}.running_mean"], moved)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(names=st.lists(st.sampled_from(MODALITIES), min_size=1, max_size=7), training=st.booleans())
 def test_a_mixed_batch_equals_a_batch_of_each_modality(names: list[str], training: bool) -> None:
     mixed, apart = different_branches().train(training), different_branches().train(training)

@@ -15,7 +15,7 @@ def batch(seed: int, classes: int = 4, samples: int = 2) -> tuple[torch.Tensor, 
     return logits, torch.randint(0, classes, (samples, 1, 6, 5), generator=generator)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 1000), known=st.lists(st.booleans(), min_size=3, max_size=3))
 def test_merging_adds_unlabelled_probability_to_background(seed: int, known: list[bool]) -> None:
     logits, _ = batch(seed)

@@ -133,7 +133,7 @@ def test_variances_stay_at_zero_or_above_under_noise() -> None:
     assert bool((received["bn.running_mean"] + sent["bn.running_mean"] < 0).any())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     limit=st.none() | st.floats(1e-3, 1e3),
     percent=st.none() | st.floats(0.1, 99.0),

@@ -50,20 +50,20 @@ def exact(multiplier: float, count: int) -> float:
     return float(brentq(excess, 1e-9, ratio**2 + 20.0 * ratio + 1.0))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(multiplier=multipliers, count=rounds)
 def test_the_accountant_is_the_closed_form_of_renyi(multiplier: float, count: int) -> None:
     assert epsilon([multiplier] * count, DELTA) == pytest.approx(renyi(multiplier, count), rel=2e-3, abs=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(multiplier=st.floats(0.2, 100.0), count=rounds)
 def test_the_accountant_is_above_the_exact_value_but_not_far(multiplier: float, count: int) -> None:
     true = exact(multiplier, count)
     assert true <= epsilon([multiplier] * count, DELTA) <= 1.35 * true + 0.05
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(multiplier=multipliers, count=rounds)
 def test_many_rounds_cost_as_much_as_one_with_less_noise(multiplier: float, count: int) -> None:
     once = epsilon([multiplier / math.sqrt(count)], DELTA)

@@ -92,7 +92,7 @@ def test_mr_is_converted_by_mr_rules(tmp_path: Path) -> None:
     assert world_error(the_image(tmp_path), slices) < 1e-3
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(
     angles=st.tuples(*[st.floats(-180.0, 180.0)] * 3),
     spacing=st.tuples(*[st.floats(0.3, 4.0)] * 2),

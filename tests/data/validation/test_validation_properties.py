@@ -39,7 +39,7 @@ def validate_turned(folder: Path, order: list[int], signs: tuple[int, int, int])
     return validate_site(load_site(site.save()))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(order=ORDERS, signs=SIGNS)
 def test_any_flip_and_permutation_gives_the_same_result(order: list[int], signs: tuple[int, int, int]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
@@ -65,7 +65,7 @@ def _without_axes(validation: Validation) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key not in ("orientations", "dataset")}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 255), min_size=1, max_size=40), st.integers(1, 3))
 def test_ids_are_counted_as_by_numpy(values: list[int], axes: int) -> None:
     ids = np.array(values, dtype=np.uint8).reshape((-1,) + (1,) * axes)
