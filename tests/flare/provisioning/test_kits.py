@@ -193,6 +193,11 @@ def test_the_server_stores_in_the_projects_folder(issued: Path, tmp_path: Path) 
     assert "/var/lib/fedgin/abdomen-organs/snapshots" in resources
 
 
+def test_the_server_waits_for_a_site_that_loads_its_libraries_first(issued: Path, tmp_path: Path) -> None:
+    config = unpacked(issued, "fedgin.example.org", tmp_path) / "startup" / "fed_server.json"
+    assert [server["admin_timeout"] for server in json.loads(config.read_text())["servers"]] == [60.0]
+
+
 def test_every_kit_is_signed(issued: Path, tmp_path: Path) -> None:
     for archive in (issued / PROJECT).glob("*.tar.gz"):
         startup = unpacked(issued, archive.name.removesuffix(".tar.gz"), tmp_path) / "startup"

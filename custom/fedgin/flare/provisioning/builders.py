@@ -23,6 +23,9 @@ datalist: datalist.json
 labels: {{liver: 1, spleen: 2}}   # how this site numbers organs
 device: auto
 """
+# How long the server waits for a site's answer. FLARE's 10 s are too few for a site's first job: it loads PyTorch and
+# MONAI to check it, and a site that does not answer in time fails the whole job.
+ANSWER_SECONDS = 60.0
 
 
 class DatedCertBuilder(CertBuilder):
@@ -66,6 +69,7 @@ class PolicyBuilder(Builder):
         apply_policies(Path(ctx.get_local_dir(server)), self.policies / "server", storage=self.storage)
         refused = Path(ctx.get_ws_dir(server)) / "disabled_clients.json"
         refused.write_text(json.dumps({"disabled_clients": sorted(self.withdrawn)}), encoding="utf-8")
+        _wait_for_answers(Path(ctx.get_kit_dir(server)) / ProvFileName.FED_SERVER_JSON)
         write_manifest(Path(ctx.get_kit_dir(server)))
         for client in project.get_clients():
             self._build_site(client, ctx)
@@ -94,6 +98,13 @@ class KitSignatureBuilder(Builder):
             if script.is_file():
                 _always_verify(script)
             sign_folders(str(folder), key, signature_file=ProvFileName.SIGNATURE_JSON)
+
+
+def _wait_for_answers(config: Path) -> None:
+    values = json.loads(config.read_text(encoding="utf-8"))
+    for server in values["servers"]:
+        server["admin_timeout"] = ANSWER_SECONDS
+    config.write_text(json.dumps(values, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _always_verify(script: Path) -> None:
