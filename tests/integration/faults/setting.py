@@ -170,6 +170,16 @@ def wait_for_round(setting: Setting) -> str:
     return wait_for_line(setting, SERVER, " finished.", after=len(setting.federation.log(SERVER)))
 
 
+def wait_until_at_work(setting: Setting, site: str) -> None:
+    """Wait until a site has a training task whose result is not sent, so that no fault meets it between tasks."""
+
+    def at_work() -> bool:
+        log = setting.federation.log(site)
+        return log.rfind("got task assignment: name=train") > log.rfind("task result sent")
+
+    wait_until(at_work, f"a task for {site}")
+
+
 def find_cause(setting: Setting, run: Run, out: Path, text: str) -> str:
     """Return the line with ``text`` among those that 'fedgin run' quotes when a job did not end well."""
     with connect(setting.kit) as session:

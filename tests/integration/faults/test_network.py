@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.faults.setting import Fault, Run, Setting, check_completed, start, wait_for_line, wait_for_round
+from tests.integration.faults.setting import (
+    Fault,
+    Run,
+    Setting,
+    check_completed,
+    start,
+    trainer,
+    wait_for_line,
+    wait_for_round,
+    wait_until_at_work,
+)
 
 # FLARE's sites send one every 30 s.
 HEARTBEAT = 30.0
@@ -20,10 +30,15 @@ def test_a_site_that_is_cut_off_in_a_round_comes_back(
     lines = []
 
     def cut(run: Run) -> None:
+        # Between tasks it asks for the next one, and repeats a question that is lost after FLARE's 300 s only.
+        process = trainer(setting.federation, "mr-a")
+        process.suspend()
+        wait_until_at_work(setting, "mr-a")
         before = len(setting.federation.log("mr-a"))
         setting.network.cut()
         fault.strikes()
         lines.append(wait_for_line(setting, "mr-a", "] is closed", after=before))
+        process.resume()
         time.sleep(seconds)
         setting.network.mend()
         wait_for_round(setting)
