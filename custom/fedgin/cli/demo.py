@@ -37,7 +37,7 @@ def demo(
 
     Example: fedgin demo --sites hospitals --rounds 20 --local-steps 40 --out runs/hospitals
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     plan = DemoPlan(
         sites=sites or out / f"phantoms-{task}-seed-{seed}",
         task=task,

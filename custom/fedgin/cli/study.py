@@ -25,7 +25,7 @@ def study(
 
     Example: fedgin study studies/abdomen.yaml --out runs/abdomen_study
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     with resumable(console):
         results = run_study(plan, out, _Printer(console), cores=cores)
         report = write_study(plan, results, out)

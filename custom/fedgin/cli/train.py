@@ -32,7 +32,7 @@ def train(
 
     Example: fedgin train hospital/site.yaml --job jobs/abdomen_fedgin --out runs/alone
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     with resumable(console):
         plan = load_job(job)
         contracts = [load_site(path) for path in site]
