@@ -2,11 +2,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from fedgin.flare.job import load_job, stage_job
 from fedgin.study.arms import FederatedArm, PooledArm
 from fedgin.study.plan import Study
 from fedgin.study.setting import Setting, StudySites
+from fedgin.train.batches import _SpatialAugmentation
 from tests.sites import tiny_experiment, write_site
 
 JOB = Path(__file__).resolve().parents[2] / "jobs" / "abdomen_fedgin"
@@ -85,3 +87,28 @@ def test_a_pooled_arm_validates_as_often_as_asked(tmp_path: Path) -> None:
     assert isinstance(item.arm, PooledArm)
     outcome = item.arm.train(item.sites, tmp_path / "arm", lambda point: None)
     assert [point["round"] for point in outcome.curve] == [2.0, 4.0, 5.0]
+
+
+@pytest.mark.parametrize("regime", ["mr_only", "central"])
+def test_methods_of_one_regime_and_seed_see_the_same_slices(
+    found: dict[str, Setting], regime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = _SpatialAugmentation.__call__
+    drawn: list[torch.Tensor] = []
+    seeds: list[int] = []
+
+    def record(self: _SpatialAugmentation, *parts: torch.Tensor, seed: int) -> tuple[torch.Tensor, ...]:
+        changed = draw(self, *parts, seed=seed)
+        drawn.append(changed[0])
+        seeds.append(torch.initial_seed())  # of dropout
+        return changed
+
+    monkeypatch.setattr(_SpatialAugmentation, "__call__", record)
+    for method in ("none", "gin"):
+        item = found[f"{regime}-{method}-all-seed5"]
+        item.arm.train(item.sites, tmp_path / method, lambda point: None)
+    half = len(drawn) // 2
+    assert half == item.arm.rounds * item.arm.experiment.training.local_steps
+    assert all(map(torch.equal, drawn[:half], drawn[half:]))
+    assert seeds[:half] == seeds[half:]
+    assert not any(map(torch.equal, drawn, drawn[1:half])), "every step draws anew"
