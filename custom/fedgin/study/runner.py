@@ -140,6 +140,7 @@ class _Crew:
         with setting.home.with_name(f"{name}.log").open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "fedgin.study.worker", str(self.source), name, str(self.out)],
+                stdin=subprocess.PIPE,  # its end tells the worker that this process has ended
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -153,10 +154,9 @@ class _Crew:
 
     def _listen(self, name: str, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
-        with process.stdout as lines:
-            for line in lines:
+        with process:
+            for line in process.stdout:
                 self.lines.put((name, line))
-        process.wait()
         self.lines.put((name, None))
 
     def _hear(self, worker: _Running, line: str) -> None:
