@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from fedgin.flare.job import load_job, stage_job
 from fedgin.study.arms import FederatedArm, PooledArm
@@ -14,9 +15,7 @@ from tests.sites import tiny_experiment, write_site
 JOB = Path(__file__).resolve().parents[2] / "jobs" / "abdomen_fedgin"
 
 
-def settings(root: Path, **changes: Any) -> dict[str, Setting]:
-    for name, modality in (("a", "CT"), ("b", "MR")):
-        write_site(root / "sites" / name, name, modality, counts=(2, 1, 1))
+def make_study(root: Path, **changes: Any) -> Study:
     tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "network"})
     tiny["augmentation"] = {"name": "gin", "params": {"layers": 2}}
     stage_job(load_job(JOB), root / "job", sites=3, rounds=9, changes=tiny)
@@ -37,7 +36,13 @@ def settings(root: Path, **changes: Any) -> dict[str, Setting]:
             }
         ],
     } | changes
-    study = Study.model_validate(values)
+    return Study.model_validate(values)
+
+
+def settings(root: Path, **changes: Any) -> dict[str, Setting]:
+    for name, modality in (("a", "CT"), ("b", "MR")):
+        write_site(root / "sites" / name, name, modality, counts=(2, 1, 1))
+    study = make_study(root, **changes)
     sites = StudySites(study, root / "out")
     return {spec.name: sites.setting(spec) for spec in study.arms()}
 
@@ -75,6 +80,19 @@ def test_with_one_modality_dsbn_is_batchnorm(found: dict[str, Setting]) -> None:
     assert normalisation["mr_only-dsbn-all-seed5"] == "batch"
     assert normalisation["central-dsbn-all-seed5"] == "dsbn"
     assert normalisation["federated-dsbn-all-seed5"] == "dsbn"
+
+
+def test_every_site_computes_with_one_thread_whatever_it_and_the_machine_have(tmp_path: Path) -> None:
+    for name, modality, limits in (("a", "CT", {}), ("b", "MR", {"cpu_threads": 2, "gpu_memory_fraction": 0.5})):
+        path = write_site(tmp_path / "sites" / name, name, modality)
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"limits": limits}))
+    block = {"regimes": ["central", "federated"], "methods": ["none"], "seeds": [1]}
+    study = make_study(tmp_path, blocks=[block], baseline="central none")
+    sites = StudySites(study, tmp_path / "out")
+    for spec in study.arms():
+        found = {name: site.contract.limits for name, site in sites.setting(spec).sites.items()}
+        assert {name: item.cpu_threads for name, item in found.items()} == {"a": 1, "b": 1}
+        assert found["b"].gpu_memory_fraction == 0.5
 
 
 def test_sites_are_prepared_once_for_all_arms(found: dict[str, Setting]) -> None:

@@ -144,7 +144,7 @@ class _Crew:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                # One thread an arm: sums in another order would make a result depend on how busy the machine was.
+                # One thread for all libraries, as :class:`StudySites` sets for training.
                 env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
                 start_new_session=True,
             )

@@ -57,6 +57,9 @@ def find_sites(folder: Path) -> list[SiteContract]:
 class StudySites:
     """The sites of a study, prepared once for each population, preprocessing and choice of organs.
 
+    Whatever their ``site.yaml`` says, each computes with one thread: sums in another order would make a result depend
+    on the machine and on how busy it was.
+
     Args:
         study: the study.
         out: its folder; shorter datalists are written there.
@@ -70,7 +73,7 @@ class StudySites:
         self.study = study
         self.out = out
         self.on_prepared = on_prepared
-        self.contracts = find_sites(study.sites)
+        self.contracts = [_with_one_thread(contract) for contract in find_sites(study.sites)]
         self._prepared: dict[str, dict[str, SiteData]] = {}
 
     def setting(self, spec: ArmSpec) -> Setting:
@@ -102,6 +105,10 @@ class StudySites:
             return self.contracts
         folder = self.out / "datalists" / spec.population
         return with_training_patients(self.contracts, dict(spec.training_patients), folder)
+
+
+def _with_one_thread(contract: SiteContract) -> SiteContract:
+    return contract.model_copy(update={"limits": contract.limits.model_copy(update={"cpu_threads": 1})})
 
 
 def _stage(study: Study, spec: ArmSpec, sites: int, target: Path) -> Job:
