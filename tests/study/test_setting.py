@@ -5,6 +5,8 @@ import pytest
 import torch
 import yaml
 
+from fedgin.data.datalist import Split
+from fedgin.errors import ConfigError
 from fedgin.flare.job import load_job, stage_job
 from fedgin.study.arms import FederatedArm, PooledArm
 from fedgin.study.plan import Study
@@ -93,6 +95,50 @@ def test_every_site_computes_with_one_thread_whatever_it_and_the_machine_have(tm
         found = {name: site.contract.limits for name, site in sites.setting(spec).sites.items()}
         assert {name: item.cpu_threads for name, item in found.items()} == {"a": 1, "b": 1}
         assert found["b"].gpu_memory_fraction == 0.5
+
+
+def three_sites(root: Path, mr_labels: dict[str, int]) -> None:
+    write_site(root / "sites" / "a", "a", "CT", counts=(3, 1, 1))
+    write_site(root / "sites" / "b", "b", "CT", counts=(3, 1, 1), labels={"liver": 7})
+    write_site(root / "sites" / "c", "c", "MR", labels=mr_labels)
+
+
+def test_a_site_without_an_arms_organ_takes_no_part_in_it(tmp_path: Path) -> None:
+    three_sites(tmp_path, {"spleen": 4})
+    block = {"regimes": ["central", "federated"], "methods": ["none", "both"], "seeds": [1]}
+    study = make_study(
+        tmp_path,
+        blocks=[block | {"training_patients": {"CT": 3}}],
+        settings={"organs": ["spleen"], "training": {"local_steps": 2}},
+        methods={"both": {"organs": ["liver", "spleen"]}},
+        baseline="central none",
+    )
+    told: list[tuple[str, list[str]]] = []
+    sites = StudySites(study, tmp_path / "out", on_left_out=lambda site, organs: told.append((site, list(organs))))
+    found = {f"{spec.regime} {spec.method}": sites.setting(spec) for spec in study.arms()}
+    assert {name: list(item.sites) for name, item in found.items()} == {
+        "central none": ["a", "c"],
+        "central both": ["a", "b", "c"],
+        "federated none": ["a", "c"],
+        "federated both": ["a", "b", "c"],
+    }
+    assert told == [("b", ["spleen"])]
+    federated, central = found["federated none"].arm, found["central none"].arm
+    assert isinstance(federated, FederatedArm)
+    assert federated.job.min_clients == 2
+    assert central.experiment.training.local_steps == 2 * 2
+    training = {name: len(site.cases[Split.TRAINING]) for name, site in found["central none"].sites.items()}
+    assert training == {"a": 3, "c": 2}, "the patients are shared among those who take part"
+    training = {name: len(site.cases[Split.TRAINING]) for name, site in found["central both"].sites.items()}
+    assert training == {"a": 2, "b": 1, "c": 2}
+
+
+def test_an_organ_that_a_whole_modality_lacks_is_refused_with_what_it_has(tmp_path: Path) -> None:
+    three_sites(tmp_path, {"liver": 4})
+    block = {"regimes": ["central"], "methods": ["none"], "seeds": [1]}
+    study = make_study(tmp_path, blocks=[block], settings={"organs": ["spleen"]}, baseline="central none")
+    with pytest.raises(ConfigError, match=r"no MR site labels spleen\. Fix: .*: liver$"):
+        StudySites(study, tmp_path / "out").setting(study.arms()[0])
 
 
 def test_sites_are_prepared_once_for_all_arms(found: dict[str, Setting]) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +46,9 @@ class _Printer:
     def preparing(self, site: str, done: int, total: int) -> None:
         if done == total:
             self.console.print(f"{site}: {total} cases are ready")
+
+    def left_out(self, site: str, organs: Sequence[str]) -> None:
+        self.console.print(f"{site} takes no part in arms for {', '.join(organs)}: it does not label them")
 
     def planned(self, arms: int, complete: int) -> None:
         self.arms, self.ended_arms = arms, complete

@@ -33,6 +33,9 @@ class Listener(Protocol):
     def preparing(self, site: str, done: int, total: int) -> None:
         """One more case of a site is preprocessed."""
 
+    def left_out(self, site: str, organs: Sequence[str]) -> None:
+        """A site labels none of the organs of some arms and takes no part in them."""
+
     def planned(self, arms: int, complete: int) -> None:
         """So many arms are to be reported, so many of them were complete before."""
 
@@ -72,7 +75,7 @@ def run_study(source: Path, out: Path, listener: Listener, *, cores: int) -> lis
 
 
 def _prepare(study: Study, out: Path, listener: Listener) -> list[Setting]:
-    sites = StudySites(study, out, on_prepared=listener.preparing)
+    sites = StudySites(study, out, on_prepared=listener.preparing, on_left_out=listener.left_out)
     return [sites.setting(spec) for spec in study.arms()]
 
 
