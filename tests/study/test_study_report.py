@@ -1,6 +1,7 @@
 """The Markdown tables of a study say what the paper's tables say: mean, standard deviation and number of cases."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ from tests.sites import tiny_experiment
 BLOCK = {"regimes": ["mr_only", "central"], "methods": ["none", "gin"], "seeds": [1]}
 
 
-def run(method: str, liver: list[float], *, regime: Regime = Regime.MR_ONLY, seed: int = 1) -> tuple[ArmSpec, Any]:
+def run(
+    method: str, liver: list[float], *, regime: Regime = Regime.MR_ONLY, seed: int = 1, ct: int | None = None
+) -> tuple[ArmSpec, Any]:
     """Return the result of an arm on so many MR patients; HD95 is 100 mm times their Dice."""
     arm = PooledArm("name", "title", tiny_experiment(), (Modality.MR,), 1)
     scores = [
         CaseScore("a", "MR", "test", number, number, "liver", dice, 1.0, 1.0, 100 * dice, dice)
         for number, dice in enumerate(liver, start=1)
     ]
-    return ArmSpec(regime, method, seed), ArmResult(arm, scores, [], Path("model.pt"), {}, resumed=True)
+    patients = ((Modality.CT, ct), (Modality.MR, 1)) if ct else ()
+    return ArmSpec(regime, method, seed, patients), ArmResult(arm, scores, [], Path("model.pt"), {}, resumed=True)
 
 
 def text(*results: tuple[ArmSpec, Any]) -> str:
@@ -74,3 +78,10 @@ def test_shares_have_patients_and_seeds_too() -> None:
     page = text(run("none", [0.5, 0.7]), run("gin", [0.25, 0.35]))
     assert rows(page, heading)[0] == ["method", "seeds", "MR, mr only, n = 2"]
     assert rows(page, heading)[3] == ["gin", "1", "50 % [50, 50]"]
+
+
+def test_tables_of_scarcity_say_which_patients_trained() -> None:
+    page = text(run("none", [0.5], ct=1), run("none", [0.5], ct=5))
+    for heading in ("## Mean Dice", "## Relative to the baseline mr only none"):
+        part = page.split(f"{heading}\n")[1].split("## ")[0]
+        assert re.findall(r"Training patients: (.*)\.\n\n\| method", part) == ["1ct 1mr", "5ct 1mr"]
