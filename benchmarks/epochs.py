@@ -1,6 +1,6 @@
 """First and cached epoch of real or own sites, how long the trainer waits for data, and memory by number of cases.
 
-python benchmarks/epochs.py runs/real_sites/mr-site/site.yaml --steps 40
+python -m benchmarks.epochs runs/real_sites/mr-site/site.yaml --steps 40
 """
 
 import multiprocessing
@@ -34,7 +34,7 @@ def main(
 ) -> None:
     """Measure one site and print a table.
 
-    Example: python benchmarks/epochs.py runs/real_sites/mr-site/site.yaml --steps 40
+    Example: python -m benchmarks.epochs runs/real_sites/mr-site/site.yaml --steps 40
     """
     experiment = load_job(JOB).experiment
     training = experiment.training.model_copy(update={"local_steps": steps})

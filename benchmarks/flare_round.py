@@ -1,6 +1,6 @@
 """Seconds that FLARE adds to a round beyond local compute, and bytes that a site sends and receives.
 
-    python benchmarks/flare_round.py --rounds 8
+    python -m benchmarks.flare_round --rounds 8
 
 Three small sites run in the simulator; the same sessions are then called without FLARE. What a round takes longer is
 FLARE: polling, transfer, aggregation, saving. The first round is left out, it contains the start of the processes.
@@ -32,7 +32,7 @@ NETWORKS = {"0.4 million": [16, 32, 64, 128], "1.6 million": [16, 32, 64, 128, 2
 def main(rounds: Annotated[int, typer.Option(min=3, help="Rounds of each run.")] = 8) -> None:
     """Measure both networks and print a table.
 
-    Example: python benchmarks/flare_round.py --rounds 8
+    Example: python -m benchmarks.flare_round --rounds 8
     """
     table = Table(
         "parameters", "round in FLARE", "slowest site alone", "FLARE adds", "sent by a site", "received by a site"

@@ -1,7 +1,7 @@
 """How fast GIN is on the CPU beside a grouped convolution of the same draws, and beside one training step.
 
-    python benchmarks/gin.py
-    python benchmarks/gin.py --threads 1 --draws 8
+    python -m benchmarks.gin
+    python -m benchmarks.gin --threads 1 --draws 8
 
 Both sides are timed alternately in this process; per draw the best of the repeats counts, and the draws are summed,
 because kernel sizes decide most of the time. GIN is timed as a user calls it, with all its checks of the images; the
@@ -56,7 +56,7 @@ def main(
 ) -> None:
     """Compare GIN with its grouped-convolution form and with a training step, batch [32, 1, 256, 256].
 
-    Example: python benchmarks/gin.py --threads 1 --threads 2
+    Example: python -m benchmarks.gin --threads 1 --threads 2
     """
     rows = [measure(count, draws, repeats) for count in threads or (1, 2)]
     Console().print(as_table(rows))

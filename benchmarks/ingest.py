@@ -82,7 +82,7 @@ def main(
 
     Exit code 1 when a ratio is above 1.5.
 
-    Example: python benchmarks/ingest.py --series ../shared/data/dicom_ct
+    Example: python -m benchmarks.ingest --series ../shared/data/dicom_ct
     """
     table = Table("series", "files", "plain read /s", "ingest /s", "ratio", title=f"Slices per second (limit {LIMIT})")
     ratios = []

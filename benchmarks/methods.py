@@ -1,7 +1,7 @@
 """What each augmentation costs a training step on the CPU, beside GIN and beside the step itself.
 
-    python benchmarks/methods.py
-    python benchmarks/methods.py --threads 1 --repeats 50
+    python -m benchmarks.methods
+    python -m benchmarks.methods --threads 1 --repeats 50
 
 Batch, network, loss and optimiser are those of the abdomen job. Everything is timed in turn in this process, once a
 repeat and with a new draw each time, because a draw decides how much there is to compute; the median counts. A method
@@ -38,7 +38,7 @@ def main(
 ) -> None:
     """Time every registered augmentation with its default settings.
 
-    Example: python benchmarks/methods.py --threads 1
+    Example: python -m benchmarks.methods --threads 1
     """
     torch.set_num_threads(threads)
     experiment = load_experiment(JOB)

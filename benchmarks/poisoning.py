@@ -1,7 +1,7 @@
 """Dice of the global model when one of four sites sends bad updates, with the guard and without it.
 
-    python benchmarks/poisoning.py
-    python benchmarks/poisoning.py --rounds 12
+    python -m benchmarks.poisoning
+    python -m benchmarks.poisoning --rounds 12
 
 Two CT and two MR sites with small block phantoms train in this process; the updates go through the server's real
 aggregator, or through FLARE's stock one alone. Both weigh by samples, so that without a bad site they do the same. The
@@ -82,7 +82,7 @@ class Outcome:
 def main(rounds: Annotated[int, typer.Option(min=1, help="Rounds of each run.")] = 6) -> None:
     """Run every attack with and without the guard and print a table.
 
-    Example: python benchmarks/poisoning.py --rounds 12
+    Example: python -m benchmarks.poisoning --rounds 12
     """
     torch.set_num_threads(1)
     table = Table("the fourth site sends", "Dice, stock FLARE", "Dice, guard", "refused by the guard")

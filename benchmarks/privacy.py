@@ -1,7 +1,7 @@
 """What each privacy setting costs in Dice, on phantoms, with epsilon beside it.
 
-    python benchmarks/privacy.py
-    python benchmarks/privacy.py --rounds 2 --local-steps 2    # only to see that it runs
+    python -m benchmarks.privacy
+    python -m benchmarks.privacy --rounds 2 --local-steps 2    # only to see that it runs
 
 A CT and an MR site of procedural phantoms train the abdomen job's network in this process, once for each setting, with
 the same seed. The clipping norm is the median norm of the updates of the run without protection. Every site adds its
@@ -66,7 +66,7 @@ def main(
 ) -> None:
     """Run the federation under every setting and print a table.
 
-    Example: python benchmarks/privacy.py --rounds 6
+    Example: python -m benchmarks.privacy --rounds 6
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

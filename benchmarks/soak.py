@@ -1,7 +1,7 @@
 """Memory of the server over many rounds: eight small sites in FLARE's simulator.
 
-    python benchmarks/soak.py
-    python benchmarks/soak.py --rounds 200 --sites 4
+    python -m benchmarks.soak
+    python -m benchmarks.soak --rounds 200 --sites 4
 
 After each round the resident memory of the server's process is noted. FLARE hands memory back every ten rounds
 (``memory_gc_rounds`` of our jobs), so it rises and falls within them; what counts is the median of each ten. In the
@@ -50,7 +50,7 @@ def main(
 ) -> None:
     """Run the job and print the server's memory.
 
-    Example: python benchmarks/soak.py --rounds 50 --sites 8
+    Example: python -m benchmarks.soak --rounds 50 --sites 8
     """
     changes = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
     watch = _Watch()

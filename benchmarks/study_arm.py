@@ -1,6 +1,6 @@
 """A study's centralised arm against a bare PyTorch loop that makes the same optimiser steps.
 
-    python benchmarks/study_arm.py runs/real_abdomen/mr-site/site.yaml
+    python -m benchmarks.study_arm runs/real_abdomen/mr-site/site.yaml
 
 The loop has every slice in memory and makes the same batches, geometric changes, GIN draws, losses and AdamW steps.
 The arm adds MONAI's engine, reading slices from the cache on disk, checks of each step, and a checkpoint each round.
@@ -44,7 +44,7 @@ def main(
 ) -> None:
     """Time both and print their ratio.
 
-    Example: python benchmarks/study_arm.py runs/real_abdomen/mr-site/site.yaml
+    Example: python -m benchmarks.study_arm runs/real_abdomen/mr-site/site.yaml
     """
     torch.set_num_threads(threads)
     experiment = load_job(JOB).experiment

@@ -1,7 +1,7 @@
 """How long validation takes beside the plain read of the same files, and whether its memory grows with the cases.
 
-    python benchmarks/validate.py hospital/site.yaml
-    python benchmarks/validate.py            # phantoms, written to runs/benchmark_phantoms at the first call
+    python -m benchmarks.validate hospital/site.yaml
+    python -m benchmarks.validate            # phantoms, written to runs/benchmark_phantoms at the first call
 
 Both are timed alternately in this process, after one untimed read that fills the disk cache; the best of the repeats
 counts. Memory is the peak of a fresh process for each number of cases.
@@ -42,7 +42,7 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Alternating runs of each.")] = 3,
     peak_of: Annotated[int, typer.Option(min=0, hidden=True)] = 0,
 ) -> None:
-    """Print slices per second and peak memory. Example: python benchmarks/validate.py hospital/site.yaml"""
+    """Print slices per second and peak memory. Example: python -m benchmarks.validate hospital/site.yaml"""
     path = site_yaml or _phantom_site()
     if peak_of:
         with tempfile.TemporaryDirectory() as scratch:

@@ -3,7 +3,7 @@
 It does what a real federation does, on this machine and on phantoms: provision, unpack, start, submit, follow, fetch,
 report, stop. Everything it starts it also stops, after an error or Ctrl-C too.
 
-    python poc/rehearse.py --rounds 4
+    PYTHONPATH=. python poc/rehearse.py --rounds 4
 """
 
 import shutil

@@ -16,7 +16,7 @@ CONTRACT: dict[str, Any] = {
     "modality": "MR",
     "data_root": f"data-{PRIVATE}",
     "datalist": f"list-{PRIVATE}.json",
-    "labels": {"liver": 1, "spleen": 2},
+    "labels": {"liver": 1, "spleen": 2, "kidneys": [3, 4]},
     "device": "cuda:1",
     "png": {"pixel_mm": 0.7, "axes": "LP"},
     "cache_dir": f"cache-{PRIVATE}",

@@ -82,6 +82,15 @@ def test_paths_count_from_the_file_and_must_exist(tmp_path: Path) -> None:
         load_study(path)
 
 
+def test_our_study_of_scarcity_has_the_papers_ratios_with_their_own_baselines() -> None:
+    study = Study.model_validate(yaml.safe_load((ROOT / "studies" / "abdomen_scarce.yaml").read_text()))
+    assert (ROOT / "studies" / study.job).resolve().is_dir()
+    found = {(dict(arm.training_patients)[Modality.CT], arm.regime, arm.method) for arm in study.arms()}
+    regimes = [Regime.MR_ONLY, Regime.FEDERATED]
+    assert found == {(ct, regime, method) for ct in (1, 2, 5) for regime in regimes for method in ("none", "gin")}
+    assert {dict(arm.training_patients)[Modality.MR] for arm in study.arms()} == {1}
+
+
 @pytest.mark.parametrize("name", ["abdomen", "heart"])
 def test_our_own_studies_have_the_arms_that_are_asked_for(name: str) -> None:
     study = Study.model_validate(yaml.safe_load((ROOT / "studies" / f"{name}.yaml").read_text()))

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ class Events:
         self.problems: list[str] = []
 
     def preparing(self, site: str, done: int, total: int) -> None: ...
+
+    def left_out(self, site: str, organs: Sequence[str]) -> None: ...
 
     def planned(self, arms: int, complete: int) -> None:
         self.complete = complete

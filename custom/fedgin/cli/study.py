@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from rich.console import Console
 
 from fedgin.cli.resumable import resumable
+from fedgin.study.lock import locked
 from fedgin.study.plan import ArmSpec
 from fedgin.study.runner import Point, run_study
 from fedgin.study.study_report import write_study
@@ -22,11 +24,12 @@ def study(
     """Run every arm of a study that is not complete yet, then write scores.csv, tables and report.html.
 
     Arms run side by side as cores allow, each in a process of its own. Ctrl-C stops them; the same command continues.
+    One call at a time works in a folder.
 
     Example: fedgin study studies/abdomen.yaml --out runs/abdomen_study
     """
     console = Console(highlight=False, soft_wrap=True)
-    with resumable(console):
+    with resumable(console), locked(out):
         results = run_study(plan, out, _Printer(console), cores=cores)
         report = write_study(plan, results, out)
     console.print(f"Scores: {out / 'scores.csv'}")
@@ -43,6 +46,9 @@ class _Printer:
     def preparing(self, site: str, done: int, total: int) -> None:
         if done == total:
             self.console.print(f"{site}: {total} cases are ready")
+
+    def left_out(self, site: str, organs: Sequence[str]) -> None:
+        self.console.print(f"{site} takes no part in arms for {', '.join(organs)}: it does not label them")
 
     def planned(self, arms: int, complete: int) -> None:
         self.arms, self.ended_arms = arms, complete

@@ -1,6 +1,7 @@
 """Which cases a site has and in which split they are: a Decathlon-style (MSD) JSON file."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedgin.config import Settings, parse_settings
-from fedgin.data.site import Modality, PngSlices, SiteContract
+from fedgin.data.site import Modality, OrganIds, PngSlices, SiteContract
 from fedgin.documents import read_json
 from fedgin.errors import DataError
 
@@ -66,7 +67,7 @@ class Case:
         subject: number of its patient in the split, from 1; an entry without a patient is a subject of its own.
         image: absolute path of the image.
         label: absolute path of the label.
-        label_ids: the site's organ name to label id.
+        label_ids: the site's organ name to label id, or ids.
         png: pixel size and directions, for cases that are PNG slices.
     """
 
@@ -77,7 +78,7 @@ class Case:
     subject: int
     image: Path
     label: Path
-    label_ids: dict[str, int]
+    label_ids: Mapping[str, OrganIds]
     png: PngSlices | None = None
 
     @property

@@ -6,13 +6,28 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from fedgin.config import Settings, load_settings
 from fedgin.data.privacy import Privacy
 from fedgin.errors import ConfigError
 
 OrganName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+LARGEST_ID = 255
+# The voxels of an organ have one id, or any of several: the kidneys where left and right are drawn apart.
+OrganIds = int | tuple[int, ...]
+
+
+def ids_of(ids: OrganIds) -> tuple[int, ...]:
+    """Return the ids of an organ, however they are written."""
+    return ids if isinstance(ids, tuple) else (ids,)
+
+
+def _plausible(ids: object) -> object:
+    listed = ids if isinstance(ids, list | tuple) else [ids]
+    if not 1 <= len(listed) <= LARGEST_ID or not all(type(one) is int and 1 <= one <= LARGEST_ID for one in listed):
+        raise ValueError(f"expected an id from 1 to {LARGEST_ID}, or a list of such ids")
+    return ids
 
 
 class Modality(StrEnum):
@@ -55,7 +70,8 @@ class SiteContract(Settings):
         modality: ``CT`` or ``MR``.
         data_root: folder of the data; a relative path counts from the folder of ``site.yaml``.
         datalist: Decathlon-style JSON; a relative path counts from ``data_root``.
-        labels: organ name to the id that this site's label files use; an organ left out is not labelled here.
+        labels: organ name to the id that this site's label files use, or to a list of ids that together are the organ;
+            an organ left out is not labelled here.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         png: pixel size and directions of PNG slices; needed where the datalist names PNG files.
         cache_dir: where preprocessed cases are kept; a relative path counts from ``data_root``.
@@ -67,7 +83,7 @@ class SiteContract(Settings):
     modality: Modality
     data_root: Path
     datalist: Path = Path("datalist.json")
-    labels: dict[OrganName, Annotated[int, Field(ge=1, le=255)]] = Field(min_length=1)
+    labels: dict[OrganName, Annotated[OrganIds, BeforeValidator(_plausible)]] = Field(min_length=1)
     png: PngSlices | None = None
     device: str = "auto"
     cache_dir: Path = Path(".fedgin-cache")
@@ -90,10 +106,10 @@ class SiteContract(Settings):
 
     @model_validator(mode="after")
     def _one_organ_per_id(self) -> "SiteContract":
-        ids = list(self.labels.values())
+        ids = [label for organ in self.labels.values() for label in ids_of(organ)]
         doubled = sorted({label for label in ids if ids.count(label) > 1})
         if doubled:
-            raise ValueError(f"label id {doubled[0]} is given to more than one organ")
+            raise ValueError(f"label id {doubled[0]} is given to more than one organ, or twice to one")
         return self
 
 

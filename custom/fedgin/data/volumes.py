@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fedgin.data.datalist import Case
-from fedgin.data.site import Modality
+from fedgin.data.site import Modality, ids_of
 from fedgin.errors import DataError
 
 # Two grids are one when no voxel corner differs by more than this; NIfTI stores affines in single precision.
@@ -154,7 +154,7 @@ def as_label_ids(case: Case, voxels: NDArray[Any]) -> NDArray[np.uint8]:
     """
     with np.errstate(invalid="ignore"):  # NaN becomes some id here and differs from itself below
         ids = np.asarray(voxels, dtype=np.uint8)
-    known = {0, *case.label_ids.values()}
+    known = {0, *(label for organ in case.label_ids.values() for label in ids_of(organ))}
     exact = ids is voxels or np.array_equal(ids, voxels)
     present = np.flatnonzero(count_ids(ids)) if exact else np.unique(voxels)
     strangers = [float(value) for value in present if float(value) not in known]
@@ -201,7 +201,7 @@ def map_organs(case: Case, label: Volume, organs: list[str]) -> NDArray[np.uint8
     table = np.zeros(256, dtype=np.uint8)
     for position, organ in enumerate(organs, start=1):
         if organ in case.label_ids:
-            table[case.label_ids[organ]] = position
+            table[list(ids_of(case.label_ids[organ]))] = position
     return np.asarray(table[label.voxels])
 
 

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import yaml
 
@@ -19,6 +20,7 @@ from fedgin.flare.allow_list import resources
 from fedgin.flare.executor import SESSION
 from fedgin.flare.job import Job
 from fedgin.flare.results import RoundMetrics, RunResult, first_errors
+from fedgin.train.lifeline import watch_starter
 
 POLL_SECONDS = 0.5
 
@@ -49,22 +51,8 @@ def simulate(
     """
     _lay_out(workspace, sites)
     log = workspace.with_name(f"{workspace.name}.log")
-    with log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "fedgin.flare.simulation",
-                job.folder,
-                workspace,
-                ",".join(sites),
-                str(threads or len(sites)),
-            ],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=_environment(len(sites)),
-            start_new_session=True,
-        )
+    arguments = [str(job.folder), str(workspace), ",".join(sites), str(threads or len(sites))]
+    with log.open("w", encoding="utf-8") as output, _start(arguments, output, len(sites)) as process:
         try:
             _follow(process, workspace, on_round)
         finally:
@@ -93,6 +81,17 @@ def _lay_out(workspace: Path, sites: Mapping[str, SiteContract]) -> None:
         text = yaml.safe_dump(contract.model_dump(mode="json"), sort_keys=False)
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     (workspace / "local" / "resources.json").write_text(json.dumps(resources()), encoding="utf-8")
+
+
+def _start(arguments: Sequence[str], output: TextIO, sites: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "fedgin.flare.simulation", *arguments],
+        stdin=subprocess.PIPE,  # its end tells the simulator that this process has ended
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=_environment(sites),
+        start_new_session=True,
+    )
 
 
 def _environment(sites: int) -> dict[str, str]:
@@ -136,7 +135,11 @@ def _run_folder(workspace: Path) -> RunResult:
 
 
 def main() -> int:
-    """Run the stock simulator with the arguments of :func:`simulate`; the entry point of the child process."""
+    """Run the stock simulator with the arguments of :func:`simulate`; the entry point of the child process.
+
+    It ends, with everything it started, when its starter does.
+    """
+    watch_starter(lambda: os.killpg(os.getpgrp(), signal.SIGKILL))
     from nvflare.private.fed.app.simulator.simulator_runner import SimulatorRunner
 
     job, workspace, clients, threads = sys.argv[1:]

@@ -107,8 +107,11 @@ class PooledArm(Arm):
     which sharing rules forbid and federated training is measured against. Slices are drawn as the pool has them,
     whatever their modality.
 
+    Slices, spatial changes and dropout are drawn alike in all arms of the same modalities and seed, so that two methods
+    differ in nothing but the method.
+
     Attributes:
-        modalities: whose sites' training data is pooled.
+        modalities: whose sites' training data is pooled; they name the random streams.
         validate_every: rounds from one validation to the next; the last round is always validated.
     """
 
@@ -118,6 +121,11 @@ class PooledArm(Arm):
     modalities: tuple[Modality, ...]
     rounds: int
     validate_every: int = 1
+
+    @property
+    def stream(self) -> str:
+        """Name of the random streams; the arm's own name would hold its method."""
+        return "+".join(self.modalities)
 
     def train(self, sites: Mapping[str, SiteData], folder: Path, on_round: OnRound) -> ArmOutcome:
         """Train round by round; a run that was cut off continues after its last complete round."""
@@ -139,7 +147,7 @@ class PooledArm(Arm):
             on_round(curve[-1])
 
         cases = [case for site in members for case in site.cases[Split.TRAINING]]
-        run = AloneRun(self.name, cases, self.rounds, folder / "alone.pt")
+        run = AloneRun(self.stream, cases, self.rounds, folder / "alone.pt")
         network = train_alone(self.experiment, run, device, after_round=record)
         save_checkpoint(folder / "model.pt", {"model": travelling_weights(network)})
         return ArmOutcome(folder / "model.pt", curve)

@@ -15,7 +15,7 @@ from fedgin.data.prepare import SiteData, choose_device
 from fedgin.errors import DataError
 from fedgin.files import write_text
 from fedgin.flare.results import read_cross_site
-from fedgin.study.arms import Arm, Curve, staying_checkpoint
+from fedgin.study.arms import Arm, Curve, PooledArm, staying_checkpoint
 from fedgin.train.checkpoint import load_checkpoint, load_weights
 from fedgin.train.evaluator import evaluate
 from fedgin.train.scores import CaseScore, read_scores, write_scores
@@ -125,6 +125,8 @@ def _fingerprint(arm: Arm, sites: Mapping[str, SiteData]) -> str:
         "experiment": arm.experiment.model_dump(mode="json"),
         "cases": {name: _case_keys(site) for name, site in sites.items()},
     }
+    if isinstance(arm, PooledArm):
+        parts["stream"] = arm.stream
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -33,6 +33,9 @@ class Listener(Protocol):
     def preparing(self, site: str, done: int, total: int) -> None:
         """One more case of a site is preprocessed."""
 
+    def left_out(self, site: str, organs: Sequence[str]) -> None:
+        """A site labels none of the organs of some arms and takes no part in them."""
+
     def planned(self, arms: int, complete: int) -> None:
         """So many arms are to be reported, so many of them were complete before."""
 
@@ -72,7 +75,7 @@ def run_study(source: Path, out: Path, listener: Listener, *, cores: int) -> lis
 
 
 def _prepare(study: Study, out: Path, listener: Listener) -> list[Setting]:
-    sites = StudySites(study, out, on_prepared=listener.preparing)
+    sites = StudySites(study, out, on_prepared=listener.preparing, on_left_out=listener.left_out)
     return [sites.setting(spec) for spec in study.arms()]
 
 
@@ -140,10 +143,11 @@ class _Crew:
         with setting.home.with_name(f"{name}.log").open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "fedgin.study.worker", str(self.source), name, str(self.out)],
+                stdin=subprocess.PIPE,  # its end tells the worker that this process has ended
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                # One thread an arm: sums in another order would make a result depend on how busy the machine was.
+                # One thread for all libraries, as :class:`StudySites` sets for training.
                 env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
                 start_new_session=True,
             )
@@ -153,10 +157,9 @@ class _Crew:
 
     def _listen(self, name: str, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
-        with process.stdout as lines:
-            for line in lines:
+        with process:
+            for line in process.stdout:
                 self.lines.put((name, line))
-        process.wait()
         self.lines.put((name, None))
 
     def _hear(self, worker: _Running, line: str) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import product
@@ -38,14 +38,26 @@ class Line:
     method: str
     cells: list[Cell | None]
 
+    @property
+    def seeds(self) -> int | None:
+        """The seeds behind every cell; nothing where they differ."""
+        return _shared(cell.seeds for cell in self.cells if cell)
+
 
 @dataclass(frozen=True)
 class Table:
-    """A table of one population: columns and lines."""
+    """A table of one population: columns and lines; numbers have so many ``digits`` after the point."""
 
     title: str
     columns: list[str]
     lines: list[Line]
+    digits: int = 3
+
+    @property
+    def patients(self) -> list[int | None]:
+        """For each column, the patients behind every cell; nothing where they differ."""
+        columns = [[line.cells[place] for line in self.lines] for place in range(len(self.columns))]
+        return [_shared(cell.estimate.cases for cell in cells if cell) for cells in columns]
 
 
 def write_study(source: Path, results: Results, out: Path) -> Path:
@@ -61,6 +73,18 @@ def write_study(source: Path, results: Results, out: Path) -> Path:
     """
     study = load_study(source)
     write_text(out / "scores.csv", _csv(results))
+    write_text(out / "tables.md", tables_text(study, results))
+    content = _context(study, results) | {"curves": _curves(results), "panels": _panels(study, results, out)}
+    write_text(out / "report.html", _environment().get_template("study.html").render(content))
+    return out / "report.html"
+
+
+def tables_text(study: Study, results: Results) -> str:
+    """Return the study's tables as Markdown."""
+    return _environment().get_template("study.md").render(_context(study, results))
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("fedgin.study"),
         autoescape=jinja2.select_autoescape(["html"]),
@@ -69,11 +93,7 @@ def write_study(source: Path, results: Results, out: Path) -> Path:
         lstrip_blocks=True,
     )
     environment.filters["words"] = lambda name: name.replace("_", " ")
-    context = _context(study, results)
-    write_text(out / "tables.md", environment.get_template("study.md").render(context))
-    pictures = {"curves": _curves(results), "panels": _panels(study, results, out)}
-    write_text(out / "report.html", environment.get_template("study.html").render(context | pictures))
-    return out / "report.html"
+    return environment
 
 
 def _csv(results: Results) -> str:
@@ -132,7 +152,7 @@ def _organ_table(groups: Groups, place: Group, modality: str, measure: str) -> T
         if (key := Group(place.population, place.regime, method)) in groups
     ]
     heading = f"{TITLES[measure]}, {modality}, {_words(place.regime)}" + _suffix(place.population)
-    return Table(heading, [_words(organ) for organ in organs], lines)
+    return Table(heading, [_words(organ) for organ in organs], lines, digits=1 if measure == "hd95_mm" else 3)
 
 
 def _shares_of_central(groups: Groups, population: str) -> Table:
@@ -189,6 +209,12 @@ def _methods(groups: Groups, population: str) -> list[str]:
 
 def _regimes(groups: Groups, population: str) -> list[Regime]:
     return [regime for regime in Regime if any((g.population, g.regime) == (population, regime) for g in groups)]
+
+
+def _shared(values: Iterable[int]) -> int | None:
+    """Return the one value that all are, or nothing."""
+    different = set(values)
+    return different.pop() if len(different) == 1 else None
 
 
 def _words(name: str) -> str:

@@ -1,6 +1,7 @@
 """Run one arm of a study as a process of its own: ``python -m fedgin.study.worker STUDY.yaml ARM OUT``.
 
-It prints a JSON line for each validation, and one with ``problem`` and ``fix`` when it fails.
+It prints a JSON line for each validation, and one with ``problem`` and ``fix`` when it fails. It ends with whoever
+started it.
 """
 
 import json
@@ -14,10 +15,12 @@ from fedgin.errors import FedginError
 from fedgin.study.comparison import run_arm
 from fedgin.study.plan import load_study
 from fedgin.study.setting import StudySites
+from fedgin.train.lifeline import watch_starter
 
 
 def main() -> int:
     """Run the arm; 0 when its results are complete, 2 after a foreseen error, which is printed."""
+    watch_starter(lambda: os._exit(1))
     source, name, out = sys.argv[1:]
     # PyTorch does not always follow the variable once another library has started its threads.
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

@@ -1,9 +1,8 @@
 """The process in which a site trains: ``python -m fedgin.train.worker EXPERIMENT SITE_YAML FOLDER RUNS``.
 
 Tasks come in on standard input, answers go out on standard output, both as :mod:`fedgin.train.frames`. Whoever started
-it survives its crash. It never outlives its starter: the end of standard input, which the kernel brings about however
-the starter ended, ends it at once. (Linux's parent-death signal would follow the starter's *thread*, which may end
-earlier.)
+it survives its crash. It never outlives its starter: the end of standard input ends it at once, as in
+:mod:`fedgin.train.lifeline`.
 """
 
 import os

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgin.data.datalist import Case
+from fedgin.data.site import ids_of
 from fedgin.data.validation.content import hash_voxels
 from fedgin.data.volumes import Volume, count_ids
 
@@ -90,7 +91,9 @@ def measure_label(case: Case, volume: Volume) -> LabelFacts:
     """Measure a label of site ids, uint8 [X, Y, Z]."""
     counts = count_ids(np.asarray(volume.voxels))
     return LabelFacts(
-        organ_ml={organ: float(counts[label]) * volume.voxel_ml for organ, label in case.label_ids.items()},
+        organ_ml={
+            organ: float(counts[list(ids_of(ids))].sum()) * volume.voxel_ml for organ, ids in case.label_ids.items()
+        },
         organ_right_mm=_right_mm(case, to_ras(volume)),
         is_slice=1 in volume.voxels.shape,
     )
@@ -121,9 +124,5 @@ def _right_mm(case: Case, ras: Volume) -> dict[str, float]:
     step = ras.spacing[0] * ras.voxels.shape[0] / thinned.shape[0]
     profile = count_by_slice(thinned)
     offsets = (np.arange(len(profile)) - (len(profile) - 1) / 2) * step
-    totals = profile.sum(0)
-    return {
-        organ: float(offsets @ profile[:, label] / totals[label])
-        for organ, label in case.label_ids.items()
-        if totals[label]
-    }
+    organs = {organ: profile[:, list(ids_of(ids))].sum(1) for organ, ids in case.label_ids.items()}
+    return {organ: float(offsets @ voxels / voxels.sum()) for organ, voxels in organs.items() if voxels.any()}

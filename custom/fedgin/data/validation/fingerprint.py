@@ -1,7 +1,7 @@
 """``fingerprint.json``: what a lead may know of a dataset. Nothing in it is of one patient."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,7 @@ def _describe_images(images: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _describe_organs(labels: Mapping[str, int], cases: Sequence[CaseFacts]) -> dict[str, Any]:
+def _describe_organs(labels: Iterable[str], cases: Sequence[CaseFacts]) -> dict[str, Any]:
     volumes = [case.label.organ_ml for case in cases if case.label]
     shown = {organ: [ml[organ] for ml in volumes if ml[organ]] for organ in labels}
     return {

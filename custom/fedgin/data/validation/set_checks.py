@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from fedgin.data.site import SiteContract
+from fedgin.data.site import SiteContract, ids_of
 from fedgin.data.validation.facts import CaseFacts
 from fedgin.data.validation.findings import Finding, fail, warn
 
@@ -40,7 +40,8 @@ def _organs(contract: SiteContract, facts: Iterable[CaseFacts]) -> list[Finding]
 
 
 def _never_seen(contract: SiteContract, organ: str) -> Finding:
-    message = f"site {contract.site}: no case shows {organ.replace('_', ' ')} (id {contract.labels[organ]})"
+    ids = ", ".join(map(str, ids_of(contract.labels[organ])))
+    message = f"site {contract.site}: no case shows {organ.replace('_', ' ')} (id {ids})"
     fix = f"correct its id under 'labels' in site.yaml, or take '{organ}' out if this site does not label it"
     return fail("organ_never_seen", message, fix)
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fedgin.data.datalist import Case
+from fedgin.data.site import OrganIds, ids_of
 from fedgin.data.validation.facts import count_by_slice, thin, to_ras
 from fedgin.data.volumes import Volume
 
@@ -22,7 +24,7 @@ COLOURS = (
 )
 
 
-def colour_of(label_ids: dict[str, int]) -> dict[str, str]:
+def colour_of(label_ids: Mapping[str, OrganIds]) -> dict[str, str]:
     """Return each organ's colour, in the order of the site's label map."""
     return {organ: COLOURS[index % len(COLOURS)] for index, organ in enumerate(label_ids)}
 
@@ -34,7 +36,7 @@ def draw_thumbnail(case: Case, image: Volume, label: Volume | None) -> str:
     """
     ras = to_ras(image)
     ids = np.asarray(to_ras(label).voxels) if label is not None else None
-    index = ras.voxels.shape[2] // 2 if ids is None else _busiest(ids)
+    index = ras.voxels.shape[2] // 2 if ids is None else _busiest(ids, case.label_ids)
     size = (_width(ras), HEIGHT)
     grey = _upright(_to_grey(ras.voxels[..., index], _limits(case, ras.voxels)))
     plain = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR).convert("RGB"))
@@ -51,10 +53,11 @@ def _width(ras: Volume) -> int:
     return int(np.clip(HEIGHT * width_mm / height_mm, 0.3 * HEIGHT, 3 * HEIGHT))
 
 
-def _busiest(ids: NDArray[Any]) -> int:
+def _busiest(ids: NDArray[Any], label_ids: Mapping[str, OrganIds]) -> int:
     """Return the slice that shows most organs, of these the one with most labelled pixels; else the middle one."""
-    counts = count_by_slice(np.moveaxis(ids[::4, ::4], 2, 0))[:, 1:]
-    pixels, organs = counts.sum(1), np.count_nonzero(counts, axis=1)
+    counts = count_by_slice(np.moveaxis(ids[::4, ::4], 2, 0))
+    by_organ = np.array([counts[:, list(ids_of(organ))].sum(1) for organ in label_ids.values()])
+    pixels, organs = by_organ.sum(0), np.count_nonzero(by_organ, axis=0)
     return int(np.lexsort((pixels, organs))[-1]) if pixels.any() else ids.shape[2] // 2
 
 
@@ -71,10 +74,10 @@ def _to_grey(picture: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.u
     return np.asarray(np.clip(scaled, 0.0, 1.0) * 255.0, dtype=np.uint8)
 
 
-def _blend(grey: NDArray[np.uint8], ids: NDArray[np.uint8], label_ids: dict[str, int]) -> NDArray[np.uint8]:
+def _blend(grey: NDArray[np.uint8], ids: NDArray[np.uint8], label_ids: Mapping[str, OrganIds]) -> NDArray[np.uint8]:
     colours = np.zeros((256, 3), dtype=np.uint8)
     for organ, colour in colour_of(label_ids).items():
-        colours[label_ids[organ]] = list(bytes.fromhex(colour[1:]))
+        colours[list(ids_of(label_ids[organ]))] = list(bytes.fromhex(colour[1:]))
     return np.where(ids[..., None] > 0, grey // 2 + colours[ids] // 2, grey)
 
 
