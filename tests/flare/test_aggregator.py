@@ -169,6 +169,38 @@ def test_a_bad_update_leaves_the_average_of_the_others(
     assert len(line) < 500
 
 
+def test_half_precision_that_would_overflow_the_average_is_refused(tmp_path: Path) -> None:
+    """Small differences of a large site: finite, of an ordinary size, but not after they are multiplied by a weight."""
+    experiment = experiment_for(max_norm_ratio=10.0)
+    server = open_server(tmp_path, experiment, min_clients=2)
+    updates = {site: constant(experiment, MODALITIES[site], 1e-3) for site in "abc"}
+    updates["c"] = {name: entry.astype(np.float16) for name, entry in updates["c"].items()}
+    next(iter(updates["c"].values())).flat[0] = 0.08
+    found = server.run_round(0, [send(site, MODALITIES[site], 1_000_000, data) for site, data in updates.items()])
+    assert "has type float16, not float32 or float64" in server.told[0][1]
+    assert server.aggregated
+    assert all(np.isfinite(entry).all() for entry in found.values())
+
+
+def test_double_precision_is_averaged_as_single(tmp_path: Path) -> None:
+    experiment = experiment_for()
+    server = open_server(tmp_path, experiment)
+    data = {name: entry.astype(np.float64) for name, entry in constant(experiment, "CT", 0.1).items()}
+    found = server.run_round(0, [send("a", "CT", 3, data)])
+    assert {entry.dtype for entry in found.values()} == {np.dtype(np.float32)}
+    assert all(np.allclose(entry, 0.1) for entry in found.values())
+
+
+def test_an_average_that_overflows_stops_the_job(tmp_path: Path) -> None:
+    experiment = experiment_for()
+    server = open_server(tmp_path, experiment)
+    updates = [send(site, "CT", 1_000_000, constant(experiment, "CT", 3e38)) for site in "ab"]
+    with np.errstate(over="ignore"):
+        assert server.run_round(0, updates) == {}
+    assert not server.aggregated
+    assert server.panics[0].startswith("round 0: the average holds NaN or infinity. Fix: ")
+
+
 def test_a_second_update_of_a_round_is_refused_and_the_first_counts(tmp_path: Path) -> None:
     experiment = experiment_for()
     server = open_server(tmp_path, experiment)

@@ -97,20 +97,31 @@ class ClientWeightedAggregator(Aggregator):
         number = _round(fl_ctx)
         with self._lock:
             updates, self._updates, self._closed = self._updates, {}, number
-        outliers = find_outliers({site: item.size for site, item in updates.items()}, self._sizes, self._ratio)
-        refused = [self._refuse(site, number, reason, fl_ctx) for site, reason in sorted(outliers.items())]
-        kept = {site: updates[site] for site in sorted(updates.keys() - outliers.keys())}
+        kept = self._without_outliers(updates, number, fl_ctx)
         enough = len(kept) >= self._min_clients
-        fl_ctx.set_prop(OUTLIERS, refused, private=True, sticky=False)
-        fl_ctx.set_prop(AGGREGATED, enough, private=True, sticky=False)
+        mean = self._average(kept, number, fl_ctx) if enough else {}
+        fault = ""
         if not enough:
-            problem = f"round {number}: {len(kept)} of at least {self._min_clients} updates can be averaged"
-            self.system_panic(f"{problem}. Fix: read above which site was refused, failed or sent nothing", fl_ctx)
+            fault = (
+                f"{len(kept)} of at least {self._min_clients} updates can be averaged. "
+                "Fix: read above which site was refused, failed or sent nothing"
+            )
+        elif not all(np.isfinite(entry).all() for entry in mean.values()):
+            fault = "the average holds NaN or infinity. Fix: lower training.learning_rate, then 'fedgin resume'"
+        fl_ctx.set_prop(AGGREGATED, not fault, private=True, sticky=False)
+        if fault:
+            self.system_panic(f"round {number}: {fault}", fl_ctx)
             return _to_dxo({}).to_shareable()
         self._sizes = [update.size for update in kept.values()]
         for site, update in kept.items():
             self._guard.remember(site, update)
-        return _to_dxo(self._average(kept, number, fl_ctx)).to_shareable()
+        return _to_dxo(mean).to_shareable()
+
+    def _without_outliers(self, updates: Mapping[str, Update], number: int, fl_ctx: FLContext) -> dict[str, Update]:
+        outliers = find_outliers({site: item.size for site, item in updates.items()}, self._sizes, self._ratio)
+        refused = [self._refuse(site, number, reason, fl_ctx) for site, reason in sorted(outliers.items())]
+        fl_ctx.set_prop(OUTLIERS, refused, private=True, sticky=False)
+        return {site: updates[site] for site in sorted(updates.keys() - outliers.keys())}
 
     def _check_turn(self, site: str, number: int, shareable: Shareable) -> None:
         named = shareable.get_peer_prop(ReservedKey.IDENTITY_NAME, None)

@@ -25,10 +25,17 @@ def keep_checkpoint(fl_ctx: FLContext, path: Path) -> None:
 
     Raises:
         OSError: the disk is full, or the folder cannot be written; the file of the round before is as it was.
+        WeightsError: the model holds NaN or infinity; the file of the round before is as it was.
     """
     weights: dict[str, Any] = fl_ctx.get_prop(AppConstants.GLOBAL_MODEL)[ModelLearnableKey.WEIGHTS]
     arrays = {name: np.asarray(value, order="C") for name, value in weights.items()}
     number = int(fl_ctx.get_prop(AppConstants.CURRENT_ROUND))
+    for name, value in arrays.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise WeightsError(
+                f"after round {number} entry '{name}' of the global model holds NaN or infinity",
+                "lower training.learning_rate, then 'fedgin resume'",
+            )
     with whole_file(path) as part:
         # Not save_file(): it hides a full disk behind an error of its own.
         part.write_bytes(safetensors.numpy.save(arrays, metadata={ROUND: str(number)}))

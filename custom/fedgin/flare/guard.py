@@ -21,6 +21,8 @@ from fedgin.train.travel import sent_entries
 SAME_PACKAGE = "use this package and the job's experiment.yaml at the site"
 LONGEST_NAME = 120
 COUNTS = {"cases", "of_cases", "slices", "of_slices"}
+# Shorter floats overflow when an update is multiplied by its weight.
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class UpdateRefusedError(FedginError):
@@ -32,13 +34,13 @@ class Update:
     """An update that passed every check that needs no other update.
 
     Attributes:
-        data: differences by state-dict name, floating-point and finite.
+        data: differences by state-dict name, finite, as float32 whatever the site sent.
         size: root mean square of all differences. The L2 norm divided by the root of the number of weights, so that a
             site that holds some entries back can be compared with the others.
         contribution: what the site says about it.
     """
 
-    data: dict[str, NDArray[np.floating]]
+    data: dict[str, NDArray[np.float32]]
     size: float
     contribution: Contribution
 
@@ -73,17 +75,17 @@ class UpdateGuard:
 
         Raises:
             UpdateRefusedError: it carries no weight differences, claims what cannot be, or has an entry that is
-                missing, unknown, misshapen, of another type than floating point, NaN or infinite.
+                missing, unknown, misshapen, neither float32 nor float64, NaN, infinite or too large for float32.
         """
         dxo = _read(shareable)
         modality = self._check_modality(site, dxo.get_meta_prop(MODALITY))
         weight = self._check_weight(site, dxo.get_meta_prop(MetaKey.NUM_STEPS_CURRENT_ROUND))
         contribution = Contribution(modality, weight, **_check_counts(dxo.get_meta_prop(TRAINED)))
-        self._check_entries(dxo.data, self.expected[modality])
-        size = _root_mean_square(dxo.data)
+        data = self._read_entries(dxo.data, self.expected[modality])
+        size = _root_mean_square(data)
         if size == 0.0:
             raise UpdateRefusedError("it changes no weight", SAME_PACKAGE)
-        return Update(dict(dxo.data), size, contribution)
+        return Update(data, size, contribution)
 
     def remember(self, site: str, update: Update) -> None:
         """Hold a site to the modality and the weight of its first update that entered an average."""
@@ -108,7 +110,7 @@ class UpdateGuard:
             )
         return float(claim)
 
-    def _check_entries(self, data: object, expected: Mapping[str, tuple[int, ...]]) -> None:
+    def _read_entries(self, data: object, expected: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
         if not isinstance(data, Mapping) or not data:
             raise UpdateRefusedError("it has no entries", SAME_PACKAGE)
         extra, missing = data.keys() - expected.keys(), expected.keys() - data.keys()
@@ -118,10 +120,7 @@ class UpdateGuard:
         if missing and not self.settings.partial_updates:
             fix = "set federation.partial_updates if a site may hold entries back"
             raise UpdateRefusedError(f"entry '{min(missing)}' is missing", fix)
-        for name, value in data.items():
-            fault = _entry_fault(value, expected[name])
-            if fault:
-                raise UpdateRefusedError(f"entry '{name}' {fault}", SAME_PACKAGE)
+        return {name: _read_entry(name, value, expected[name]) for name, value in data.items()}
 
 
 def find_outliers(sizes: Mapping[str, float], earlier: Collection[float], ratio: float) -> dict[str, str]:
@@ -173,20 +172,23 @@ def _check_counts(counts: object) -> dict[str, int]:
     return dict(counts)
 
 
-def _entry_fault(value: object, shape: tuple[int, ...]) -> str:
+def _read_entry(name: str, value: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
     if not isinstance(value, np.ndarray):
-        return "is no array"
-    if value.dtype.kind != "f" or value.dtype.itemsize > 8:
-        return f"has type {value.dtype}, not a floating-point one"
-    if value.shape != shape:
-        return f"has shape {list(value.shape)}, the network needs {list(shape)}"[:LONGEST_NAME]
-    return "" if bool(np.isfinite(value).all()) else "holds NaN or infinity"
+        fault = "is no array"
+    elif value.dtype not in FLOATS:
+        fault = f"has type {value.dtype}, not float32 or float64"
+    elif value.shape != shape:
+        fault = f"has shape {list(value.shape)}, the network needs {list(shape)}"
+    else:
+        with np.errstate(over="ignore"):  # a float64 that becomes infinite is refused below
+            entry = np.asarray(value, np.float32)
+        if np.isfinite(entry).all():
+            return entry
+        fault = "holds NaN or infinity as float32"
+    raise UpdateRefusedError(f"entry '{name}' {fault[:LONGEST_NAME]}", SAME_PACKAGE)
 
 
-def _root_mean_square(data: Mapping[str, NDArray[np.floating]]) -> float:
-    # Scaled by the largest value, so that not even the squares of the largest float64 overflow.
-    largest = max(float(np.abs(value).max()) for value in data.values() if value.size)
-    if largest == 0.0:
-        return 0.0
-    squares = sum(float(np.square(value.astype(np.float64) / largest).sum()) for value in data.values())
-    return largest * math.sqrt(squares / sum(value.size for value in data.values()))
+def _root_mean_square(data: Mapping[str, NDArray[np.float32]]) -> float:
+    # In double precision, which holds the squares of the largest float32 and of the smallest.
+    squares = sum(float(np.square(value, dtype=np.float64).sum()) for value in data.values())
+    return math.sqrt(squares / sum(value.size for value in data.values()))
