@@ -83,8 +83,7 @@ class ClientWeightedAggregator(Aggregator):
         site, number = sender(shareable), _round(fl_ctx)
         try:
             with self._lock:
-                self._check_turn(site, number, shareable)
-                self._updates[site] = update = self._check(site, shareable)
+                self._updates[site] = update = self._judge(site, number, shareable)
         except UpdateRefusedError as refusal:
             absence = self._refuse(site, number, str(refusal), fl_ctx)
             fl_ctx.set_prop(VERDICT, absence, private=True, sticky=False)
@@ -123,25 +122,26 @@ class ClientWeightedAggregator(Aggregator):
         fl_ctx.set_prop(OUTLIERS, refused, private=True, sticky=False)
         return {site: updates[site] for site in sorted(updates.keys() - outliers.keys())}
 
+    def _judge(self, site: str, number: int, shareable: Shareable) -> Update:
+        try:
+            self._check_turn(site, number, shareable)
+            return self._guard.check(site, shareable)
+        except UpdateRefusedError:
+            raise
+        except Exception as error:  # FLARE closes a round at once when accept() raises, whoever has not answered yet
+            raise UpdateRefusedError(f"unforeseen {type(error).__name__} when it was checked", "report this") from None
+
     def _check_turn(self, site: str, number: int, shareable: Shareable) -> None:
         named = shareable.get_peer_prop(ReservedKey.IDENTITY_NAME, None)
-        if named != site:
+        if not isinstance(named, str) or named != site:
             raise UpdateRefusedError(f"it names itself {named!r}"[:80], "run the site with its own kit")
         if site not in self._sites:
             raise UpdateRefusedError("the job was not deployed to this site", "submit a job that names it")
         sent = shareable.get_cookie(AppConstants.CONTRIBUTION_ROUND)
-        if sent != number or number == self._closed:
+        if type(sent) is not int or sent != number or number == self._closed:
             raise UpdateRefusedError(f"it is late, of round {sent!r}"[:80], "give the round more time")
         if site in self._updates:
             raise UpdateRefusedError("it is the second of the round", "run one client with the site's kit")
-
-    def _check(self, site: str, shareable: Shareable) -> Update:
-        try:
-            return self._guard.check(site, shareable)
-        except UpdateRefusedError:
-            raise
-        except Exception as error:  # whatever a hostile site thought of, it must not end the round
-            raise UpdateRefusedError(f"unforeseen {type(error).__name__} when it was checked", "report this") from None
 
     def _refuse(self, site: str, number: int, reason: str, fl_ctx: FLContext) -> Absence:
         self.log_error(fl_ctx, f"round {number}: the update of site {site} is refused: {reason}")
