@@ -10,6 +10,7 @@ from nvflare.app_common.abstract.model import ModelLearnableKey, make_model_lear
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.shareablegenerators.full_model_shareable_generator import FullModelShareableGenerator
 
+from fedgin.flare.executor import WITHHELD
 from fedgin.train.experiment import Experiment
 from tests.flare.bad_updates import BAD_UPDATES
 from tests.flare.updates import SITES, Data, Server, constant, experiment_for, open_server, send
@@ -295,14 +296,31 @@ def test_a_uniform_job_believes_no_claim(tmp_path: Path) -> None:
     assert server.accept(send("a", "CT", 1, constant(experiment, "CT", 1.0)))
 
 
-def test_a_site_may_hold_entries_back_only_where_the_job_says_so(tmp_path: Path) -> None:
-    for allowed in (False, True):
-        experiment = experiment_for(partial_updates=allowed)
-        server = open_server(tmp_path / str(allowed), experiment)
-        data = constant(experiment, "CT", 1.0)
-        data.pop(sorted(data)[0])
-        assert server.accept(send("a", "CT", 1, data)) is allowed
-        assert not server.accept(send("b", "CT", 1, {}))
+@pytest.mark.parametrize("normalisation", ["instance", "dsbn", "fedbn"])
+def test_a_site_may_hold_entries_back_that_it_names(tmp_path: Path, normalisation: str) -> None:
+    experiment = experiment_for(normalisation)
+    server = open_server(tmp_path, experiment)
+    whole = constant(experiment, "CT", 1.0)
+    name = sorted(whole)[0]
+    data = {key: value for key, value in whole.items() if key != name}
+    for withheld in ([], ["other"], [name, "other"], [name, sorted(data)[0]], [name, 3], name, None, {name: 1}):
+        assert not server.accept(send("a", "CT", 1, data, **{WITHHELD: withheld})), withheld
+    assert not server.accept(send("a", "CT", 1, whole, **{WITHHELD: [name]}))
+    assert not server.accept(send("a", "CT", 1, {}, **{WITHHELD: sorted(whole)}))
+    assert server.accept(send("a", "CT", 1, data, **{WITHHELD: [name]})), server.errors
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_what_a_method_keeps_at_the_site_cannot_be_withheld_or_sent(tmp_path: Path, modality: str) -> None:
+    """With DSBN the other modality's branches are neither expected nor to be named."""
+    experiment = experiment_for("dsbn")
+    server = open_server(tmp_path, experiment)
+    other = "MR" if modality == "CT" else "CT"
+    branch = next(name for name in sorted(constant(experiment, other, 1.0)) if f".{other}." in name)
+    whole = constant(experiment, modality, 1.0)
+    assert not server.accept(send("a", modality, 1, whole, **{WITHHELD: [branch]}))
+    assert f"it withholds '{branch}', which nobody expects" in server.errors[-1]
+    assert server.accept(send("a", modality, 1, whole))
 
 
 def test_one_outlier_of_two_is_known_by_the_round_before(tmp_path: Path) -> None:

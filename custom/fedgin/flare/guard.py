@@ -12,7 +12,7 @@ from nvflare.apis.shareable import Shareable
 
 from fedgin.data.site import Modality
 from fedgin.errors import FedginError
-from fedgin.flare.executor import MODALITY, TRAINED
+from fedgin.flare.executor import MODALITY, TRAINED, WITHHELD
 from fedgin.flare.participation import Contribution
 from fedgin.train.checkpoint import travelling_weights
 from fedgin.train.experiment import Experiment
@@ -23,6 +23,9 @@ LONGEST_NAME = 120
 COUNTS = {"cases", "of_cases", "slices", "of_slices"}
 # Shorter floats overflow when an update is multiplied by its weight.
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class UpdateRefusedError(FedginError):
@@ -49,7 +52,8 @@ class UpdateGuard:
     """Checks updates one by one, and what a site claims against what it claimed before.
 
     The entries and shapes are those of the network of ``experiment.yaml``, from which the server's global model is
-    built as well, less what a site of the modality does not send (:func:`~fedgin.train.travel.sent_entries`).
+    built as well, less what a site of the modality does not send (:func:`~fedgin.train.travel.sent_entries`). A site
+    may hold more back (``privacy.exclude_layers`` of its ``site.yaml``) if it names every entry that is missing.
 
     A site's weight is what it claims: nobody can count its slices from here. The claim has an upper bound from the job
     and can never grow in a run, so that a site cannot change its weight once it sees the others' effect. A site that
@@ -81,7 +85,8 @@ class UpdateGuard:
         modality = self._check_modality(site, dxo.get_meta_prop(MODALITY))
         weight = self._check_weight(site, dxo.get_meta_prop(MetaKey.NUM_STEPS_CURRENT_ROUND))
         contribution = Contribution(modality, weight, **_check_counts(dxo.get_meta_prop(TRAINED)))
-        data = self._read_entries(dxo.data, self.expected[modality])
+        expected = _without_withheld(self.expected[modality], dxo.get_meta_prop(WITHHELD, []))
+        data = _read_entries(dxo.data, expected)
         size = _root_mean_square(data)
         if size == 0.0:
             raise UpdateRefusedError("it changes no weight", SAME_PACKAGE)
@@ -109,18 +114,6 @@ class UpdateGuard:
                 "check the site's datalist, or raise federation.max_samples_per_site",
             )
         return float(claim)
-
-    def _read_entries(self, data: object, expected: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
-        if not isinstance(data, Mapping) or not data:
-            raise UpdateRefusedError("it has no entries", SAME_PACKAGE)
-        extra, missing = data.keys() - expected.keys(), expected.keys() - data.keys()
-        if extra:
-            name = min(str(entry) for entry in extra)[:LONGEST_NAME]
-            raise UpdateRefusedError(f"entry '{name}' is not expected of its modality", SAME_PACKAGE)
-        if missing and not self.settings.partial_updates:
-            fix = "set federation.partial_updates if a site may hold entries back"
-            raise UpdateRefusedError(f"entry '{min(missing)}' is missing", fix)
-        return {name: _read_entry(name, value, expected[name]) for name, value in data.items()}
 
 
 def find_outliers(sizes: Mapping[str, float], earlier: Collection[float], ratio: float) -> dict[str, str]:
@@ -170,6 +163,25 @@ def _check_counts(counts: object) -> dict[str, int]:
     if not (0 < counts["cases"] <= counts["of_cases"] and 0 < counts["slices"] <= counts["of_slices"]):
         raise UpdateRefusedError("it was trained on no case, or on more cases or slices than there are", SAME_PACKAGE)
     return dict(counts)
+
+
+def _without_withheld(expected: Shapes, withheld: object) -> Shapes:
+    if not isinstance(withheld, list) or not all(isinstance(name, str) for name in withheld):
+        raise UpdateRefusedError("it does not say which entries it withholds", SAME_PACKAGE)
+    if unknown := set(withheld) - expected.keys():
+        raise UpdateRefusedError(f"it withholds '{min(unknown)[:LONGEST_NAME]}', which nobody expects", SAME_PACKAGE)
+    return {name: shape for name, shape in expected.items() if name not in set(withheld)}
+
+
+def _read_entries(data: object, expected: Shapes) -> dict[str, NDArray[np.float32]]:
+    if not isinstance(data, Mapping) or not data:
+        raise UpdateRefusedError("it has no entries", SAME_PACKAGE)
+    if extra := data.keys() - expected.keys():
+        name = min(str(entry) for entry in extra)[:LONGEST_NAME]
+        raise UpdateRefusedError(f"entry '{name}' is not expected of its modality, or was to be withheld", SAME_PACKAGE)
+    if missing := expected.keys() - data.keys():
+        raise UpdateRefusedError(f"entry '{min(missing)}' is missing and not named as withheld", SAME_PACKAGE)
+    return {name: _read_entry(name, value, expected[name]) for name, value in data.items()}
 
 
 def _read_entry(name: str, value: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
