@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nvflare.apis.fl_constant import ReservedKey
@@ -10,15 +11,17 @@ from nvflare.app_common.abstract.model import ModelLearnableKey, make_model_lear
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.shareablegenerators.full_model_shareable_generator import FullModelShareableGenerator
 
-from fedgin.flare.executor import WITHHELD
-from fedgin.train.experiment import Experiment
+from fedgin.flare.checkpoint import CHECKPOINT, keep_checkpoint, read_claims
+from fedgin.flare.executor import TRAINED, WITHHELD
+from fedgin.flare.participation import Claim
+from fedgin.train.experiment import Experiment, Resumed
 from tests.flare.bad_updates import BAD_UPDATES
-from tests.flare.updates import SITES, Data, Server, constant, experiment_for, open_server, send
+from tests.flare.updates import COUNTS, SITES, Data, Server, constant, experiment_for, open_server, send
 
-Honest = tuple[str, str, float, float]
+Honest = tuple[str, str, int, float]
 MODALITIES = {"a": "CT", "b": "CT", "c": "MR", "d": "MR"}
 
-weights = st.floats(1.0, 1e4)
+weights = st.integers(1, 10_000)
 values = st.floats(0.1, 5.0) | st.floats(-5.0, -0.1)
 
 
@@ -36,7 +39,7 @@ def run_round(folder: Path, experiment: Experiment, updates: list[Honest]) -> fl
 @settings(max_examples=15)
 @given(n=st.tuples(weights, weights, weights), value=st.tuples(values, values, values))
 def test_balanced_is_the_mean_of_the_modalities_means(
-    tmp_path_factory: pytest.TempPathFactory, n: tuple[float, ...], value: tuple[float, ...]
+    tmp_path_factory: pytest.TempPathFactory, n: tuple[int, ...], value: tuple[float, ...]
 ) -> None:
     updates = [(site, MODALITIES[site], n[i], value[i]) for i, site in enumerate("abc")]
     found = run_round(tmp_path_factory.mktemp("run"), experiment_for(), updates)
@@ -47,7 +50,7 @@ def test_balanced_is_the_mean_of_the_modalities_means(
 @settings(max_examples=15)
 @given(n=st.tuples(weights, weights), value=st.tuples(values, values))
 def test_samples_weighs_all_sites_alike(
-    tmp_path_factory: pytest.TempPathFactory, n: tuple[float, ...], value: tuple[float, ...]
+    tmp_path_factory: pytest.TempPathFactory, n: tuple[int, ...], value: tuple[float, ...]
 ) -> None:
     updates = [("a", "CT", n[0], value[0]), ("c", "MR", n[1], value[1])]
     found = run_round(tmp_path_factory.mktemp("run"), experiment_for(client_weighting="samples"), updates)
@@ -56,7 +59,7 @@ def test_samples_weighs_all_sites_alike(
 
 
 def test_one_modality_alone_is_its_own_mean(tmp_path: Path) -> None:
-    found = run_round(tmp_path, experiment_for(), [("a", "CT", 3.0, 1.0), ("b", "CT", 1.0, 5.0)])
+    found = run_round(tmp_path, experiment_for(), [("a", "CT", 3, 1.0), ("b", "CT", 1, 5.0)])
     assert found == 2.0
 
 
@@ -279,6 +282,45 @@ def test_what_a_site_first_claimed_holds_for_the_run(tmp_path: Path) -> None:
     assert not server.accept(send("a", "MR", 50, data, 1))
     assert "its modality was CT and is MR" in server.errors[-1]
     assert server.accept(send("a", "CT", 49, data, 1))
+
+
+@pytest.mark.parametrize("claim", [11, 13, 1_000_000])
+def test_the_claim_is_the_number_of_slices_that_the_report_shows(tmp_path: Path, claim: int) -> None:
+    experiment = experiment_for()
+    server = open_server(tmp_path, experiment)
+    data = constant(experiment, "CT", 1.0)
+    assert not server.accept(send("a", "CT", claim, data, **{TRAINED: COUNTS}))
+    assert f"it claims {claim} samples and has 12 training slices" in server.errors[-1]
+    assert server.accept(send("a", "CT", 12, data, **{TRAINED: COUNTS}))
+
+
+def test_what_a_site_first_claimed_holds_in_a_resumed_job(tmp_path: Path) -> None:
+    experiment = experiment_for()
+    server = open_server(tmp_path / "first", experiment)
+    data = constant(experiment, "CT", 1.0)
+    server.run_round(0, [send("a", "CT", 50, data)])
+    keep(server, data, tmp_path / CHECKPOINT)
+    rest = experiment.model_copy(update={"resumes": Resumed(job="first", round=1)})
+    resumed = open_server(tmp_path / "rest", rest, checkpoint=tmp_path / CHECKPOINT)
+    assert not resumed.accept(send("a", "CT", 51, data))
+    assert "it claims 51 samples, allowed is 1 to 50" in resumed.errors[-1]
+    assert not resumed.accept(send("a", "MR", 50, data))
+    resumed.run_round(1, [send("a", "CT", 49, data, 1), send("b", "CT", 60, data, 1)])
+    keep(resumed, data, tmp_path / CHECKPOINT)
+    assert read_claims(tmp_path / CHECKPOINT) == {"a": Claim("CT", 50.0), "b": Claim("CT", 60.0)}
+
+
+def keep(server: Server, model: Data, path: Path) -> None:
+    """Write the checkpoint of the round that was closed."""
+    server.context.set_prop(AppConstants.GLOBAL_MODEL, make_model_learnable(model, {}), private=True, sticky=True)
+    keep_checkpoint(server.context, path)
+
+
+def test_a_resumed_job_without_claims_is_stopped_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_bytes(safetensors.numpy.save({"w": np.ones(1)}, metadata={"round": "0"}))
+    rest = experiment_for().model_copy(update={"resumes": Resumed(job="first", round=1)})
+    server = open_server(tmp_path / "rest", rest, checkpoint=tmp_path / CHECKPOINT)
+    assert "checkpoint.safetensors is damaged" in server.panics[0]
 
 
 def test_a_refused_claim_is_not_remembered(tmp_path: Path) -> None:

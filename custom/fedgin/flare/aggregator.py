@@ -16,6 +16,8 @@ from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.app_event_type import AppEventType
 
 from fedgin.data.site import Modality
+from fedgin.errors import FedginError
+from fedgin.flare.checkpoint import CHECKPOINT, CLAIMS, read_claims
 from fedgin.flare.executor import CAUSE, UPDATE_REFUSED
 from fedgin.flare.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
 from fedgin.flare.identity import sender
@@ -64,14 +66,18 @@ class ClientWeightedAggregator(Aggregator):
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Prepare a run; note at the start of each round which sites FLARE deployed the job to."""
         if event_type == EventType.START_RUN:
-            self._prepare(load_experiment(Path(self.experiment)))
+            try:
+                self._prepare(load_experiment(Path(self.experiment)))
+            except FedginError as error:  # FLARE would log it and start the rounds
+                self.system_panic(str(error), fl_ctx)
         elif event_type == AppEventType.ROUND_STARTED:
             self._sites |= {client.name for client in fl_ctx.get_engine().get_clients()}
         for group in self._groups.values():
             group.handle_event(event_type, fl_ctx)
 
     def _prepare(self, experiment: Experiment) -> None:
-        self._guard = UpdateGuard(experiment)
+        earlier = read_claims(Path(self.experiment).with_name(CHECKPOINT)) if experiment.resumes else {}
+        self._guard = UpdateGuard(experiment, earlier)
         self._ratio = experiment.federation.max_norm_ratio
         self._min_clients = read_min_clients(Path(self.experiment).with_name(SERVER_CONFIG))
         self._balanced = experiment.federation.client_weighting == "modality_balanced"
@@ -114,6 +120,7 @@ class ClientWeightedAggregator(Aggregator):
         self._sizes = [update.size for update in kept.values()]
         for site, update in kept.items():
             self._guard.remember(site, update)
+        fl_ctx.set_prop(CLAIMS, dict(self._guard.claims), private=True, sticky=False)
         return _to_dxo(mean).to_shareable()
 
     def _without_outliers(self, updates: Mapping[str, Update], number: int, fl_ctx: FLContext) -> dict[str, Update]:

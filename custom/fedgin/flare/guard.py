@@ -13,7 +13,7 @@ from nvflare.apis.shareable import Shareable
 from fedgin.data.site import Modality
 from fedgin.errors import FedginError
 from fedgin.flare.executor import MODALITY, TRAINED, WITHHELD
-from fedgin.flare.participation import Contribution
+from fedgin.flare.participation import Claim, Contribution
 from fedgin.train.checkpoint import travelling_weights
 from fedgin.train.experiment import Experiment
 from fedgin.train.travel import sent_entries
@@ -55,16 +55,17 @@ class UpdateGuard:
     built as well, less what a site of the modality does not send (:func:`~fedgin.train.travel.sent_entries`). A site
     may hold more back (``privacy.exclude_layers`` of its ``site.yaml``) if it names every entry that is missing.
 
-    A site's weight is what it claims: nobody can count its slices from here. The claim has an upper bound from the job
-    and can never grow in a run, so that a site cannot change its weight once it sees the others' effect. A site that
-    lies from the first round on still gets the share of that many slices, under ``modality_balanced`` at most its
-    modality's half; ``uniform`` believes no claim at all.
+    A site's weight is what it claims: nobody can count its slices from here. The claim is the number of training slices
+    that the report shows, has an upper bound from the job and can never grow in a run, so that a site cannot change its
+    weight once it sees the others' effect. A site that lies from the first round on still gets the share of that many
+    slices, under ``modality_balanced`` at most its modality's half; ``uniform`` believes no claim at all.
 
     Args:
         experiment: of the job.
+        claims: by site, of the job that this one resumes.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, claims: Mapping[str, Claim]) -> None:
         network, normalisation = experiment.initial_network(), experiment.network.normalisation
         shapes = {name: tuple(value.shape) for name, value in travelling_weights(network).items()}
         self.settings = experiment.federation
@@ -72,7 +73,7 @@ class UpdateGuard:
             modality.value: {name: shapes[name] for name in sent_entries(network, normalisation, modality)}
             for modality in Modality
         }
-        self._first: dict[str, Contribution] = {}
+        self.claims = dict(claims)
 
     def check(self, site: str, shareable: Shareable) -> Update:
         """Return the update, or say why it is refused; nothing is remembered of it.
@@ -83,8 +84,9 @@ class UpdateGuard:
         """
         dxo = _read(shareable)
         modality = self._check_modality(site, dxo.get_meta_prop(MODALITY))
-        weight = self._check_weight(site, dxo.get_meta_prop(MetaKey.NUM_STEPS_CURRENT_ROUND))
-        contribution = Contribution(modality, weight, **_check_counts(dxo.get_meta_prop(TRAINED)))
+        counts = _check_counts(dxo.get_meta_prop(TRAINED))
+        weight = self._check_weight(site, dxo.get_meta_prop(MetaKey.NUM_STEPS_CURRENT_ROUND), counts["of_slices"])
+        contribution = Contribution(modality, weight, **counts)
         expected = _without_withheld(self.expected[modality], dxo.get_meta_prop(WITHHELD, []))
         data = _read_entries(dxo.data, expected)
         size = _root_mean_square(data)
@@ -94,25 +96,28 @@ class UpdateGuard:
 
     def remember(self, site: str, update: Update) -> None:
         """Hold a site to the modality and the weight of its first update that entered an average."""
-        self._first.setdefault(site, update.contribution)
+        self.claims.setdefault(site, Claim(update.contribution.modality, update.contribution.weight))
 
     def _check_modality(self, site: str, modality: object) -> str:
         if not isinstance(modality, str) or modality not in self.expected:
             raise UpdateRefusedError(f"its modality is {modality!r}"[:LONGEST_NAME], "set CT or MR in site.yaml")
-        if site in self._first and modality != self._first[site].modality:
-            raise UpdateRefusedError(f"its modality was {self._first[site].modality} and is {modality}", SAME_PACKAGE)
+        if site in self.claims and modality != self.claims[site].modality:
+            raise UpdateRefusedError(f"its modality was {self.claims[site].modality} and is {modality}", SAME_PACKAGE)
         return modality
 
-    def _check_weight(self, site: str, claim: object) -> float:
-        largest = 1.0 if self.settings.client_weighting == "uniform" else float(self.settings.max_samples_per_site)
-        if site in self._first:
-            largest = min(largest, self._first[site].weight)
+    def _check_weight(self, site: str, claim: object, slices: int) -> float:
+        uniform = self.settings.client_weighting == "uniform"
+        largest = 1.0 if uniform else float(self.settings.max_samples_per_site)
+        if site in self.claims:
+            largest = min(largest, self.claims[site].weight)
         # Compared before it is converted: an integer can be too large for a float, and NaN is in no range.
         if isinstance(claim, bool) or not isinstance(claim, int | float) or not 1 <= claim <= largest:
             raise UpdateRefusedError(
                 f"it claims {claim!r} samples"[:LONGEST_NAME] + f", allowed is 1 to {largest:g}",
                 "check the site's datalist, or raise federation.max_samples_per_site",
             )
+        if not uniform and claim != slices:
+            raise UpdateRefusedError(f"it claims {claim!r} samples and has {slices} training slices", SAME_PACKAGE)
         return float(claim)
 
 
