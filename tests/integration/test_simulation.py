@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fedgin.data.privacy import Privacy
 from fedgin.data.site import SiteContract, load_site
 from fedgin.flare.job import Job, load_job, stage_job
 from fedgin.flare.model import initial_network
@@ -130,6 +131,15 @@ def test_a_refused_update_ends_a_job_that_needs_it_and_its_site_is_told(tmp_path
     assert f"round 0 has 2 of 3 updates (ct-a: {reason}" in result.fault(job, list(contracts))
     logs = "".join(path.read_text(errors="replace") for path in (tmp_path / "flare" / "ct-a").rglob("log.txt"))
     assert f"round 0: the update was refused: {reason}" in logs
+
+
+def test_a_layer_that_a_site_withholds_is_averaged_over_the_others(tmp_path: Path) -> None:
+    """The job says nothing of it: withholding is the site's own choice."""
+    contracts, job = sites(tmp_path / "sites", ["ct-a", "mr-a"]), stage(tmp_path, rounds=2, count=2)
+    privacy = Privacy(exclude_layers=("input_block",))
+    contracts["ct-a"] = contracts["ct-a"].model_copy(update={"privacy": privacy})
+    result = simulate(job, contracts, tmp_path / "flare")
+    check_result(result, job, contracts, tmp_path / "by-hand")
 
 
 def test_a_job_that_needs_two_of_three_sites_waits_for_the_third_when_one_is_refused(tmp_path: Path) -> None:
