@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 from nvflare.apis.dxo import DXO, DataKind, MetaKey
-from nvflare.apis.fl_constant import ReturnCode
-from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.apis.fl_constant import ReservedKey, ReturnCode
+from nvflare.apis.shareable import ReservedHeaderKey, Shareable, make_reply
 from nvflare.app_common.app_constant import AppConstants
 
 from fedgin.flare.executor import MODALITY, TRAINED
@@ -34,6 +34,22 @@ def with_weight(weight: object) -> Make:
 def with_modality(modality: object) -> Make:
     """Claim another modality."""
     return lambda site, data, name: send(site, modality, SLICES, data)
+
+
+def with_name(name: object) -> Make:
+    """Name itself otherwise."""
+
+    def make(site: str, data: Data, _: str) -> Shareable:
+        update = send(site, "MR", SLICES, data)
+        update.set_peer_props({ReservedKey.IDENTITY_NAME: name})
+        return update
+
+    return make
+
+
+def with_round(number: object) -> Make:
+    """Name another round."""
+    return lambda site, data, name: send(site, "MR", SLICES, data, number)
 
 
 def with_meta(key: str, value: object) -> Make:
@@ -69,6 +85,15 @@ class Hostile(dict[str, np.ndarray]):
         raise MemoryError
 
 
+def _with_headers(key: str, value: object) -> Make:
+    def make(site: str, data: Data, _: str) -> Shareable:
+        update = send(site, "MR", SLICES, data)
+        update.set_header(key, value)
+        return update
+
+    return make
+
+
 BAD_UPDATES: dict[str, Make] = {
     "one NaN": with_entry(_with_one(np.nan)),
     "one infinity": with_entry(_with_one(-np.inf)),
@@ -82,6 +107,11 @@ BAD_UPDATES: dict[str, Make] = {
     "shape that broadcasts": with_entry(lambda entry: np.zeros((1, *entry.shape), np.float32)),
     "scalar": with_entry(lambda entry: np.float32(1.0)),
     "empty": with_entry(lambda entry: entry[:0]),
+    "half precision": with_all(lambda entry: entry.astype(np.float16)),
+    "one entry in half precision": with_entry(lambda entry: entry.astype(np.float16)),
+    "extended precision": with_entry(lambda entry: entry.astype(np.longdouble)),
+    "other byte order": with_entry(lambda entry: entry.astype(entry.dtype.newbyteorder())),
+    "more than float32 holds": with_entry(lambda entry: np.full(entry.shape, 1e39)),
     "integers": with_entry(lambda entry: entry.astype(np.int64)),
     "complex": with_entry(lambda entry: entry.astype(np.complex64)),
     "objects": with_entry(lambda entry: entry.astype(object)),
@@ -104,6 +134,12 @@ BAD_UPDATES: dict[str, Make] = {
     "counts of text": with_meta(TRAINED, {**COUNTS, "cases": "1"}),
     "more cases than there are": with_meta(TRAINED, {**COUNTS, "cases": 3}),
     "no case": with_meta(TRAINED, {**COUNTS, "cases": 0}),
+    "of a round too large to print": with_round(10**5000),
+    "named by a number too large to print": with_name(10**5000),
+    **{f"of round {number!r}": with_round(number) for number in (np.arange(2), np.zeros(1), [0], False, 0.0)},
+    **{f"named {name!r}": with_name(name) for name in (np.arange(2), np.array(["c"]), ["c"], None, "c\nd")},
+    "without cookies": _with_headers(ReservedHeaderKey.COOKIE_JAR, np.arange(2)),
+    "without peer": _with_headers(ReservedHeaderKey.PEER_PROPS, np.arange(2)),
     **{
         f"{weight!r} samples": with_weight(weight) for weight in (0, -5, 0.5, 10**400, 1e12, float("nan"), float("inf"))
     },

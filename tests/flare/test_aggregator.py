@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nvflare.apis.fl_constant import ReservedKey
@@ -10,14 +11,17 @@ from nvflare.app_common.abstract.model import ModelLearnableKey, make_model_lear
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.shareablegenerators.full_model_shareable_generator import FullModelShareableGenerator
 
-from fedgin.train.experiment import Experiment
+from fedgin.flare.checkpoint import CHECKPOINT, keep_checkpoint, read_claims
+from fedgin.flare.executor import TRAINED, WITHHELD
+from fedgin.flare.participation import Claim
+from fedgin.train.experiment import Experiment, Resumed
 from tests.flare.bad_updates import BAD_UPDATES
-from tests.flare.updates import SITES, Data, Server, constant, experiment_for, open_server, send
+from tests.flare.updates import COUNTS, SITES, Data, Server, constant, experiment_for, open_server, send
 
-Honest = tuple[str, str, float, float]
+Honest = tuple[str, str, int, float]
 MODALITIES = {"a": "CT", "b": "CT", "c": "MR", "d": "MR"}
 
-weights = st.floats(1.0, 1e4)
+weights = st.integers(1, 10_000)
 values = st.floats(0.1, 5.0) | st.floats(-5.0, -0.1)
 
 
@@ -35,7 +39,7 @@ def run_round(folder: Path, experiment: Experiment, updates: list[Honest]) -> fl
 @settings(max_examples=15)
 @given(n=st.tuples(weights, weights, weights), value=st.tuples(values, values, values))
 def test_balanced_is_the_mean_of_the_modalities_means(
-    tmp_path_factory: pytest.TempPathFactory, n: tuple[float, ...], value: tuple[float, ...]
+    tmp_path_factory: pytest.TempPathFactory, n: tuple[int, ...], value: tuple[float, ...]
 ) -> None:
     updates = [(site, MODALITIES[site], n[i], value[i]) for i, site in enumerate("abc")]
     found = run_round(tmp_path_factory.mktemp("run"), experiment_for(), updates)
@@ -46,7 +50,7 @@ def test_balanced_is_the_mean_of_the_modalities_means(
 @settings(max_examples=15)
 @given(n=st.tuples(weights, weights), value=st.tuples(values, values))
 def test_samples_weighs_all_sites_alike(
-    tmp_path_factory: pytest.TempPathFactory, n: tuple[float, ...], value: tuple[float, ...]
+    tmp_path_factory: pytest.TempPathFactory, n: tuple[int, ...], value: tuple[float, ...]
 ) -> None:
     updates = [("a", "CT", n[0], value[0]), ("c", "MR", n[1], value[1])]
     found = run_round(tmp_path_factory.mktemp("run"), experiment_for(client_weighting="samples"), updates)
@@ -55,7 +59,7 @@ def test_samples_weighs_all_sites_alike(
 
 
 def test_one_modality_alone_is_its_own_mean(tmp_path: Path) -> None:
-    found = run_round(tmp_path, experiment_for(), [("a", "CT", 3.0, 1.0), ("b", "CT", 1.0, 5.0)])
+    found = run_round(tmp_path, experiment_for(), [("a", "CT", 3, 1.0), ("b", "CT", 1, 5.0)])
     assert found == 2.0
 
 
@@ -169,6 +173,38 @@ def test_a_bad_update_leaves_the_average_of_the_others(
     assert len(line) < 500
 
 
+def test_half_precision_that_would_overflow_the_average_is_refused(tmp_path: Path) -> None:
+    """Small differences of a large site: finite, of an ordinary size, but not after they are multiplied by a weight."""
+    experiment = experiment_for(max_norm_ratio=10.0)
+    server = open_server(tmp_path, experiment, min_clients=2)
+    updates = {site: constant(experiment, MODALITIES[site], 1e-3) for site in "abc"}
+    updates["c"] = {name: entry.astype(np.float16) for name, entry in updates["c"].items()}
+    next(iter(updates["c"].values())).flat[0] = 0.08
+    found = server.run_round(0, [send(site, MODALITIES[site], 1_000_000, data) for site, data in updates.items()])
+    assert "has type float16, not float32 or float64" in server.told[0][1]
+    assert server.aggregated
+    assert all(np.isfinite(entry).all() for entry in found.values())
+
+
+def test_double_precision_is_averaged_as_single(tmp_path: Path) -> None:
+    experiment = experiment_for()
+    server = open_server(tmp_path, experiment)
+    data = {name: entry.astype(np.float64) for name, entry in constant(experiment, "CT", 0.1).items()}
+    found = server.run_round(0, [send("a", "CT", 3, data)])
+    assert {entry.dtype for entry in found.values()} == {np.dtype(np.float32)}
+    assert all(np.allclose(entry, 0.1) for entry in found.values())
+
+
+def test_an_average_that_overflows_stops_the_job(tmp_path: Path) -> None:
+    experiment = experiment_for()
+    server = open_server(tmp_path, experiment)
+    updates = [send(site, "CT", 1_000_000, constant(experiment, "CT", 3e38)) for site in "ab"]
+    with np.errstate(over="ignore"):
+        assert server.run_round(0, updates) == {}
+    assert not server.aggregated
+    assert server.panics[0].startswith("round 0: the average holds NaN or infinity. Fix: ")
+
+
 def test_a_second_update_of_a_round_is_refused_and_the_first_counts(tmp_path: Path) -> None:
     experiment = experiment_for()
     server = open_server(tmp_path, experiment)
@@ -248,6 +284,45 @@ def test_what_a_site_first_claimed_holds_for_the_run(tmp_path: Path) -> None:
     assert server.accept(send("a", "CT", 49, data, 1))
 
 
+@pytest.mark.parametrize("claim", [11, 13, 1_000_000])
+def test_the_claim_is_the_number_of_slices_that_the_report_shows(tmp_path: Path, claim: int) -> None:
+    experiment = experiment_for()
+    server = open_server(tmp_path, experiment)
+    data = constant(experiment, "CT", 1.0)
+    assert not server.accept(send("a", "CT", claim, data, **{TRAINED: COUNTS}))
+    assert f"it claims {claim} samples and has 12 training slices" in server.errors[-1]
+    assert server.accept(send("a", "CT", 12, data, **{TRAINED: COUNTS}))
+
+
+def test_what_a_site_first_claimed_holds_in_a_resumed_job(tmp_path: Path) -> None:
+    experiment = experiment_for()
+    server = open_server(tmp_path / "first", experiment)
+    data = constant(experiment, "CT", 1.0)
+    server.run_round(0, [send("a", "CT", 50, data)])
+    keep(server, data, tmp_path / CHECKPOINT)
+    rest = experiment.model_copy(update={"resumes": Resumed(job="first", round=1)})
+    resumed = open_server(tmp_path / "rest", rest, checkpoint=tmp_path / CHECKPOINT)
+    assert not resumed.accept(send("a", "CT", 51, data))
+    assert "it claims 51 samples, allowed is 1 to 50" in resumed.errors[-1]
+    assert not resumed.accept(send("a", "MR", 50, data))
+    resumed.run_round(1, [send("a", "CT", 49, data, 1), send("b", "CT", 60, data, 1)])
+    keep(resumed, data, tmp_path / CHECKPOINT)
+    assert read_claims(tmp_path / CHECKPOINT) == {"a": Claim("CT", 50.0), "b": Claim("CT", 60.0)}
+
+
+def keep(server: Server, model: Data, path: Path) -> None:
+    """Write the checkpoint of the round that was closed."""
+    server.context.set_prop(AppConstants.GLOBAL_MODEL, make_model_learnable(model, {}), private=True, sticky=True)
+    keep_checkpoint(server.context, path)
+
+
+def test_a_resumed_job_without_claims_is_stopped_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_bytes(safetensors.numpy.save({"w": np.ones(1)}, metadata={"round": "0"}))
+    rest = experiment_for().model_copy(update={"resumes": Resumed(job="first", round=1)})
+    server = open_server(tmp_path / "rest", rest, checkpoint=tmp_path / CHECKPOINT)
+    assert "checkpoint.safetensors is damaged" in server.panics[0]
+
+
 def test_a_refused_claim_is_not_remembered(tmp_path: Path) -> None:
     experiment = experiment_for(max_samples_per_site=100)
     server = open_server(tmp_path, experiment)
@@ -263,14 +338,31 @@ def test_a_uniform_job_believes_no_claim(tmp_path: Path) -> None:
     assert server.accept(send("a", "CT", 1, constant(experiment, "CT", 1.0)))
 
 
-def test_a_site_may_hold_entries_back_only_where_the_job_says_so(tmp_path: Path) -> None:
-    for allowed in (False, True):
-        experiment = experiment_for(partial_updates=allowed)
-        server = open_server(tmp_path / str(allowed), experiment)
-        data = constant(experiment, "CT", 1.0)
-        data.pop(sorted(data)[0])
-        assert server.accept(send("a", "CT", 1, data)) is allowed
-        assert not server.accept(send("b", "CT", 1, {}))
+@pytest.mark.parametrize("normalisation", ["instance", "dsbn", "fedbn"])
+def test_a_site_may_hold_entries_back_that_it_names(tmp_path: Path, normalisation: str) -> None:
+    experiment = experiment_for(normalisation)
+    server = open_server(tmp_path, experiment)
+    whole = constant(experiment, "CT", 1.0)
+    name = sorted(whole)[0]
+    data = {key: value for key, value in whole.items() if key != name}
+    for withheld in ([], ["other"], [name, "other"], [name, sorted(data)[0]], [name, 3], name, None, {name: 1}):
+        assert not server.accept(send("a", "CT", 1, data, **{WITHHELD: withheld})), withheld
+    assert not server.accept(send("a", "CT", 1, whole, **{WITHHELD: [name]}))
+    assert not server.accept(send("a", "CT", 1, {}, **{WITHHELD: sorted(whole)}))
+    assert server.accept(send("a", "CT", 1, data, **{WITHHELD: [name]})), server.errors
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_what_a_method_keeps_at_the_site_cannot_be_withheld_or_sent(tmp_path: Path, modality: str) -> None:
+    """With DSBN the other modality's branches are neither expected nor to be named."""
+    experiment = experiment_for("dsbn")
+    server = open_server(tmp_path, experiment)
+    other = "MR" if modality == "CT" else "CT"
+    branch = next(name for name in sorted(constant(experiment, other, 1.0)) if f".{other}." in name)
+    whole = constant(experiment, modality, 1.0)
+    assert not server.accept(send("a", modality, 1, whole, **{WITHHELD: [branch]}))
+    assert f"it withholds '{branch}', which nobody expects" in server.errors[-1]
+    assert server.accept(send("a", modality, 1, whole))
 
 
 def test_one_outlier_of_two_is_known_by_the_round_before(tmp_path: Path) -> None:

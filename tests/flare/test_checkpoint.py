@@ -98,6 +98,19 @@ def test_a_damaged_checkpoint_is_named_with_its_fix(tmp_path: Path, kind: str) -
     assert not (tmp_path / "resumed").exists()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_that_is_not_finite_ends_the_job_and_leaves_the_checkpoint_of_the_round_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    checkpoint = finish_round(tmp_path / "server", 1)
+    errors: list[str] = []
+    monkeypatch.setattr(RoundProgress, "system_panic", lambda _self, cause, _context: errors.append(cause))
+    finish_round(tmp_path / "server", 2, value=value)
+    assert read_round(checkpoint) == 1
+    [cause] = errors
+    assert "holds NaN or infinity. Fix: lower training.learning_rate" in cause
+
+
 def test_a_full_disk_ends_the_job_and_leaves_the_checkpoint_of_the_round_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,12 @@ def test_jobs_share_their_flare_configuration(name: str) -> None:
     assert meta["name"] == name
 
 
+def test_a_round_of_a_lenient_job_waits_for_the_slower_sites() -> None:
+    """Configurations are the same in all jobs; that FLARE counts refused answers is shown in the simulator."""
+    server = json.loads((JOBS / REFERENCE / "app" / "config" / "config_fed_server.json").read_text())
+    assert server["workflows"][0]["args"]["wait_time_after_min_received"] == 600
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != REFERENCE])
 def test_a_job_differs_from_plain_fedavg_of_its_task_in_augmentation_alone(name: str) -> None:
     job, plain = (load_job(JOBS / each).experiment for each in (name, f"{name.split('_')[0]}_fedavg"))

@@ -14,13 +14,16 @@ from nvflare.app_common.abstract.model import ModelLearnableKey, make_model_lear
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.shareablegenerators.full_model_shareable_generator import FullModelShareableGenerator
 
-from fedgin.flare.executor import CAUSE, FedginExecutor
+from fedgin.flare.executor import CAUSE, WITHHELD, FedginExecutor
 from fedgin.flare.model import initial_network
+from fedgin.nets.normalisation import batch_norm_entries
+from fedgin.train.experiment import Experiment, load_experiment
 from tests.flare.in_process import spawn_in_process
-from tests.flare.runs import lay_out, make_context
+from tests.flare.runs import came_from, lay_out, make_context
 from tests.flare.updates import constant, experiment_for, open_server, send
 from tests.sites import tiny_experiment, write_site
 
+JOBS = sorted(path.name for path in (Path(__file__).resolve().parents[2] / "jobs").iterdir())
 NOISE: dict[str, Any] = {"clip_norm": 0.5, "noise_multiplier": 0.1, "delta": 1e-5, "epsilon_budget": 1e6}
 
 
@@ -32,10 +35,10 @@ def _no_child_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 class Site:
     """A site with a privacy section; each call of ``do`` is a new process."""
 
-    def __init__(self, root: Path, privacy: dict[str, Any]) -> None:
+    def __init__(self, root: Path, privacy: dict[str, Any], job: Experiment | None = None) -> None:
         contract = write_site(root / "data", "site-1", "MR")
         contract.write_text(yaml.safe_dump(yaml.safe_load(contract.read_text()) | {"privacy": privacy}))
-        self.workspace = lay_out(root / "kit", "site-1", tiny_experiment(), contract)
+        self.workspace = lay_out(root / "kit", "site-1", job or tiny_experiment(), contract)
         self.context = make_context(self.workspace, "site-1")
         experiment = Path(self.workspace.get_app_config_dir("job-1")) / "experiment.yaml"
         state = initial_network(str(experiment)).state_dict()
@@ -72,14 +75,14 @@ def test_a_spent_budget_is_an_error_reply_that_tells_the_lead_why(tmp_path: Path
 @pytest.mark.parametrize("both", [False, True])
 def test_an_entry_that_is_withheld_moves_only_by_those_who_send_it(tmp_path: Path, weighting: str, both: bool) -> None:
     """One site withholds an entry and another does or does not: its average is the other's, or it stays as it was."""
-    experiment = experiment_for(client_weighting=weighting, partial_updates=True)
+    experiment = experiment_for(client_weighting=weighting)
     server = open_server(tmp_path, experiment)
     updates = {"a": constant(experiment, "CT", 1.0), "c": constant(experiment, "MR", 3.0)}
     withheld = next(iter(updates["a"]))
     for site, modality in (("a", "CT"), ("c", "MR")):
-        if both or site == "a":
-            del updates[site][withheld]
-        assert server.accept(send(site, modality, 1.0, updates[site])), server.errors
+        names = [withheld] if both or site == "a" else []
+        data = {name: value for name, value in updates[site].items() if name not in names}
+        assert server.accept(send(site, modality, 1, data, **{WITHHELD: names})), server.errors
     base = {name: np.full_like(value, 10.0) for name, value in constant(experiment, "CT", 0.0).items()}
     server.context.set_prop(AppConstants.GLOBAL_MODEL, make_model_learnable(base, {}), private=True, sticky=False)
     average = server.aggregator.aggregate(server.context)
@@ -89,10 +92,36 @@ def test_an_entry_that_is_withheld_moves_only_by_those_who_send_it(tmp_path: Pat
     assert set(found.values()) == {12.0}
 
 
-def test_a_job_that_wants_whole_updates_refuses_one_without_an_entry(tmp_path: Path) -> None:
-    experiment = experiment_for()
-    server = open_server(tmp_path, experiment)
-    update = constant(experiment, "CT", 1.0)
-    del update[next(iter(update))]
-    assert not server.accept(send("a", "CT", 1.0, update))
-    assert "partial_updates" in server.errors[-1]
+@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("normalisation", ["instance", "batch", "dsbn", "fedbn"])
+def test_a_site_that_excludes_a_layer_takes_part_in_every_job(tmp_path: Path, job: str, normalisation: str) -> None:
+    """The network is smaller than the job's, so that it trains quickly; what the job says about the rest is its own."""
+    shipped = load_experiment(Path(__file__).resolve().parents[2] / "jobs" / job / "app" / "config" / "experiment.yaml")
+    tiny = tiny_experiment(network=network_with(normalisation))
+    changes = tiny.model_dump(include={"network", "organs", "preprocessing"})
+    changes["training"] = shipped.training.model_copy(update={"local_steps": 1, "batch_size": 2}).model_dump()
+    experiment = Experiment.model_validate(shipped.model_dump() | changes)
+    site = Site(tmp_path / "site", {"exclude_layers": ["model.0"]}, experiment)
+    update = site.do("train")
+    assert update.get_return_code() == ReturnCode.OK, update.get_header(CAUSE)
+    dxo = from_shareable(update)
+    assert dxo.get_meta_prop(WITHHELD)
+    assert not [name for name in dxo.data if name.startswith("model.0.")]
+    assert {name for name in dxo.get_meta_prop(WITHHELD) if not name.startswith("model.0.")} == set()
+    server = open_server(tmp_path / "server", experiment, sites=["site-1"])
+    came_from("site-1", update)
+    update.add_cookie(AppConstants.CONTRIBUTION_ROUND, 0)
+    assert server.accept(update), server.errors
+
+
+def network_with(normalisation: str) -> dict[str, Any]:
+    return {"name": "unet", "normalisation": normalisation, "params": {"channels": [4, 8], "residual_units": 0}}
+
+
+def test_a_layer_that_the_method_keeps_at_the_site_may_be_excluded(tmp_path: Path) -> None:
+    """FedBN never sends it; a site's settings need not know the job's method."""
+    experiment = tiny_experiment(network=network_with("fedbn"))
+    layer = min(batch_norm_entries(experiment.initial_network())).rpartition(".")[0]
+    update = Site(tmp_path, {"exclude_layers": [layer]}, experiment).do("train")
+    assert update.get_return_code() == ReturnCode.OK, update.get_header(CAUSE)
+    assert from_shareable(update).get_meta_prop(WITHHELD) == []

@@ -124,6 +124,25 @@ def test_an_earlier_model_may_be_better_than_the_last(tmp_path: Path) -> None:
     assert result.chosen_model == result.best_model
 
 
+@pytest.mark.parametrize("claim", [1e9, 0.99, -1.0, None])
+def test_a_site_without_any_contribution_has_no_say_in_the_choice(tmp_path: Path, claim: float | None) -> None:
+    """Neither with what it claims, for the model that it likes, nor by leaving a model out."""
+    result = lay_out(tmp_path, [["a", "b"], ["a"]])
+    claimed = {LAST: 0.0} | ({BEST: claim} if claim is not None else {})
+    measure(result, {"a": {LAST: 0.6, BEST: 0.7}, "b": {LAST: 0.6, BEST: 0.4}, "refused": claimed})
+    assert result.candidates == pytest.approx({"FL_global_model.pt": 0.6, "best_FL_global_model.pt": 0.55})
+    assert result.chosen_model == result.last_model
+
+
+@pytest.mark.parametrize("claim", [1e9, 1.001, -0.001, float("inf")])
+def test_what_is_no_dice_is_no_measurement(tmp_path: Path, claim: float) -> None:
+    result = lay_out(tmp_path, [["a", "b"]])
+    measure(result, {"a": {LAST: 0.6, BEST: claim}, "b": {LAST: 0.6, BEST: 0.6}})
+    assert list(result.candidates) == ["FL_global_model.pt"]
+    measure(result, {"a": {LAST: claim, BEST: 0.6}, "b": {LAST: 0.6, BEST: 0.6}})
+    assert "site a did not measure the global model" in result.fault(make_job(rounds=1), ["a", "b"])
+
+
 def test_a_model_that_a_site_did_not_measure_is_no_candidate(tmp_path: Path) -> None:
     result = lay_out(tmp_path, [["a", "b"]])
     measure(result, {"a": {LAST: 0.6, BEST: 0.9}, "b": {LAST: 0.6}})

@@ -1,5 +1,6 @@
 """Rounds of the real aggregator, without processes: updates of constant value, as a site's executor packs them."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from nvflare.app_common.app_event_type import AppEventType
 
 from fedgin.data.site import Modality
 from fedgin.flare.aggregator import AGGREGATED, OUTLIERS, ClientWeightedAggregator
+from fedgin.flare.checkpoint import CHECKPOINT
 from fedgin.flare.executor import CAUSE, MODALITY, TRAINED, UPDATE_REFUSED
 from fedgin.train.experiment import Experiment
 from fedgin.train.travel import sent_entries
@@ -24,6 +26,7 @@ from tests.sites import tiny_experiment
 
 Data = dict[str, np.ndarray]
 SITES = ("a", "b", "c", "d")
+# Of a site whose weight is no number of slices; any other has as many as it claims.
 COUNTS = {"cases": 1, "of_cases": 2, "slices": 5, "of_slices": 12}
 
 
@@ -45,9 +48,16 @@ def constant(experiment: Experiment, modality: str, value: float, branch: float 
     }
 
 
+def counts_for(weight: object) -> dict[str, int]:
+    """Return counts that go with a claim, where it is possible at all."""
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 1 <= weight <= 1e9:
+        return COUNTS
+    return {**COUNTS, "slices": min(COUNTS["slices"], int(weight)), "of_slices": int(weight)}
+
+
 def send(site: str, modality: object, weight: object, data: object, number: object = 0, **meta: object) -> Shareable:
     """Pack an update as the executor does; ``meta`` replaces what it says."""
-    values = {MetaKey.NUM_STEPS_CURRENT_ROUND: weight, MODALITY: modality, TRAINED: COUNTS, **meta}
+    values = {MetaKey.NUM_STEPS_CURRENT_ROUND: weight, MODALITY: modality, TRAINED: counts_for(weight), **meta}
     dxo = DXO(DataKind.WEIGHT_DIFF, data={}, meta=values)
     dxo.data = data  # DXO checks its type when it is made, but not when it is read from a message
     shareable = dxo.to_shareable()
@@ -106,9 +116,18 @@ class Server:
         return bool(self.context.get_prop(AGGREGATED))
 
 
-def open_server(folder: Path, experiment: Experiment, *, min_clients: int = 1, sites: Sequence[str] = SITES) -> Server:
-    """Start a run of the aggregator with its first round open."""
+def open_server(
+    folder: Path,
+    experiment: Experiment,
+    *,
+    min_clients: int = 1,
+    sites: Sequence[str] = SITES,
+    checkpoint: Path | None = None,
+) -> Server:
+    """Start a run of the aggregator with its first round open; ``checkpoint`` is of the job that it resumes."""
     workspace = lay_out_server(folder, experiment, min_clients)
+    if checkpoint:
+        shutil.copyfile(checkpoint, Path(workspace.get_app_config_dir(JOB)) / CHECKPOINT)
     context = make_context(workspace, "server", sites)
     aggregator = ClientWeightedAggregator(str(Path(workspace.get_app_config_dir(JOB)) / "experiment.yaml"))
     server = Server(aggregator, context)

@@ -22,6 +22,7 @@ EXAMPLES = {
     "network": 600,
     "executor": 300,
     "progress": 300,
+    "guard": 1000,
     "checkpoint": 800,
     "job": 500,
     "validator": 400,

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fedgin.data.privacy import Privacy
 from fedgin.data.site import SiteContract, load_site
 from fedgin.flare.job import Job, load_job, stage_job
 from fedgin.flare.model import initial_network
@@ -25,11 +26,13 @@ CASES = {"ct-a": 3, "ct-b": 1, "mr-a": 1}
 pytestmark = pytest.mark.flare
 
 
-def sites(folder: Path, names: Sequence[str] = tuple(MODALITIES)) -> dict[str, SiteContract]:
-    return {
-        name: load_site(write_site(folder / name, name, MODALITIES[name], counts=(CASES[name], 1, 1), seed=10 * number))
-        for number, name in enumerate(names)
-    }
+def sites(folder: Path, names: Sequence[str] = tuple(MODALITIES), validation: int = 1) -> dict[str, SiteContract]:
+    """Write sites; ``validation`` is the number of cases that MR sites score in each round."""
+    contracts = {}
+    for number, name in enumerate(names):
+        counts = (CASES[name], validation if MODALITIES[name] == "MR" else 1, 1)
+        contracts[name] = load_site(write_site(folder / name, name, MODALITIES[name], counts=counts, seed=10 * number))
+    return contracts
 
 
 def stage(folder: Path, rounds: int, count: int = 3, normalisation: str = "instance") -> Job:
@@ -128,3 +131,32 @@ def test_a_refused_update_ends_a_job_that_needs_it_and_its_site_is_told(tmp_path
     assert f"round 0 has 2 of 3 updates (ct-a: {reason}" in result.fault(job, list(contracts))
     logs = "".join(path.read_text(errors="replace") for path in (tmp_path / "flare" / "ct-a").rglob("log.txt"))
     assert f"round 0: the update was refused: {reason}" in logs
+
+
+def test_a_layer_that_a_site_withholds_is_averaged_over_the_others(tmp_path: Path) -> None:
+    """The job says nothing of it: withholding is the site's own choice."""
+    contracts, job = sites(tmp_path / "sites", ["ct-a", "mr-a"]), stage(tmp_path, rounds=2, count=2)
+    privacy = Privacy(exclude_layers=("input_block",))
+    contracts["ct-a"] = contracts["ct-a"].model_copy(update={"privacy": privacy})
+    result = simulate(job, contracts, tmp_path / "flare")
+    check_result(result, job, contracts, tmp_path / "by-hand")
+
+
+def test_a_job_that_needs_two_of_three_sites_waits_for_the_third_when_one_is_refused(tmp_path: Path) -> None:
+    """FLARE counts a refused answer among those that it needs; the wait that the jobs state is for the slower sites."""
+    contracts, job = sites(tmp_path / "sites", validation=12), stage(tmp_path, rounds=2)
+    changes = {"federation": {"max_samples_per_site": 17}}  # ct-a has three cases of six slices
+    job = need(2, stage_job(job, tmp_path / "lenient", sites=3, rounds=2, changes=changes))
+    result = simulate(job, contracts, tmp_path / "flare")
+    assert [sorted(done.contributed) for done in result.participation] == [["ct-b", "mr-a"]] * 2
+    assert [[absence.site for absence in done.refused] for done in result.participation] == [["ct-a"]] * 2
+    assert all(done.aggregated for done in result.participation)
+
+
+def need(count: int, job: Job) -> Job:
+    """Let a round do with fewer sites than take part."""
+    config = job.folder / "app" / "config" / "config_fed_server.json"
+    values = json.loads(config.read_text())
+    values["workflows"][0]["args"]["min_clients"] = count
+    config.write_text(json.dumps(values))
+    return load_job(job.folder)

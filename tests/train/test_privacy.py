@@ -107,7 +107,7 @@ def test_a_layer_is_named_by_whole_parts() -> None:
 )
 def test_a_layer_that_is_not_there_and_an_empty_rest_are_refused(layers: tuple[str, ...], named: str) -> None:
     with pytest.raises(PrivacyError, match=named):
-        sent_names(update(), Privacy(exclude_layers=layers))
+        sent_names(update(), Privacy(exclude_layers=layers), network=update())
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -147,7 +147,7 @@ def test_any_combination_keeps_names_shapes_and_the_norm(
         return
     privacy = Privacy(clip_norm=limit, keep_largest_percent=percent, exclude_layers=tuple(layers))
     sent = protect(update(scale), update(), privacy).difference
-    assert list(sent) == sent_names(update(), privacy)
+    assert list(sent) == sent_names(update(), privacy, network=update())
     assert all(sent[name].shape == update()[name].shape and sent[name].dtype == torch.float32 for name in sent)
     assert limit is None or norm(flat(sent)) <= limit
     if percent is not None:

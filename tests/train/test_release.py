@@ -100,6 +100,8 @@ def test_the_local_model_shows_nothing_that_was_not_sent(tmp_path: Path) -> None
     session = open_session(tmp_path, privacy)
     update = session.train(initial(), 0, 3, stop=never)
     assert not any(name.startswith(layer) for name in update.difference)
+    assert update.withheld == sorted(name for name in initial() if name.startswith(f"{layer}."))
+    assert session.train(initial(), 0, 3, stop=never).withheld == update.withheld
     for model in (session.local_model(), open_session(tmp_path, privacy).local_model()):
         assert list(model) == list(initial())
         for name, value in initial().items():

@@ -16,6 +16,8 @@ from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.app_event_type import AppEventType
 
 from fedgin.data.site import Modality
+from fedgin.errors import FedginError
+from fedgin.flare.checkpoint import CHECKPOINT, CLAIMS, read_claims
 from fedgin.flare.executor import CAUSE, UPDATE_REFUSED
 from fedgin.flare.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
 from fedgin.flare.identity import sender
@@ -64,14 +66,18 @@ class ClientWeightedAggregator(Aggregator):
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Prepare a run; note at the start of each round which sites FLARE deployed the job to."""
         if event_type == EventType.START_RUN:
-            self._prepare(load_experiment(Path(self.experiment)))
+            try:
+                self._prepare(load_experiment(Path(self.experiment)))
+            except FedginError as error:  # FLARE would log it and start the rounds
+                self.system_panic(str(error), fl_ctx)
         elif event_type == AppEventType.ROUND_STARTED:
             self._sites |= {client.name for client in fl_ctx.get_engine().get_clients()}
         for group in self._groups.values():
             group.handle_event(event_type, fl_ctx)
 
     def _prepare(self, experiment: Experiment) -> None:
-        self._guard = UpdateGuard(experiment)
+        earlier = read_claims(Path(self.experiment).with_name(CHECKPOINT)) if experiment.resumes else {}
+        self._guard = UpdateGuard(experiment, earlier)
         self._ratio = experiment.federation.max_norm_ratio
         self._min_clients = read_min_clients(Path(self.experiment).with_name(SERVER_CONFIG))
         self._balanced = experiment.federation.client_weighting == "modality_balanced"
@@ -83,8 +89,7 @@ class ClientWeightedAggregator(Aggregator):
         site, number = sender(shareable), _round(fl_ctx)
         try:
             with self._lock:
-                self._check_turn(site, number, shareable)
-                self._updates[site] = update = self._check(site, shareable)
+                self._updates[site] = update = self._judge(site, number, shareable)
         except UpdateRefusedError as refusal:
             absence = self._refuse(site, number, str(refusal), fl_ctx)
             fl_ctx.set_prop(VERDICT, absence, private=True, sticky=False)
@@ -97,40 +102,53 @@ class ClientWeightedAggregator(Aggregator):
         number = _round(fl_ctx)
         with self._lock:
             updates, self._updates, self._closed = self._updates, {}, number
-        outliers = find_outliers({site: item.size for site, item in updates.items()}, self._sizes, self._ratio)
-        refused = [self._refuse(site, number, reason, fl_ctx) for site, reason in sorted(outliers.items())]
-        kept = {site: updates[site] for site in sorted(updates.keys() - outliers.keys())}
+        kept = self._without_outliers(updates, number, fl_ctx)
         enough = len(kept) >= self._min_clients
-        fl_ctx.set_prop(OUTLIERS, refused, private=True, sticky=False)
-        fl_ctx.set_prop(AGGREGATED, enough, private=True, sticky=False)
+        mean = self._average(kept, number, fl_ctx) if enough else {}
+        fault = ""
         if not enough:
-            problem = f"round {number}: {len(kept)} of at least {self._min_clients} updates can be averaged"
-            self.system_panic(f"{problem}. Fix: read above which site was refused, failed or sent nothing", fl_ctx)
+            fault = (
+                f"{len(kept)} of at least {self._min_clients} updates can be averaged. "
+                "Fix: read above which site was refused, failed or sent nothing"
+            )
+        elif not all(np.isfinite(entry).all() for entry in mean.values()):
+            fault = "the average holds NaN or infinity. Fix: lower training.learning_rate, then 'fedgin resume'"
+        fl_ctx.set_prop(AGGREGATED, not fault, private=True, sticky=False)
+        if fault:
+            self.system_panic(f"round {number}: {fault}", fl_ctx)
             return _to_dxo({}).to_shareable()
         self._sizes = [update.size for update in kept.values()]
         for site, update in kept.items():
             self._guard.remember(site, update)
-        return _to_dxo(self._average(kept, number, fl_ctx)).to_shareable()
+        fl_ctx.set_prop(CLAIMS, dict(self._guard.claims), private=True, sticky=False)
+        return _to_dxo(mean).to_shareable()
+
+    def _without_outliers(self, updates: Mapping[str, Update], number: int, fl_ctx: FLContext) -> dict[str, Update]:
+        outliers = find_outliers({site: item.size for site, item in updates.items()}, self._sizes, self._ratio)
+        refused = [self._refuse(site, number, reason, fl_ctx) for site, reason in sorted(outliers.items())]
+        fl_ctx.set_prop(OUTLIERS, refused, private=True, sticky=False)
+        return {site: updates[site] for site in sorted(updates.keys() - outliers.keys())}
+
+    def _judge(self, site: str, number: int, shareable: Shareable) -> Update:
+        try:
+            self._check_turn(site, number, shareable)
+            return self._guard.check(site, shareable)
+        except UpdateRefusedError:
+            raise
+        except Exception as error:  # FLARE closes a round at once when accept() raises, whoever has not answered yet
+            raise UpdateRefusedError(f"unforeseen {type(error).__name__} when it was checked", "report this") from None
 
     def _check_turn(self, site: str, number: int, shareable: Shareable) -> None:
         named = shareable.get_peer_prop(ReservedKey.IDENTITY_NAME, None)
-        if named != site:
+        if not isinstance(named, str) or named != site:
             raise UpdateRefusedError(f"it names itself {named!r}"[:80], "run the site with its own kit")
         if site not in self._sites:
             raise UpdateRefusedError("the job was not deployed to this site", "submit a job that names it")
         sent = shareable.get_cookie(AppConstants.CONTRIBUTION_ROUND)
-        if sent != number or number == self._closed:
+        if type(sent) is not int or sent != number or number == self._closed:
             raise UpdateRefusedError(f"it is late, of round {sent!r}"[:80], "give the round more time")
         if site in self._updates:
             raise UpdateRefusedError("it is the second of the round", "run one client with the site's kit")
-
-    def _check(self, site: str, shareable: Shareable) -> Update:
-        try:
-            return self._guard.check(site, shareable)
-        except UpdateRefusedError:
-            raise
-        except Exception as error:  # whatever a hostile site thought of, it must not end the round
-            raise UpdateRefusedError(f"unforeseen {type(error).__name__} when it was checked", "report this") from None
 
     def _refuse(self, site: str, number: int, reason: str, fl_ctx: FLContext) -> Absence:
         self.log_error(fl_ctx, f"round {number}: the update of site {site} is refused: {reason}")

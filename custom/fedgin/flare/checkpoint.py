@@ -1,7 +1,8 @@
-"""The global model after each complete round, with the number of the round, as one file that holds no code."""
+"""The global model after each complete round, with what a resumed job must know, as one file that holds no code."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors
@@ -9,29 +10,43 @@ import safetensors.numpy
 from nvflare.apis.fl_context import FLContext
 from nvflare.app_common.abstract.model import ModelLearnableKey
 from nvflare.app_common.app_constant import AppConstants
+from pydantic import TypeAdapter
 
 from fedgin.errors import WeightsError
 from fedgin.files import whole_file
+from fedgin.flare.participation import Claim
 
+Value = TypeVar("Value")
 # In the server's run folder of a job, below SESSION; and in a resumed job, beside experiment.yaml.
 CHECKPOINT = "checkpoint.safetensors"
 ROUND = "round"
+# What sites have bound themselves to, by name: a property of the FLContext, and beside the round in the file.
+CLAIMS = "fedgin_claims"
+_CLAIMS = TypeAdapter(dict[str, Claim])
 
 
 def keep_checkpoint(fl_ctx: FLContext, path: Path) -> None:
-    """Write model and round of a round that is done; whenever the server is killed, the two in the file fit together.
+    """Write model, round and claims of a round that is done; whenever the server is killed, they fit together.
 
     FLARE's own ``FL_global_model.pt`` does not tell its round: after a crash it may be one later than the last record.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written; the file of the round before is as it was.
+        WeightsError: the model holds NaN or infinity; the file of the round before is as it was.
     """
     weights: dict[str, Any] = fl_ctx.get_prop(AppConstants.GLOBAL_MODEL)[ModelLearnableKey.WEIGHTS]
     arrays = {name: np.asarray(value, order="C") for name, value in weights.items()}
     number = int(fl_ctx.get_prop(AppConstants.CURRENT_ROUND))
+    claims = _CLAIMS.dump_json(fl_ctx.get_prop(CLAIMS, {})).decode()
+    for name, value in arrays.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise WeightsError(
+                f"after round {number} entry '{name}' of the global model holds NaN or infinity",
+                "lower training.learning_rate, then 'fedgin resume'",
+            )
     with whole_file(path) as part:
         # Not save_file(): it hides a full disk behind an error of its own.
-        part.write_bytes(safetensors.numpy.save(arrays, metadata={ROUND: str(number)}))
+        part.write_bytes(safetensors.numpy.save(arrays, metadata={ROUND: str(number), CLAIMS: claims}))
 
 
 def read_round(path: Path) -> int:
@@ -40,13 +55,26 @@ def read_round(path: Path) -> int:
     Raises:
         WeightsError: the file is missing, cut off or something else.
     """
+    return _read(path, lambda facts: int(facts[ROUND]))
+
+
+def read_claims(path: Path) -> dict[str, Claim]:
+    """Return by site what the updates up to a checkpoint bound it to.
+
+    Raises:
+        WeightsError: the file is missing, cut off or something else.
+    """
+    return _read(path, lambda facts: _CLAIMS.validate_json(facts[CLAIMS]))
+
+
+def _read(path: Path, parse: Callable[[Mapping[str, str]], Value]) -> Value:
     if not path.is_file():
         raise WeightsError(
             f"{path.name} does not exist: no round of the job was completed", "submit the job anew with 'fedgin run'"
         )
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            return int(file.metadata()[ROUND])
+            return parse(file.metadata())
     except Exception:  # a damaged file raises many kinds
         raise WeightsError(
             f"{path.name} is damaged, or is no checkpoint of a round",

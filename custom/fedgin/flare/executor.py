@@ -24,6 +24,7 @@ from fedgin.train.update import InterruptedTaskError
 
 MODALITY = "fedgin_modality"
 TRAINED = "fedgin_trained"
+WITHHELD = "fedgin_withheld"
 TRAINING_LOSS = "train_loss"
 # Folder of a site's session in the run folder that FLARE gives a job at the site.
 SESSION = "fedgin"
@@ -111,6 +112,7 @@ class FedginExecutor(Executor):
             MetaKey.INITIAL_METRICS: {**update.metrics, TRAINING_LOSS: update.loss},
             MODALITY: self._modality,
             TRAINED: update.trained,
+            WITHHELD: update.withheld,
         }
         return weights_to_dxo(update.difference, DataKind.WEIGHT_DIFF, meta).to_shareable()
 

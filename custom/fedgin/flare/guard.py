@@ -12,8 +12,8 @@ from nvflare.apis.shareable import Shareable
 
 from fedgin.data.site import Modality
 from fedgin.errors import FedginError
-from fedgin.flare.executor import MODALITY, TRAINED
-from fedgin.flare.participation import Contribution
+from fedgin.flare.executor import MODALITY, TRAINED, WITHHELD
+from fedgin.flare.participation import Claim, Contribution
 from fedgin.train.checkpoint import travelling_weights
 from fedgin.train.experiment import Experiment
 from fedgin.train.travel import sent_entries
@@ -21,6 +21,11 @@ from fedgin.train.travel import sent_entries
 SAME_PACKAGE = "use this package and the job's experiment.yaml at the site"
 LONGEST_NAME = 120
 COUNTS = {"cases", "of_cases", "slices", "of_slices"}
+# Shorter floats overflow when an update is multiplied by its weight.
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class UpdateRefusedError(FedginError):
@@ -32,13 +37,13 @@ class Update:
     """An update that passed every check that needs no other update.
 
     Attributes:
-        data: differences by state-dict name, floating-point and finite.
+        data: differences by state-dict name, finite, as float32 whatever the site sent.
         size: root mean square of all differences. The L2 norm divided by the root of the number of weights, so that a
             site that holds some entries back can be compared with the others.
         contribution: what the site says about it.
     """
 
-    data: dict[str, NDArray[np.floating]]
+    data: dict[str, NDArray[np.float32]]
     size: float
     contribution: Contribution
 
@@ -47,18 +52,20 @@ class UpdateGuard:
     """Checks updates one by one, and what a site claims against what it claimed before.
 
     The entries and shapes are those of the network of ``experiment.yaml``, from which the server's global model is
-    built as well, less what a site of the modality does not send (:func:`~fedgin.train.travel.sent_entries`).
+    built as well, less what a site of the modality does not send (:func:`~fedgin.train.travel.sent_entries`). A site
+    may hold more back (``privacy.exclude_layers`` of its ``site.yaml``) if it names every entry that is missing.
 
-    A site's weight is what it claims: nobody can count its slices from here. The claim has an upper bound from the job
-    and can never grow in a run, so that a site cannot change its weight once it sees the others' effect. A site that
-    lies from the first round on still gets the share of that many slices, under ``modality_balanced`` at most its
-    modality's half; ``uniform`` believes no claim at all.
+    A site's weight is what it claims: nobody can count its slices from here. The claim is the number of training slices
+    that the report shows, has an upper bound from the job and can never grow in a run, so that a site cannot change its
+    weight once it sees the others' effect. A site that lies from the first round on still gets the share of that many
+    slices, under ``modality_balanced`` at most its modality's half; ``uniform`` believes no claim at all.
 
     Args:
         experiment: of the job.
+        claims: by site, of the job that this one resumes.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, claims: Mapping[str, Claim]) -> None:
         network, normalisation = experiment.initial_network(), experiment.network.normalisation
         shapes = {name: tuple(value.shape) for name, value in travelling_weights(network).items()}
         self.settings = experiment.federation
@@ -66,62 +73,52 @@ class UpdateGuard:
             modality.value: {name: shapes[name] for name in sent_entries(network, normalisation, modality)}
             for modality in Modality
         }
-        self._first: dict[str, Contribution] = {}
+        self.claims = dict(claims)
 
     def check(self, site: str, shareable: Shareable) -> Update:
         """Return the update, or say why it is refused; nothing is remembered of it.
 
         Raises:
             UpdateRefusedError: it carries no weight differences, claims what cannot be, or has an entry that is
-                missing, unknown, misshapen, of another type than floating point, NaN or infinite.
+                missing, unknown, misshapen, neither float32 nor float64, NaN, infinite or too large for float32.
         """
         dxo = _read(shareable)
         modality = self._check_modality(site, dxo.get_meta_prop(MODALITY))
-        weight = self._check_weight(site, dxo.get_meta_prop(MetaKey.NUM_STEPS_CURRENT_ROUND))
-        contribution = Contribution(modality, weight, **_check_counts(dxo.get_meta_prop(TRAINED)))
-        self._check_entries(dxo.data, self.expected[modality])
-        size = _root_mean_square(dxo.data)
+        counts = _check_counts(dxo.get_meta_prop(TRAINED))
+        weight = self._check_weight(site, dxo.get_meta_prop(MetaKey.NUM_STEPS_CURRENT_ROUND), counts["of_slices"])
+        contribution = Contribution(modality, weight, **counts)
+        expected = _without_withheld(self.expected[modality], dxo.get_meta_prop(WITHHELD, []))
+        data = _read_entries(dxo.data, expected)
+        size = _root_mean_square(data)
         if size == 0.0:
             raise UpdateRefusedError("it changes no weight", SAME_PACKAGE)
-        return Update(dict(dxo.data), size, contribution)
+        return Update(data, size, contribution)
 
     def remember(self, site: str, update: Update) -> None:
         """Hold a site to the modality and the weight of its first update that entered an average."""
-        self._first.setdefault(site, update.contribution)
+        self.claims.setdefault(site, Claim(update.contribution.modality, update.contribution.weight))
 
     def _check_modality(self, site: str, modality: object) -> str:
         if not isinstance(modality, str) or modality not in self.expected:
             raise UpdateRefusedError(f"its modality is {modality!r}"[:LONGEST_NAME], "set CT or MR in site.yaml")
-        if site in self._first and modality != self._first[site].modality:
-            raise UpdateRefusedError(f"its modality was {self._first[site].modality} and is {modality}", SAME_PACKAGE)
+        if site in self.claims and modality != self.claims[site].modality:
+            raise UpdateRefusedError(f"its modality was {self.claims[site].modality} and is {modality}", SAME_PACKAGE)
         return modality
 
-    def _check_weight(self, site: str, claim: object) -> float:
-        largest = 1.0 if self.settings.client_weighting == "uniform" else float(self.settings.max_samples_per_site)
-        if site in self._first:
-            largest = min(largest, self._first[site].weight)
+    def _check_weight(self, site: str, claim: object, slices: int) -> float:
+        uniform = self.settings.client_weighting == "uniform"
+        largest = 1.0 if uniform else float(self.settings.max_samples_per_site)
+        if site in self.claims:
+            largest = min(largest, self.claims[site].weight)
         # Compared before it is converted: an integer can be too large for a float, and NaN is in no range.
         if isinstance(claim, bool) or not isinstance(claim, int | float) or not 1 <= claim <= largest:
             raise UpdateRefusedError(
                 f"it claims {claim!r} samples"[:LONGEST_NAME] + f", allowed is 1 to {largest:g}",
                 "check the site's datalist, or raise federation.max_samples_per_site",
             )
+        if not uniform and claim != slices:
+            raise UpdateRefusedError(f"it claims {claim!r} samples and has {slices} training slices", SAME_PACKAGE)
         return float(claim)
-
-    def _check_entries(self, data: object, expected: Mapping[str, tuple[int, ...]]) -> None:
-        if not isinstance(data, Mapping) or not data:
-            raise UpdateRefusedError("it has no entries", SAME_PACKAGE)
-        extra, missing = data.keys() - expected.keys(), expected.keys() - data.keys()
-        if extra:
-            name = min(str(entry) for entry in extra)[:LONGEST_NAME]
-            raise UpdateRefusedError(f"entry '{name}' is not expected of its modality", SAME_PACKAGE)
-        if missing and not self.settings.partial_updates:
-            fix = "set federation.partial_updates if a site may hold entries back"
-            raise UpdateRefusedError(f"entry '{min(missing)}' is missing", fix)
-        for name, value in data.items():
-            fault = _entry_fault(value, expected[name])
-            if fault:
-                raise UpdateRefusedError(f"entry '{name}' {fault}", SAME_PACKAGE)
 
 
 def find_outliers(sizes: Mapping[str, float], earlier: Collection[float], ratio: float) -> dict[str, str]:
@@ -173,20 +170,42 @@ def _check_counts(counts: object) -> dict[str, int]:
     return dict(counts)
 
 
-def _entry_fault(value: object, shape: tuple[int, ...]) -> str:
+def _without_withheld(expected: Shapes, withheld: object) -> Shapes:
+    if not isinstance(withheld, list) or not all(isinstance(name, str) for name in withheld):
+        raise UpdateRefusedError("it does not say which entries it withholds", SAME_PACKAGE)
+    if unknown := set(withheld) - expected.keys():
+        raise UpdateRefusedError(f"it withholds '{min(unknown)[:LONGEST_NAME]}', which nobody expects", SAME_PACKAGE)
+    return {name: shape for name, shape in expected.items() if name not in set(withheld)}
+
+
+def _read_entries(data: object, expected: Shapes) -> dict[str, NDArray[np.float32]]:
+    if not isinstance(data, Mapping) or not data:
+        raise UpdateRefusedError("it has no entries", SAME_PACKAGE)
+    if extra := data.keys() - expected.keys():
+        name = min(str(entry) for entry in extra)[:LONGEST_NAME]
+        raise UpdateRefusedError(f"entry '{name}' is not expected of its modality, or was to be withheld", SAME_PACKAGE)
+    if missing := expected.keys() - data.keys():
+        raise UpdateRefusedError(f"entry '{min(missing)}' is missing and not named as withheld", SAME_PACKAGE)
+    return {name: _read_entry(name, value, expected[name]) for name, value in data.items()}
+
+
+def _read_entry(name: str, value: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
     if not isinstance(value, np.ndarray):
-        return "is no array"
-    if value.dtype.kind != "f" or value.dtype.itemsize > 8:
-        return f"has type {value.dtype}, not a floating-point one"
-    if value.shape != shape:
-        return f"has shape {list(value.shape)}, the network needs {list(shape)}"[:LONGEST_NAME]
-    return "" if bool(np.isfinite(value).all()) else "holds NaN or infinity"
+        fault = "is no array"
+    elif value.dtype not in FLOATS:
+        fault = f"has type {value.dtype}, not float32 or float64"
+    elif value.shape != shape:
+        fault = f"has shape {list(value.shape)}, the network needs {list(shape)}"
+    else:
+        with np.errstate(over="ignore"):  # a float64 that becomes infinite is refused below
+            entry = np.asarray(value, np.float32)
+        if np.isfinite(entry).all():
+            return entry
+        fault = "holds NaN or infinity as float32"
+    raise UpdateRefusedError(f"entry '{name}' {fault[:LONGEST_NAME]}", SAME_PACKAGE)
 
 
-def _root_mean_square(data: Mapping[str, NDArray[np.floating]]) -> float:
-    # Scaled by the largest value, so that not even the squares of the largest float64 overflow.
-    largest = max(float(np.abs(value).max()) for value in data.values() if value.size)
-    if largest == 0.0:
-        return 0.0
-    squares = sum(float(np.square(value.astype(np.float64) / largest).sum()) for value in data.values())
-    return largest * math.sqrt(squares / sum(value.size for value in data.values()))
+def _root_mean_square(data: Mapping[str, NDArray[np.float32]]) -> float:
+    # In double precision, which holds the squares of the largest float32 and of the smallest.
+    squares = sum(float(np.square(value, dtype=np.float64).sum()) for value in data.values())
+    return math.sqrt(squares / sum(value.size for value in data.values()))

@@ -31,6 +31,19 @@ class Contribution:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """What a site has bound itself to with its first update that was averaged.
+
+    Attributes:
+        modality: of the site.
+        weight: 1 or more; a later update may claim less, never more.
+    """
+
+    modality: str
+    weight: float
+
+
+@dataclass(frozen=True)
 class Absence:
     """A site whose answer is not in the round's average, and the reason in one line."""
 

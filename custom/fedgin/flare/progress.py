@@ -13,7 +13,7 @@ from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.app_event_type import AppEventType
 from nvflare.widgets.info_collector import InfoCollector
 
-from fedgin.errors import FedginError
+from fedgin.errors import FedginError, WeightsError
 from fedgin.flare.aggregator import AGGREGATED, OUTLIERS, VERDICT
 from fedgin.flare.checkpoint import CHECKPOINT, keep_checkpoint
 from fedgin.flare.executor import CAUSE, SESSION
@@ -117,6 +117,8 @@ class RoundProgress(FLComponent):
             # Sites keep the optimiser of two rounds: a job that went on could not be resumed from an older checkpoint.
             cause = f"the round's checkpoint was not written: {error.strerror}. Fix: free disk space, 'fedgin resume'"
             self.system_panic(cause, fl_ctx)
+        except WeightsError as error:
+            self.system_panic(f"the round's checkpoint was not written: {error}", fl_ctx)
 
     def _note(self, fl_ctx: FLContext) -> None:
         result: Shareable = fl_ctx.get_prop(FLContextKey.TASK_RESULT)

@@ -89,11 +89,12 @@ class RunResult:
     def candidates(self) -> dict[str, float]:
         """Validation Dice of the global models in the cross-site evaluation, by file name.
 
-        Measured by the sites on their validation cases after the last round, averaged over the sites of a modality,
-        then over the modalities. A model that some site did not measure is no candidate.
+        Measured on their validation cases, after the last round, by those sites whose updates are in some average;
+        averaged over the sites of a modality, then over the modalities. A model of which one of them reports no Dice
+        between 0 and 1 is no candidate.
         """
         modality = {site: item.modality for done in self.participation for site, item in done.contributed.items()}
-        measured = self._measured()
+        measured = {site: models for site, models in self._measured().items() if site in modality}
         models = {model for models in measured.values() for model in models if model.startswith(SERVER_MODEL)}
         found = {model: {site: _dice(measured[site].get(model)) for site in measured} for model in sorted(models)}
         means = {
@@ -122,7 +123,7 @@ class RunResult:
         """Say what keeps the run from being a success, or nothing.
 
         Every round must have been aggregated from at least ``job.min_clients`` sites, the final model must be whole,
-        finite and another than the initial one, and every site must have measured it.
+        finite and another than the initial one, and every site must have reported a Dice between 0 and 1 of it.
 
         Args:
             job: what was to be done.
@@ -169,14 +170,15 @@ def _differs(network: nn.Module, before: Mapping[str, torch.Tensor]) -> bool:
 
 
 def _dice(metrics: Mapping[str, float] | None) -> float:
-    return float((metrics or {}).get(DICE, math.nan))
+    value = float((metrics or {}).get(DICE, math.nan))
+    return value if 0.0 <= value <= 1.0 else math.nan
 
 
 def _mean_over_modalities(dice: Mapping[str, float], modality: Mapping[str, str]) -> float:
     """Average over the sites of each modality, then over the modalities; NaN where a site's is missing."""
     groups: dict[str, list[float]] = {}
     for site, value in dice.items():
-        groups.setdefault(modality.get(site, "unknown"), []).append(value)
+        groups.setdefault(modality[site], []).append(value)
     means = [sum(values) / len(values) for values in groups.values()]
     return sum(means) / len(means) if means else math.nan
 

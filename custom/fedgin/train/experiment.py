@@ -76,13 +76,11 @@ class Federation(Settings):
         max_samples_per_site: largest number of training slices that a site may claim as its weight.
         max_norm_ratio: an update whose size differs by more than this factor from those of more than half of the others
             is refused; also one that a site's own privacy filter has made that much larger or smaller.
-        partial_updates: whether a site may hold entries of the network back.
     """
 
     client_weighting: Literal["samples", "uniform", "modality_balanced"] = "modality_balanced"
     max_samples_per_site: int = Field(default=1_000_000, ge=1)
     max_norm_ratio: float = Field(default=10.0, gt=1.0)
-    partial_updates: bool = False
 
 
 class Resumed(Settings):

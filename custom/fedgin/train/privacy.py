@@ -5,7 +5,7 @@ noise is post-processing and weakens no guarantee (Dwork and Roth 2014, proposit
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,14 +46,15 @@ def protect(
 
     Args:
         update: trained minus received weights, float32 on the CPU, by state-dict name.
-        received: the global model; it only keeps the variances of BatchNorm from becoming negative.
+        received: the global model. It tells which layers there are, also those that the job's method keeps at the site,
+            and keeps the variances of BatchNorm from becoming negative.
         privacy: the site's settings.
         normals: draws that many standard normal numbers; for tests. By default :func:`secure_normals`.
 
     Raises:
         PrivacyError: NaN or infinity in the update, or an excluded layer that does not exist.
     """
-    names = sent_names(update, privacy)
+    names = sent_names(update, privacy, network=received)
     values = torch.cat([update[name].flatten() for name in names]).numpy()
     if not np.isfinite(values).all():
         raise PrivacyError("the update holds NaN or infinity", "lower training.learning_rate; nothing was sent")
@@ -72,18 +73,23 @@ def protect(
     return Protected(_without_negative_variances(difference, received), "; ".join(done))
 
 
-def sent_names(names: Iterable[str], privacy: Privacy) -> list[str]:
+def sent_names(names: Iterable[str], privacy: Privacy, *, network: Collection[str]) -> list[str]:
     """Return the entries that are sent.
+
+    Args:
+        names: what the job's method would send.
+        privacy: the site's settings.
+        network: all entries of the network that may travel. A layer that the method keeps at the site anyway, as FedBN
+            does, may be excluded, too.
 
     Raises:
         PrivacyError: an excluded layer matches no entry, so it would protect nothing, or nothing is left to send.
     """
-    names = list(names)
     for layer in privacy.exclude_layers:
-        if not any(_belongs(name, layer) for name in names):
+        if not any(_belongs(name, layer) for name in network):
             raise PrivacyError(
                 f"privacy.exclude_layers: the job's network has no layer '{layer}'",
-                f"correct the name; the network's entries begin with {', '.join(sorted(names)[:3])}",
+                f"correct the name; the network's entries begin with {', '.join(sorted(network)[:3])}",
             )
     sent = [name for name in names if not any(_belongs(name, layer) for layer in privacy.exclude_layers)]
     if not sent:

@@ -51,7 +51,7 @@ class ReleaseGate:
         """
         kept = load_checkpoint(self.file) if self.file.exists() else {}
         if kept.get("task") == self._task(received, number):
-            names = ("difference", "metrics", "weight", "loss", "trained", "protection")
+            names = ("difference", "metrics", "weight", "loss", "trained", "withheld", "protection")
             return LocalUpdate(**{name: kept[name] for name in names})
         if self.privacy.noise_multiplier is not None:
             self.ledger.check(self.privacy)
@@ -69,7 +69,13 @@ class ReleaseGate:
         metrics = dict(update.metrics)
         if self.privacy.noise_multiplier is not None:
             metrics[EPSILON] = self.ledger.charge(self.privacy, self.experiment, number)
-        released = replace(update, difference=protected.difference, metrics=metrics, protection=protected.summary)
+        released = replace(
+            update,
+            difference=protected.difference,
+            metrics=metrics,
+            withheld=sorted(update.difference.keys() - protected.difference.keys()),
+            protection=protected.summary,
+        )
         model = {name: value + released.difference.get(name, 0.0) for name, value in cpu.items()}
         task = self._task(received, number)
         save_checkpoint(self.file, {**vars(released), "task": task, "model": model})

@@ -136,7 +136,7 @@ class SiteSession:
         privacy = self.contract.privacy
         if privacy is None:
             return None
-        sent_names(travelling_weights(self.trainer.network), privacy)
+        sent_names(self.sent, privacy, network=travelling_weights(self.trainer.network))
         file = self.folder / "protected_update.pt"
         return ReleaseGate(privacy, file, ledger_of(self.contract), self.experiment.name)
 

@@ -1,6 +1,6 @@
 """What a site answers to a task, for those who carry the answer and do not train."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -26,6 +26,8 @@ class LocalUpdate:
         weight: the site's share in the average before it is normalised (``federation.client_weighting``).
         loss: mean training loss of the round.
         trained: ``cases`` and ``slices`` that the round's batches showed, ``of_cases`` and ``of_slices`` there are.
+        withheld: names of the absent entries of those layers. The server is told, so that it can tell such an update
+            from a damaged one.
         protection: what the privacy settings did; for the site's own log, never sent.
     """
 
@@ -34,4 +36,5 @@ class LocalUpdate:
     weight: float
     loss: float
     trained: dict[str, int]
+    withheld: list[str] = field(default_factory=list)
     protection: str = ""
