@@ -22,7 +22,7 @@ from rich.table import Table
 
 from benchmarks.flare_round import JOBS, slowest_site
 from fedgin.data.site import load_site
-from fedgin.flare.console import check, connect, fetch, follow, submit
+from fedgin.flare.console import as_submitted, check, connect, fetch, follow, submit
 from fedgin.flare.job import Job, load_job, stage_job
 from fedgin.flare.model import initial_network
 from fedgin.flare.provisioning.plan import Role
@@ -83,7 +83,7 @@ def _round_in_flare(federation: LocalFederation, job: Job, out: Path) -> float:
         job_id = submit(session, job)
         meta = follow(session, job_id, on_status=lambda text: None, on_round=lambda metrics: None)
         result = fetch(session, job_id, out)
-    check(result, meta, job, list(SITES))
+    check(result, meta, as_submitted(job, meta, result))
     log = (result.folder / "log.txt").read_text(encoding="utf-8")
     starts = [datetime.strptime(found, "%Y-%m-%d %H:%M:%S,%f") for found in STARTED.findall(log)]
     return statistics.mean((after - before).total_seconds() for before, after in itertools.pairwise(starts[1:]))

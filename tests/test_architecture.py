@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "custom" / "fedgin"
-# What every package may use: errors, documents, settings, seeds, files, the registry of names and the kit's manifest.
-COMMON = {"errors", "config", "documents", "seeds", "files", "registry", "manifest"}
+# What every package may use: errors, documents, settings, seeds, files, text, registry of names and the kit's manifest.
+COMMON = {"errors", "config", "documents", "seeds", "files", "text", "registry", "manifest"}
 ALLOWED = {
     "augment": COMMON,
     "nets": COMMON,

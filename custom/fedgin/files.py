@@ -11,17 +11,28 @@ from pathlib import Path
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it on success.
 
-    A reader sees the old content or all of the new one; a failed or killed writer leaves no half file under the name.
-    The folder is made when missing. ``OSError`` passes through.
+    A reader sees the old content or all of the new one; a failed or killed writer leaves no half file under the name,
+    and nor does a machine that loses power. The folder is made when missing. ``OSError`` passes through.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The name keeps its ending: nibabel and others choose the format by it.
     part = path.with_name(f".part-{os.getpid()}-{path.name}")
     try:
         yield part
+        # Otherwise the name could reach the disk before the content does.
+        _flush(part)
         part.replace(path)
+        _flush(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -19,13 +19,15 @@ from tests.sites import tiny_experiment
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
 
 
-def finish_round(root: Path, number: int, *, value: float = 0.5, **network: object) -> Path:
+def finish_round(root: Path, number: int, *, of: range = range(99), value: float = 0.5, **network: object) -> Path:
     """Let the server's component see the end of a round; return the checkpoint."""
     workspace = lay_out(root, "server", tiny_experiment(**network))
     context = make_context(workspace, "server")
     state = tiny_experiment(**network).initial_network().state_dict()
     weights = {name: np.full_like(entry.numpy(), value) for name, entry in state.items()}
     context.set_prop(AppConstants.GLOBAL_MODEL, make_model_learnable(weights, {}), private=True, sticky=True)
+    context.set_prop(AppConstants.START_ROUND, of.start, private=True, sticky=True)
+    context.set_prop(AppConstants.NUM_ROUNDS, len(of), private=True, sticky=False)
     context.set_prop(AppConstants.CURRENT_ROUND, number, private=True, sticky=True)
     RoundProgress().handle_event(AppEventType.ROUND_DONE, context)
     return Path(workspace.get_run_dir(JOB)) / "fedgin" / CHECKPOINT
@@ -64,8 +66,26 @@ def test_a_resumed_job_has_the_rounds_that_are_left(tmp_path: Path) -> None:
     assert (again.first_round, again.rounds) == (4, 1)
 
 
-def test_a_job_without_a_round_left_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="all rounds of job old-job were done"):
+def test_a_job_that_ended_in_its_evaluation_repeats_its_last_round(tmp_path: Path) -> None:
+    for number in range(5):
+        checkpoint = finish_round(tmp_path / "server", number, of=range(5))
+    job = load_job(resumed_job(tmp_path, checkpoint))
+    assert (job.first_round, job.rounds) == (4, 1)
+    # So does the job that repeats it, which keeps nothing: it ends in its evaluation, too.
+    nothing = finish_round(tmp_path / "second", 4, of=range(4, 5))
+    again = stage_resumed(job, "second-job", nothing, tmp_path / "again")
+    assert (again.first_round, again.rounds, again.experiment) == (4, 1, job.experiment)
+    assert read_round(again.folder / "app" / "config" / CHECKPOINT) == 3
+
+
+def test_a_resumed_job_that_ended_in_its_first_round_is_submitted_as_it_was(tmp_path: Path) -> None:
+    job = load_job(resumed_job(tmp_path, finish_round(tmp_path / "server", 1)))
+    again = stage_resumed(job, "second-job", tmp_path / CHECKPOINT, tmp_path / "again")
+    assert (again.first_round, again.rounds, again.experiment) == (2, 3, job.experiment)
+
+
+def test_a_checkpoint_of_a_longer_job_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="of the last round of job old-job"):
         resumed_job(tmp_path, finish_round(tmp_path / "server", 4))
 
 
@@ -78,7 +98,7 @@ def test_start_round_and_experiment_must_agree(tmp_path: Path) -> None:
 
 
 def test_a_job_without_a_complete_round_is_submitted_anew(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"no round of the job was completed.*fedgin run"):
+    with pytest.raises(WeightsError, match=r"the job has no round to go on after.*fedgin run"):
         resumed_job(tmp_path, tmp_path / CHECKPOINT)
 
 

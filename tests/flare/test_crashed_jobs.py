@@ -1,14 +1,17 @@
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import create_autospec
 
+import pytest
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_constant import ReservedKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.impl.job_def_manager import SimpleJobDefManager
 from nvflare.apis.job_def import RunStatus
 from nvflare.apis.server_engine_spec import ServerEngineSpec
+from nvflare.apis.storage import StorageException
 from nvflare.apis.workspace import Workspace
 from nvflare.app_common.storages.filesystem_storage import FilesystemStorage
 
@@ -24,7 +27,7 @@ JOBS = {
 }
 
 
-def restart(root: Path) -> tuple[SimpleJobDefManager, FLContext, Workspace]:
+def restart(root: Path, *, start: bool = True) -> tuple[SimpleJobDefManager, FLContext, Workspace]:
     """Start a server, on FLARE's own job store, whose store has a job of each status."""
     workspace = lay_out(root / "kit", "server", tiny_experiment())
     context = make_context(workspace, "server")
@@ -36,10 +39,12 @@ def restart(root: Path) -> tuple[SimpleJobDefManager, FLContext, Workspace]:
     context.set_prop(ReservedKey.ENGINE, engine, private=True, sticky=False)
     for job, status in JOBS.items():
         store.create_object(manager.job_uri(job), b"", {"job_id": job, "status": status.value})
-    run = Path(workspace.get_run_dir("running"))
-    run.mkdir()
-    (run / "kept").write_text("after round 3")
-    CrashedJobs().handle_event(EventType.SYSTEM_BOOTSTRAP, context)
+    for job in ("running", "deployed"):
+        run = Path(workspace.get_run_dir(job))
+        run.mkdir()
+        (run / "kept").write_text("after round 3")
+    if start:
+        CrashedJobs().handle_event(EventType.SYSTEM_BOOTSTRAP, context)
     return manager, context, workspace
 
 
@@ -56,6 +61,45 @@ def test_what_a_crashed_job_left_can_be_downloaded(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "got" / "running" / "workspace.zip") as archive:
         assert archive.read("kept") == b"after round 3"
     assert not Path(workspace.get_run_dir("running")).exists()
+
+
+@pytest.mark.parametrize("broken", ["running", "deployed"])
+def test_a_job_that_cannot_be_stored_is_ended_all_the_same_and_stored_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    manager, context, workspace = restart(tmp_path, start=False)
+    save = manager.save_workspace
+
+    def fill_disk(job: str, *rest: Any) -> Any:
+        if job == broken:
+            raise StorageException("failed to write content: No space left on device")
+        return save(job, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manager, "save_workspace", fill_disk)
+        CrashedJobs().handle_event(EventType.SYSTEM_BOOTSTRAP, context)
+    for job in ("running", "deployed"):
+        assert manager.get_job(job, context).meta["status"] == RunStatus.FINISHED_ABNORMAL.value
+        assert Path(workspace.get_run_dir(job)).exists() == (job == broken)
+    CrashedJobs().handle_event(EventType.SYSTEM_BOOTSTRAP, context)
+    assert not Path(workspace.get_run_dir(broken)).exists()
+    manager.get_storage_for_download(broken, str(tmp_path / "got"), "workspace", "workspace.zip", context)
+    assert zipfile.is_zipfile(tmp_path / "got" / broken / "workspace.zip")
+
+
+def test_a_job_whose_status_cannot_be_written_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager, context, _ = restart(tmp_path, start=False)
+    first, ended = manager.get_jobs_by_status([RunStatus.RUNNING, RunStatus.DISPATCHED], context)[0].job_id, []
+
+    def set_status(job: str, status: RunStatus, _: FLContext) -> None:
+        if job == first:
+            raise StorageException("failed to write content: No space left on device")
+        ended.append((job, status))
+
+    monkeypatch.setattr(manager, "set_status", set_status)
+    CrashedJobs().handle_event(EventType.SYSTEM_BOOTSTRAP, context)
+    [other] = {"running", "deployed"} - {first}
+    assert ended == [(other, RunStatus.FINISHED_ABNORMAL)]
 
 
 def test_no_other_event_touches_a_job() -> None:

@@ -105,12 +105,14 @@ def test_another_sites_model_is_scored_on_test_cases_alone(site: Site) -> None:
     assert "val_dice_mean" not in from_shareable(site.do("validate", shareable)).data
 
 
-def test_a_refused_update_is_told_in_the_sites_log(site: Site) -> None:
+def test_a_refused_update_is_told_in_the_sites_logs(site: Site) -> None:
     notice = Shareable()
     notice.set_header(CAUSE, "round 3: the update was refused: it changes no weight. Fix: look")
     site.context.set_prop(FLContextKey.EVENT_DATA, notice, private=True, sticky=False)
     site.executor.handle_event(UPDATE_REFUSED, site.context)
     assert site.errors == ["round 3: the update was refused: it changes no weight. Fix: look"]
+    [event] = read_log(Path(site.workspace.get_root_dir())).events
+    assert (event.kind, event.job_id, event.reason) == (Kind.UPDATE_REFUSED, "job-1", site.errors[0])
 
 
 def test_submit_model_before_training_is_an_error_reply(site: Site) -> None:

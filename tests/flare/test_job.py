@@ -1,4 +1,6 @@
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +8,7 @@ import torch
 
 from fedgin.errors import ConfigError
 from fedgin.flare.allow_list import ALLOWED_CLASSES
-from fedgin.flare.job import load_job, stage_job
+from fedgin.flare.job import load_job, name_sites, stage_job
 from poc.real_sites import CHD68, HVSMR
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
@@ -93,6 +95,34 @@ def test_staging_sets_sites_rounds_and_settings(tmp_path: Path) -> None:
     assert staged.experiment.seed == 3
     assert staged.experiment.training.local_steps == 9
     assert staged.experiment.training.batch_size == job.experiment.training.batch_size
+
+
+def test_a_submitted_copy_names_its_sites_and_needs_as_many_as_was_said(tmp_path: Path) -> None:
+    job = load_job(JOBS / "abdomen_fedgin")
+    assert job.sites == ()
+    copy = Path(shutil.copytree(job.folder, tmp_path / "copy"))
+    name_sites(replace(job, sites=("b", "a", "c", "d"), min_clients=2), copy)
+    assert json.loads((copy / "meta.json").read_text())["deploy_map"] == {"app": ["server", "b", "a", "c", "d"]}
+    found = load_job(copy)
+    assert (found.sites, found.min_clients) == (("a", "b", "c", "d"), 2)
+    assert json.loads((copy / "meta.json").read_text())["min_clients"] == 2
+
+
+def test_a_job_that_stays_as_it_is_keeps_the_hash_of_its_application(tmp_path: Path) -> None:
+    job = load_job(JOBS / "abdomen_fedgin")
+    copy = Path(shutil.copytree(job.folder, tmp_path / "copy"))
+    name_sites(replace(job, sites=("a", "b", "c")), copy)
+    config = "app/config/config_fed_server.json"
+    assert (copy / config).read_bytes() == (job.folder / config).read_bytes()
+
+
+@pytest.mark.parametrize("deployed", [None, {}, {"app": []}, {"app": "@ALL"}, {"app": [1]}, {"x": ["@ALL"]}])
+def test_a_job_for_nobody_is_refused(tmp_path: Path, deployed: object) -> None:
+    folder = Path(shutil.copytree(JOBS / "abdomen_fedgin", tmp_path / "job"))
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps(meta | {"deploy_map": deployed}))
+    with pytest.raises(ConfigError, match="deploy_map of meta"):
+        load_job(folder)
 
 
 @pytest.mark.parametrize("organ", ["pancreas", "gallbladder"])

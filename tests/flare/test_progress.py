@@ -91,6 +91,25 @@ def test_a_failure_without_reason_names_its_code_and_a_long_one_is_cut(tmp_path:
     assert len(second) < LONGEST_CAUSE + 50
 
 
+def test_what_a_site_says_cannot_begin_a_line_or_steer_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    for log in ("log_info", "log_error"):
+        monkeypatch.setattr(RoundProgress, log, lambda _self, _context, line, **_: lines.append(line))
+    progress, context = run(tmp_path, "a", "b")
+    reason = "no\n2026-11-27 - ERROR - forged\x1b[2J" + "x" * 1000
+    answer(progress, context, "a", 0, make_reply(ReturnCode.EXECUTION_EXCEPTION, {CAUSE: reason}))
+    answer(progress, context, "a", 0, make_reply("\x1b[2J"))
+    update = DXO(DataKind.WEIGHT_DIFF, {"w": 0}, {MetaKey.INITIAL_METRICS: {"dice\n\x1b[2J": 0.5}}).to_shareable()
+    answer(progress, context, "b", 0, update)
+    progress.handle_event(EventType.END_RUN, context)
+    [done] = written(tmp_path)
+    said = [*lines, *(item.reason for item in done.failed), *(event.reason for event in read_log(tmp_path).events)]
+    assert len(lines) == 3
+    assert all(text.isprintable() for text in said)
+
+
 UPDATE = Contribution("CT", 12.0, 1, 2, 5, 12)
 
 

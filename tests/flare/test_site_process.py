@@ -65,27 +65,36 @@ def make_site(tmp_path: Path) -> Iterator[Callable[[int], Site]]:
     assert children() == []
 
 
-def killer(site: Site, times: int) -> threading.Thread:
-    """Kill the child with -9, so often, each time when it has begun to train."""
-    scores = site.places.folder / "scores" / "validation_round_0000.csv"
+class Killer:
+    """Kills the child with -9, so often, each time when it has begun to train; the end of the block ends it, too."""
 
-    def kill() -> None:
-        for _ in range(times):
-            scores.unlink(missing_ok=True)
-            while not scores.is_file():
-                time.sleep(0.005)
-            children()[0].kill()
+    def __init__(self, site: Site, times: int) -> None:
+        self.scores = site.places.folder / "scores" / "validation_round_0000.csv"
+        self.left = times
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._kill, daemon=True)
 
-    thread = threading.Thread(target=kill)
-    thread.start()
-    return thread
+    def __enter__(self) -> None:
+        self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.thread.join()
+        assert self.left == 0, "the child was done before it was killed"
+
+    def _kill(self) -> None:
+        self.scores.unlink(missing_ok=True)
+        while self.left and not self.over.wait(0.005):
+            if self.scores.is_file():
+                self.scores.unlink()
+                children()[0].kill()
+                self.left -= 1
 
 
 def test_a_task_whose_process_was_killed_is_repeated_with_the_same_result(make_site: Callable[[int], Site]) -> None:
     site = make_site(60)
-    thread = killer(site, times=1)
-    update = site.train()
-    thread.join()
+    with Killer(site, times=1):
+        update = site.train()
     assert [line for line in site.lines if "SIGKILL" in line] == [
         "site site-1: the training process was ended by SIGKILL in task 'train'"
     ]
@@ -96,10 +105,8 @@ def test_a_task_whose_process_was_killed_is_repeated_with_the_same_result(make_s
 
 def test_a_second_kill_is_a_clear_error_and_the_next_task_has_a_new_process(make_site: Callable[[int], Site]) -> None:
     site = make_site(60)
-    thread = killer(site, times=2)
-    with pytest.raises(CrashError) as caught:
+    with Killer(site, times=2), pytest.raises(CrashError) as caught:
         site.train()
-    thread.join()
     assert "site site-1: task 'train': the training process was ended by SIGKILL and again by SIGKILL" in str(
         caught.value
     )

@@ -1,8 +1,10 @@
 """What the fuzz tests share: how many inputs each format gets, how valid documents are damaged, what must come out."""
 
 import copy
+import functools
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +22,7 @@ EXAMPLES = {
     "datalist": 1800,
     "weights": 1200,
     "network": 600,
-    "executor": 300,
+    "executor": 600,
     "progress": 300,
     "guard": 1000,
     "checkpoint": 800,
@@ -87,15 +89,33 @@ plain = st.recursive(
 raw = st.binary(max_size=200) | st.text(max_size=120).map(lambda text: text.encode("utf-8", "surrogatepass"))
 
 
-def fuzz(name: str) -> settings:
-    """Return the settings of a property: as many inputs as the table says, the same ones in every run."""
-    return settings(
+# How many inputs each property has been called with.
+RAN: Counter[str] = Counter()
+
+
+def fuzz(name: str) -> Callable[[Any], Any]:
+    """Let a property be tried with as many inputs as the table says, the same ones in every run, and count them."""
+    chosen = settings(
         max_examples=EXAMPLES[name],
         deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),
     )
+
+    def decorate(test: Any) -> Any:
+        inner = test.hypothesis.inner_test
+
+        @functools.wraps(inner)
+        def counted(*args: Any, **arguments: Any) -> None:
+            inner(*args, **arguments)
+            RAN[name] += 1
+
+        test.hypothesis.inner_test = counted
+        test.fuzzed = name
+        return chosen(test)
+
+    return decorate
 
 
 def explains(call: Callable[[], object]) -> bool:

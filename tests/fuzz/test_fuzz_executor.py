@@ -1,5 +1,4 @@
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from nvflare.apis.signal import Signal
 from nvflare.app_common.app_constant import AppConstants
 from torch import Tensor
 
-from fedgin.data.site import Modality
 from fedgin.flare.executor import CAUSE, FedginExecutor
 from fedgin.train.update import LocalUpdate
 from tests.flare.runs import lay_out, make_context
@@ -23,18 +21,20 @@ from tests.fuzz.mutations import ODD_VALUES, check_text, fuzz, plain
 from tests.sites import tiny_experiment
 
 pytestmark = pytest.mark.timeout(300)
-HEADERS = [AppConstants.CURRENT_ROUND, AppConstants.NUM_ROUNDS, AppConstants.MODEL_OWNER]
-HEADERS += [AppConstants.VALIDATE_TYPE, "__content_type__", "__rc__", "__peer_props__"]
+COUNTS = [AppConstants.CURRENT_ROUND, AppConstants.NUM_ROUNDS]
+HEADERS = [AppConstants.MODEL_OWNER, AppConstants.VALIDATE_TYPE, "__content_type__", "__rc__", "__peer_props__"]
 TASKS = [AppConstants.TASK_TRAIN, AppConstants.TASK_VALIDATION, AppConstants.TASK_SUBMIT_MODEL, "x", "", "\x1b[2J"]
 
 
-class FakeSession:
-    """Trains nothing; what is tested is on the way to it and back."""
+class FakeProcess:
+    """Trains nothing; what is tested is on the way to it and back. It remembers which task reached it."""
 
-    contract = SimpleNamespace(modality=Modality.CT)
+    def __init__(self) -> None:
+        self.reached = ""
 
-    def train(self, received: dict[str, Tensor], number: int, total: int, *, stop: object) -> LocalUpdate:
-        assert isinstance(number, int)
+    def train(self, received: dict[str, Tensor], number: int, rounds: int, *, stop: object) -> LocalUpdate:
+        assert all(type(count) is int and 0 <= count < 2**31 for count in (number, rounds))
+        self.reached = AppConstants.TASK_TRAIN
         return LocalUpdate(
             received,
             {"val_dice_mean": float("nan")},
@@ -46,9 +46,11 @@ class FakeSession:
     def validate(self, weights: dict[str, Tensor], owner: str, *, candidate: bool, stop: object) -> dict[str, float]:
         assert Path(owner).name == owner
         assert len(owner) <= 64
+        self.reached = AppConstants.TASK_VALIDATION
         return {"test_dice_mean": 0.5}
 
-    def local_model(self) -> dict[str, Tensor]:
+    def local_model(self, *, stop: object) -> dict[str, Tensor]:
+        self.reached = AppConstants.TASK_SUBMIT_MODEL
         return {"weight": torch.ones(1)}
 
 
@@ -60,21 +62,37 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> FLContext:
 
 @st.composite
 def tasks(draw: st.DrawFn) -> Shareable:
-    """Draw a task with any headers."""
+    """Draw a task of the server whose headers are what they should be, or anything."""
     task: Shareable = DXO(DataKind.WEIGHTS, data={"weight": np.ones(2)}).to_shareable()
-    values = st.integers(0, 3) | st.sampled_from(ODD_VALUES) | plain
-    for name, value in draw(st.dictionaries(st.sampled_from(HEADERS), values, max_size=4)).items():
+    values = st.sampled_from(ODD_VALUES) | plain
+    for name in COUNTS:
+        task.set_header(name, draw(st.integers(0, 3) | values))
+    for name, value in draw(st.dictionaries(st.sampled_from(HEADERS), values, max_size=2)).items():
         task.set_header(name, value)
     return task
 
 
+def is_good(name: str, task: Shareable) -> bool:
+    """Tell whether a task should be done: it brings a model, and of a task to train the rounds are counts."""
+    counted = all(type(count) is int and 0 <= count < 2**31 for count in map(task.get_header, COUNTS))
+    whole = task.get_header("__content_type__") == "DXO"
+    good = {AppConstants.TASK_TRAIN: whole and counted, AppConstants.TASK_VALIDATION: whole}
+    return good.get(name, True)
+
+
 @fuzz("executor")
-@given(name=st.sampled_from(TASKS), task=tasks())
-def test_every_task_gets_a_reply(context: FLContext, name: str, task: Shareable) -> None:
+@given(name=st.just(AppConstants.TASK_TRAIN) | st.sampled_from(TASKS), task=tasks())
+def test_every_task_is_done_or_refused_before_it_reaches_training(
+    context: FLContext, name: str, task: Shareable
+) -> None:
     executor: Any = FedginExecutor()
-    executor._session = FakeSession()
+    executor._process, executor._modality = FakeProcess(), "CT"
     reply = executor.execute(name, task, context, Signal())
-    assert reply.get_return_code() in {ReturnCode.OK, ReturnCode.TASK_UNKNOWN, ReturnCode.EXECUTION_EXCEPTION}
-    if reply.get_return_code() == ReturnCode.EXECUTION_EXCEPTION:
+    if name not in TASKS[:3]:
+        assert reply.get_return_code() == ReturnCode.TASK_UNKNOWN
+    elif is_good(name, task):
+        assert (reply.get_return_code(), executor._process.reached) == (ReturnCode.OK, name), reply.get_header(CAUSE)
+    else:
+        assert (reply.get_return_code(), executor._process.reached) == (ReturnCode.EXECUTION_EXCEPTION, "")
         check_text(reply.get_header(CAUSE))
         assert "unforeseen" not in reply.get_header(CAUSE)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from fedgin.files import write_text
 from fedgin.flare.timeline import Row, read_timeline, without_polling
+from fedgin.text import one_line
 
 COLUMNS = ("time (UTC)", "refused", "what", "who", "job", "detail", "source")
 # A spreadsheet would run a cell that begins so.
@@ -38,9 +39,9 @@ def audit(
     refused = sum(row.refused for row in rows)
     console.print(f"{len(rows)} lines, {refused} refused, {len(timeline.damage)} damaged")
     for text in timeline.damage:
-        console.print(Text(f"DAMAGED  {_plain(text)}", style="bold red"))
+        console.print(Text(f"DAMAGED  {one_line(text)}", style="bold red"))
     for text in timeline.notes:
-        console.print(Text(f"NOTE     {_plain(text)}", style="yellow"))
+        console.print(Text(f"NOTE     {one_line(text)}", style="yellow"))
     if out is not None:
         write_text(out, _csv(rows))
         console.print(Text(f"Written: {out}"))
@@ -54,7 +55,7 @@ def _table(rows: list[Row]) -> Table:
         style = "bold red" if row.refused else ""
         what = row.what.replace("_refused", " REFUSED").replace("_", " ")
         cells = (f"{row.time:%Y-%m-%d %H:%M:%S}", what, row.who, row.job, row.detail)
-        table.add_row(*(Text(_plain(cell), style=style) for cell in cells))
+        table.add_row(*(Text(one_line(cell), style=style) for cell in cells))
     return table
 
 
@@ -69,10 +70,5 @@ def _csv(rows: list[Row]) -> str:
 
 
 def _cell(text: str) -> str:
-    plain = _plain(text)
+    plain = one_line(text)
     return f"'{plain}" if plain.startswith(FORMULA) else plain
-
-
-def _plain(text: str) -> str:
-    """Replace what could steer a terminal; jobs and commands are named by others."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

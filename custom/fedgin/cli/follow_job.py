@@ -6,10 +6,17 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from fedgin.flare.console import Session, check, connected_sites, fetch, follow
+from fedgin.errors import FedginError
+from fedgin.flare.console import Session, as_submitted, check, fetch, follow
 from fedgin.flare.job import Job
 from fedgin.flare.results import RoundMetrics
 from fedgin.study.run_report import write_run_report
+from fedgin.text import one_line
+
+
+def lead_console() -> Console:
+    """Return a console that prints what sites say as it is: none of it is markup."""
+    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def follow_to_end(session: Session, job: Job, job_id: str, out: Path, *, again: str) -> None:
@@ -23,20 +30,25 @@ def follow_to_end(session: Session, job: Job, job_id: str, out: Path, *, again: 
         again: the command that follows the job again, for one who presses Ctrl-C.
 
     Raises:
-        ConsoleError: the job did not end well; what the server kept is in ``out`` all the same.
+        ConsoleError: the job did not end well; what the server kept is in ``out`` all the same, and a report of it too
+            when a round was recorded.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = lead_console()
     console.print(f"job {job_id}")
-    sites = connected_sites(session)
     try:
         meta = follow(session, job_id, on_status=console.print, on_round=_RoundPrinter(console, job))
     except KeyboardInterrupt:
         console.print(f"Left running. Follow it again: {again}")
         raise typer.Exit(130) from None
     result = fetch(session, job_id, out)
-    # FLARE deploys a job to the sites that are connected when it starts, which may be others than when we asked.
-    check(result, meta, job, result.participation[0].expected if result.participation else sites)
-    report = write_run_report(out / "report.html", job, job_id, result)
+    job, report = as_submitted(job, meta, result), out / "report.html"
+    try:
+        check(result, meta, job)
+    except FedginError as error:
+        if result.participation:
+            console.print(f"Report: {write_run_report(report, job, job_id, result, fault=error.problem)}")
+        raise
+    write_run_report(report, job, job_id, result)
     console.print(f"Model: {result.chosen_model}\nReport: {report}")
 
 
@@ -55,5 +67,5 @@ class _RoundPrinter:
         left = ""
         if 1 < done < self.rounds:
             left = f"  about {(self.ends[-1] - self.ends[0]) / (done - 1) * (self.rounds - done):.0f} s left"
-        dice = "  ".join(f"{site} {value:.3f}" for site, value in metrics.dice.items())
+        dice = "  ".join(f"{one_line(site)} {value:.3f}" for site, value in metrics.dice.items())
         self.console.print(f"round {metrics.number + 1}/{self.total}  validation Dice  {dice}{left}")

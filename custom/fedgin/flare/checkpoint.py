@@ -70,7 +70,7 @@ def read_claims(path: Path) -> dict[str, Claim]:
 def _read(path: Path, parse: Callable[[Mapping[str, str]], Value]) -> Value:
     if not path.is_file():
         raise WeightsError(
-            f"{path.name} does not exist: no round of the job was completed", "submit the job anew with 'fedgin run'"
+            f"{path.name} does not exist: the job has no round to go on after", "submit the job anew with 'fedgin run'"
         )
     try:
         with safetensors.safe_open(path, framework="numpy") as file:

@@ -6,19 +6,21 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nvflare.apis.job_def import JobMetaKey, RunStatus
+from nvflare.apis.job_def import ALL_SITES, SERVER_SITE_NAME, JobMetaKey, RunStatus
 from nvflare.fuel.flare_api.api_spec import JobNotFound, JobNotRunning, MonitorReturnCode, NoConnection
 from nvflare.fuel.flare_api.flare_api import Session as Session
 from nvflare.fuel.flare_api.flare_api import new_secure_session
 
 from fedgin.errors import ConfigError, FedginError
-from fedgin.flare.job import Job, load_job, stage_resumed
+from fedgin.flare.job import Job, load_job, name_sites, stage_resumed
 from fedgin.flare.progress import STATS
 from fedgin.flare.results import RoundMetrics, RunResult, first_errors
+from fedgin.text import one_line
 
 POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
@@ -59,14 +61,44 @@ def connect(kit: Path, *, seconds: float = 30.0) -> Iterator[Session]:
             session.close()
 
 
+def choose_sites(job: Job, connected: Sequence[str], min_sites: int | None) -> Job:
+    """Name the sites that a job will run on: those that it names, or else all that are connected.
+
+    Args:
+        job: to be submitted.
+        connected: sites.
+        min_sites: how many of the sites every round needs. Without it every site is needed, and the job must be for as
+            many as are connected.
+
+    Raises:
+        ConsoleError: other sites are connected than the job is for, or fewer than ``min_sites``.
+    """
+    sites = tuple(job.sites or connected)
+    present = [site for site in sites if site in connected]
+    found = f"{'of them ' if job.sites else ''}connected: {', '.join(present) or 'none'} ({len(present)})"
+    if min_sites is None and not len(present) == len(sites) == job.min_clients:
+        named = f" ({', '.join(job.sites)})" if job.sites else ""
+        raise ConsoleError(
+            f"job {job.name} is for {job.min_clients} sites{named}; {found}",
+            "let exactly the sites connect that are meant, or say how many of the connected ones every round needs; "
+            f"all of them: --min-sites {max(1, len(present))}",
+        )
+    if min_sites is not None and len(present) < min_sites:
+        raise ConsoleError(f"--min-sites {min_sites}: {found}", "wait for the missing ones, or give a smaller number")
+    return replace(job, sites=sites, min_clients=min_sites or job.min_clients)
+
+
 def submit(session: Session, job: Job) -> str:
-    """Submit a copy of the job, because FLARE writes its signatures into the folder; return the job's id.
+    """Submit a copy of the job, with its sites by name, and return the job's id.
+
+    A copy, because FLARE writes its signatures into the folder, too.
 
     Raises:
         ConsoleError: the server refused it; the message is the server's.
     """
     with tempfile.TemporaryDirectory(prefix="fedgin-") as staging:
         copy = Path(shutil.copytree(job.folder, Path(staging) / job.name))
+        name_sites(job, copy)
         try:
             return str(session.submit_job(str(copy)))
         except Exception as error:  # one kind for each reason; the text is what helps
@@ -149,7 +181,8 @@ class _Follower:
         if answered and late and time.monotonic() - self.last_answer >= LATE_SECONDS:
             self._tell(f"round {number + 1} waits for {', '.join(late)}; the other sites have answered")
 
-    def _tell(self, text: str) -> None:
+    def _tell(self, said: str) -> None:
+        text = one_line(said)
         if text not in self.told:
             self.told.add(text)
             self.on_status(text)
@@ -175,22 +208,24 @@ def fetch_to_resume(session: Session, job_id: str, out: Path) -> Job:
     """Download a job that ended early and make of it, in ``out``, one that goes on after its last complete round.
 
     Raises:
-        ConsoleError: the job still runs, did not fail, or cannot be downloaded.
+        ConsoleError: the job still runs, was a success, or cannot be downloaded.
         FedginError: no round of it is complete, or its checkpoint is damaged; names the fix.
     """
     try:
-        status = str(session.get_job_meta(job_id)[JobMetaKey.STATUS.value])
+        meta = session.get_job_meta(job_id)
+        status = str(meta[JobMetaKey.STATUS.value])
     except Exception as error:
         raise ConsoleError(f"job {job_id}: {error}", "see 'list_jobs' of the console for its id") from None
     if not status.startswith("FINISHED:"):
         raise ConsoleError(
             f"job {job_id} is {status}", "end it with 'abort_job' of the console, or restart a server that crashed"
         )
-    if status == RunStatus.FINISHED_COMPLETED.value:
-        raise ConsoleError(f"job {job_id} was completed", f"fetch it: fedgin run JOB --kit KIT --follow {job_id}")
     with _downloaded(session, job_id, out) as found:
-        job = load_job(next((found / "job").rglob("meta.json")).parent)
-        return stage_resumed(job, job_id, RunResult(found / "workspace").checkpoint, out)
+        job, result = load_job(next((found / "job").rglob("meta.json")).parent), RunResult(found / "workspace")
+        ran = as_submitted(job, meta, result)
+        if status == RunStatus.FINISHED_COMPLETED.value and not result.fault(ran, ran.sites):
+            raise ConsoleError(f"job {job_id} was completed", f"fetch it: fedgin run JOB --kit KIT --follow {job_id}")
+        return stage_resumed(job, job_id, result.checkpoint, out)
 
 
 @contextlib.contextmanager
@@ -206,18 +241,43 @@ def _downloaded(session: Session, job_id: str, beside: Path) -> Iterator[Path]:
         yield found
 
 
-def check(result: RunResult, meta: Mapping[str, Any], job: Job, sites: Collection[str]) -> None:
+def as_submitted(job: Job, meta: Mapping[str, Any], result: RunResult) -> Job:
+    """Return a job with the ``min_clients`` and all the sites that it really ran with.
+
+    Args:
+        job: as the lead has it.
+        meta: FLARE's record of it.
+        result: what it left, with the sites that FLARE deployed it to.
+    """
+    named = {site for sites in dict(meta.get(JobMetaKey.DEPLOY_MAP.value, {})).values() for site in sites}
+    sites = {site for done in result.participation for site in done.expected}
+    least = int(meta.get(JobMetaKey.MIN_CLIENTS.value, job.min_clients))
+    if ALL_SITES in named:
+        # It was submitted past 'fedgin run': nobody said that a site may be missing.
+        least = max(least, len(sites))
+    else:
+        sites |= named - {SERVER_SITE_NAME}
+    return replace(job, sites=tuple(sorted(sites)), min_clients=least)
+
+
+def check(result: RunResult, meta: Mapping[str, Any], job: Job) -> None:
     """Refuse to call a job a success by FLARE's status alone.
+
+    Args:
+        result: what the server kept.
+        meta: FLARE's record of the job.
+        job: :func:`as_submitted`.
 
     Raises:
         ConsoleError: it failed, or a round, a site or a model is missing; names the first cause that is known.
     """
     status = str(meta.get(JobMetaKey.STATUS.value))
     fault = f"it ended as {status}" if status != RunStatus.FINISHED_COMPLETED.value else ""
-    fault = fault or result.fault(job, sites)
+    fault = fault or result.fault(job, job.sites)
     if fault:
         log = result.folder / "error_log.txt"
-        refused = "".join(f"\n  {line}" for line in meta.get("job_deploy_detail", []) if not line.endswith(": OK"))
+        said = [one_line(str(line)) for line in meta.get(JobMetaKey.JOB_DEPLOY_DETAIL.value, [])]
+        refused = "".join(f"\n  {line}" for line in said if not line.endswith(": OK"))
         raise ConsoleError(
             f"job {job.name}: {fault}",
             f"mend the first cause below; what the server kept is in {result.folder}{refused}{first_errors(log)}",

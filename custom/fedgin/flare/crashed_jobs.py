@@ -19,6 +19,8 @@ class CrashedJobs(FLComponent):
 
     Stock FLARE 2.9 leaves such a job RUNNING for ever, and refuses to abort, download or delete it. Its processes are
     gone by now: they end with their parent. Part of the server kit's ``resources.json``.
+
+    A run folder that cannot be stored, as on a full disk, stays where it is and is tried again at the next start.
     """
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
@@ -26,14 +28,31 @@ class CrashedJobs(FLComponent):
         if event_type == EventType.SYSTEM_BOOTSTRAP:
             engine: ServerEngineSpec = fl_ctx.get_engine()
             manager = engine.get_component(JOB_MANAGER)
+            for job in manager.get_jobs_by_status([RunStatus.FINISHED_ABNORMAL], fl_ctx):
+                self._store(job.job_id, manager, fl_ctx)
             for job in manager.get_jobs_by_status([RunStatus.RUNNING, RunStatus.DISPATCHED], fl_ctx):
                 self._end(job.job_id, manager, fl_ctx)
 
     def _end(self, job: str, manager: FLComponent, fl_ctx: FLContext) -> None:
+        stored = self._store(job, manager, fl_ctx)
+        try:
+            manager.set_status(job, RunStatus.FINISHED_ABNORMAL, fl_ctx)
+        except Exception as error:  # the other jobs are to be ended all the same
+            self.log_error(fl_ctx, f"job {job} could not be ended: {error}. Fix: free disk space, restart the server")
+        else:
+            fix = f" Fix: fedgin resume {job} --kit KIT" if stored else ""
+            self.log_warning(fl_ctx, f"job {job} ended with the server's crash.{fix}")
+
+    def _store(self, job: str, manager: FLComponent, fl_ctx: FLContext) -> bool:
         workspace: Workspace = fl_ctx.get_workspace()
         run = Path(workspace.get_run_dir(job))
-        if run.is_dir():
+        if not run.is_dir():
+            return True
+        try:
             manager.save_workspace(job, [str(run)], fl_ctx)
-            shutil.rmtree(run, ignore_errors=True)
-        manager.set_status(job, RunStatus.FINISHED_ABNORMAL, fl_ctx)
-        self.log_warning(fl_ctx, f"job {job} ended with the server's crash. Fix: fedgin resume {job} --kit KIT")
+        except Exception as error:  # a full disk, or whatever else a job store may raise
+            fix = "free disk space, restart the server"
+            self.log_error(fl_ctx, f"job {job}: {run.name} could not be stored: {error}. Fix: {fix}")
+            return False
+        shutil.rmtree(run, ignore_errors=True)
+        return True

@@ -20,6 +20,7 @@ from fedgin.errors import ConfigError, FedginError, unforeseen
 from fedgin.flare.security_log import Kind, record
 from fedgin.flare.site_process import Places, SiteProcess
 from fedgin.flare.weights import weights_from_shareable, weights_to_dxo
+from fedgin.text import one_line
 from fedgin.train.update import InterruptedTaskError
 
 MODALITY = "fedgin_modality"
@@ -57,12 +58,12 @@ class FedginExecutor(Executor):
         self._modality = ""
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        """End the training process with the run; log at the site that the server refused its update."""
+        """End the training process with the run; tell the site's logs that the server refused its update."""
         if event_type == EventType.END_RUN and self._process is not None:
             self._process.close()
         elif event_type == UPDATE_REFUSED:
             notice: Shareable = fl_ctx.get_prop(FLContextKey.EVENT_DATA)
-            self.log_error(fl_ctx, str(notice.get_header(CAUSE)))
+            self._log_refusal("", one_line(str(notice.get_header(CAUSE))), fl_ctx, Kind.UPDATE_REFUSED)
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         """Do one task; every failure becomes a return code and one line in the site's logs."""
@@ -87,11 +88,11 @@ class FedginExecutor(Executor):
         self._log_refusal(task_name, cause, fl_ctx)
         return make_reply(ReturnCode.EXECUTION_EXCEPTION, {CAUSE: cause})
 
-    def _log_refusal(self, task: str, cause: str, fl_ctx: FLContext) -> None:
+    def _log_refusal(self, task: str, cause: str, fl_ctx: FLContext, kind: Kind = Kind.TASK_REFUSED) -> None:
         """Tell the site's log and its security log; a full disk must not turn an answer into an exception."""
         self.log_error(fl_ctx, cause)
         try:
-            record(_kit(fl_ctx), Kind.TASK_REFUSED, job_id=str(fl_ctx.get_job_id()), task=task, reason=cause)
+            record(_kit(fl_ctx), kind, job_id=str(fl_ctx.get_job_id()), task=task, reason=cause)
         except FedginError as error:
             self.log_error(fl_ctx, str(error))
 

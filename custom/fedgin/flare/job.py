@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from nvflare.apis.job_def import ALL_SITES, SERVER_SITE_NAME
 
 from fedgin.config import merged, parse_settings
 from fedgin.documents import read_json
@@ -16,6 +17,8 @@ from fedgin.files import write_text
 from fedgin.flare.checkpoint import CHECKPOINT, read_round
 from fedgin.train.experiment import Experiment, load_experiment
 
+# The one application of a job, by the name of its folder.
+APP = "app"
 CONTROLLER = "nvflare.app_common.workflows.scatter_and_gather.ScatterAndGather"
 
 
@@ -29,6 +32,7 @@ class Job:
         first_round: 0, or the round in which a resumed job goes on.
         rounds: of its ScatterAndGather controller; a resumed job's are those left.
         min_clients: updates without which a round is not closed.
+        sites: that the job is for, by name; none when it is for all that are connected.
     """
 
     folder: Path
@@ -36,6 +40,7 @@ class Job:
     rounds: int
     min_clients: int
     first_round: int = 0
+    sites: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -54,7 +59,7 @@ def load_job(folder: Path) -> Job:
             f"{folder.name}: the job carries code in app/custom", "install code at the sites; a job is data"
         )
     controller = _controller(_read_object(_server_config(folder)), folder.name)
-    _read_object(folder / "meta.json")
+    sites = _named_sites(_read_object(folder / "meta.json"), folder.name)
     experiment = load_experiment(folder / "app" / "config" / "experiment.yaml")
     args = controller["args"]
     first = int(args.get("start_round", 0))
@@ -62,7 +67,7 @@ def load_job(folder: Path) -> Job:
         raise ConfigError(
             f"{folder.name}: start_round of the server and 'resumes' of experiment.yaml differ", "use 'fedgin resume'"
         )
-    return Job(folder, experiment, args["num_rounds"], args["min_clients"], first)
+    return Job(folder, experiment, args["num_rounds"], args["min_clients"], first, sites)
 
 
 def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[str, Any]) -> Job:
@@ -82,14 +87,21 @@ def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[
     parse_settings(values, Experiment, source=f"changes to {job.name}")
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(job.folder, target)
-    server, meta = _read_object(_server_config(target)), _read_object(target / "meta.json")
-    _controller(server, job.name)["args"] |= {"min_clients": sites, "num_rounds": rounds}
-    meta["min_clients"] = sites
-    write_text(_server_config(target), json.dumps(server, indent=2) + "\n")
-    write_text(target / "meta.json", json.dumps(meta, indent=2) + "\n")
+    _change_controller(target, min_clients=sites, num_rounds=rounds)
+    _change_meta(target, min_clients=sites)
     experiment = target / "app" / "config" / "experiment.yaml"
     write_text(experiment, yaml.safe_dump(values, sort_keys=False))
     return load_job(target)
+
+
+def name_sites(job: Job, copy: Path) -> None:
+    """Write the sites of a job and its ``min_clients`` into a copy of its folder.
+
+    FLARE deploys ``@ALL`` to whoever is connected when the job starts; with names, who comes later does not take part.
+    """
+    _change_controller(copy, min_clients=job.min_clients)
+    named = {"deploy_map": {APP: [SERVER_SITE_NAME, *job.sites]}} if job.sites else {}
+    _change_meta(copy, min_clients=job.min_clients, **named)
 
 
 def read_min_clients(server_config: Path) -> int:
@@ -115,17 +127,19 @@ def stage_resumed(job: Job, job_id: str, checkpoint: Path, target: Path) -> Job:
 
     Raises:
         WeightsError: the checkpoint is missing or damaged.
-        ConfigError: no round is left.
+        ConfigError: it is of another job.
     """
+    earlier = job.experiment.resumes
+    if earlier is not None and not checkpoint.is_file():
+        # A resumed job of which nothing was kept is repeated: it carries the checkpoint that it began with.
+        job_id, checkpoint = earlier.job, job.folder / "app" / "config" / CHECKPOINT
     start = read_round(checkpoint) + 1
     left = job.first_round + job.rounds - start
     if left < 1:
-        raise ConfigError(f"all rounds of job {job_id} were done", "use the model that it left, FL_global_model.pt")
+        raise ConfigError(f"the checkpoint is of the last round of job {job_id}", "restore what the server kept")
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(job.folder, target, ignore=shutil.ignore_patterns(".__nvfl_*"))
-    server = _read_object(_server_config(target))
-    _controller(server, job.name)["args"] |= {"start_round": start, "num_rounds": left}
-    write_text(_server_config(target), json.dumps(server, indent=2) + "\n")
+    _change_controller(target, start_round=start, num_rounds=left)
     values = job.experiment.model_dump(mode="json") | {"resumes": {"job": job_id, "round": start}}
     write_text(target / "app" / "config" / "experiment.yaml", yaml.safe_dump(values, sort_keys=False))
     shutil.copyfile(checkpoint, target / "app" / "config" / CHECKPOINT)
@@ -134,6 +148,30 @@ def stage_resumed(job: Job, job_id: str, checkpoint: Path, target: Path) -> Job:
 
 def _server_config(folder: Path) -> Path:
     return folder / "app" / "config" / "config_fed_server.json"
+
+
+def _change_controller(folder: Path, **args: int) -> None:
+    """Write new arguments; a file that has them already stays byte for byte, and with it the hash of the job."""
+    server = _read_object(_server_config(folder))
+    found = _controller(server, folder.name)["args"]
+    if found | args != found:
+        found |= args
+        write_text(_server_config(folder), json.dumps(server, indent=2) + "\n")
+
+
+def _change_meta(folder: Path, **changes: object) -> None:
+    meta = _read_object(folder / "meta.json") | changes
+    write_text(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
+
+
+def _named_sites(meta: dict[str, Any], job: str) -> tuple[str, ...]:
+    deployed = meta.get("deploy_map")
+    names = deployed.get(APP) if isinstance(deployed, dict) and len(deployed) == 1 else None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            f"{job}: deploy_map of meta.json is not {{'{APP}': [names]}}", "start from a folder under jobs/"
+        )
+    return () if names == [ALL_SITES] else tuple(sorted(set(names) - {SERVER_SITE_NAME}))
 
 
 def _controller(server: dict[str, Any], job: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from fedgin.flare.identity import sender
 from fedgin.flare.participation import FILE, Absence, Contribution, ParticipationLog
 from fedgin.flare.results import numbers
 from fedgin.flare.security_log import Kind, record
+from fedgin.text import one_line
 
 # The part of `show_stats server` that is ours.
 STATS = "fedgin"
@@ -32,8 +33,10 @@ class RoundProgress(FLComponent):
 
     A site's failure is one line with the site, the task and the site's own reason; stock FLARE keeps that reason in the
     site's log. Failures and refused updates are in the server's security log, too. Who took part in a round is written
-    to ``metrics/participation.jsonl`` when the round ends, also when it ends the job. After each round the global model
-    is kept as :func:`fedgin.flare.checkpoint.keep_checkpoint` says.
+    to ``metrics/participation.jsonl`` when the round ends, also when it ends the job. After each round but the last one
+    the global model is kept as :func:`fedgin.flare.checkpoint.keep_checkpoint` says.
+
+    What sites say is cut to 400 characters and loses its line ends and escapes before it is logged or shown.
     """
 
     def __init__(self) -> None:
@@ -84,7 +87,7 @@ class RoundProgress(FLComponent):
     def _note_refusal(self, absence: Absence, fl_ctx: FLContext) -> None:
         number = fl_ctx.get_prop(AppConstants.CURRENT_ROUND)
         line = f"site {absence.site}, round {number}: the update was refused: {absence.reason}"
-        self._failures.append(line[:LONGEST_CAUSE])
+        self._failures.append(_shown(line))
         self._record(Kind.UPDATE_REFUSED, fl_ctx, participant=absence.site, round=int(number), reason=absence.reason)
 
     def _record(self, kind: Kind, fl_ctx: FLContext, **facts: str | int) -> None:
@@ -110,6 +113,10 @@ class RoundProgress(FLComponent):
         return self._log
 
     def _keep(self, fl_ctx: FLContext) -> None:
+        if _is_last_round(fl_ctx):
+            # FLARE's evaluation needs a model that a round of the same job has written. A job that ends in it is
+            # therefore resumed with one round, the last, which gives the same model again.
+            return
         run = Path(fl_ctx.get_engine().get_workspace().get_run_dir(fl_ctx.get_job_id()))
         try:
             keep_checkpoint(fl_ctx, run / SESSION / CHECKPOINT)
@@ -123,15 +130,15 @@ class RoundProgress(FLComponent):
     def _note(self, fl_ctx: FLContext) -> None:
         result: Shareable = fl_ctx.get_prop(FLContextKey.TASK_RESULT)
         site = sender(result)
-        task = str(fl_ctx.get_prop(FLContextKey.TASK_NAME))
+        task = _shown(fl_ctx.get_prop(FLContextKey.TASK_NAME))
         code = result.get_return_code()
         if code != ReturnCode.OK:
-            cause = str(result.get_header(CAUSE, f"return code {code}"))
-            self._failures.append(f"site {site}, task {task}: {cause[:LONGEST_CAUSE]}")
+            cause = _shown(result.get_header(CAUSE, f"return code {code}"))
+            self._failures.append(f"site {site}, task {task}: {cause}")
             self.log_error(fl_ctx, self._failures[-1])
             self._record(Kind.TASK_REFUSED, fl_ctx, participant=site, task=task, reason=cause)
             if task == AppConstants.TASK_TRAIN:
-                self._participation.fail(site, cause[:LONGEST_CAUSE])
+                self._participation.fail(site, cause)
         elif task == AppConstants.TASK_TRAIN:
             self._note_update(site, result, fl_ctx)
 
@@ -143,4 +150,13 @@ class RoundProgress(FLComponent):
         number = str(fl_ctx.get_prop(AppConstants.CURRENT_ROUND))
         self._rounds.setdefault(number, {})[site] = metrics
         shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
-        self.log_info(fl_ctx, f"round {number}: site {site} sent its update; {shown}")
+        self.log_info(fl_ctx, f"round {number}: site {site} sent its update; {_shown(shown)}")
+
+
+def _shown(said: object) -> str:
+    return one_line(str(said)[:LONGEST_CAUSE])
+
+
+def _is_last_round(fl_ctx: FLContext) -> bool:
+    first, rounds = (int(fl_ctx.get_prop(key, 0)) for key in (AppConstants.START_ROUND, AppConstants.NUM_ROUNDS))
+    return int(fl_ctx.get_prop(AppConstants.CURRENT_ROUND)) + 1 == first + rounds

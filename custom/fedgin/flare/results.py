@@ -111,7 +111,7 @@ class RunResult:
 
     @property
     def checkpoint(self) -> Path:
-        """The last complete round's global model, from which a job is resumed."""
+        """The global model of the last complete round that has another after it, from which a job is resumed."""
         return self.folder / SESSION / CHECKPOINT
 
     @property
@@ -123,7 +123,7 @@ class RunResult:
         """Say what keeps the run from being a success, or nothing.
 
         Every round must have been aggregated from at least ``job.min_clients`` sites, the final model must be whole,
-        finite and another than the initial one, and every site must have reported a Dice between 0 and 1 of it.
+        finite and another than the initial one, and as many of the sites must have reported a Dice, 0 to 1, of it.
 
         Args:
             job: what was to be done.
@@ -133,7 +133,7 @@ class RunResult:
             DataError: participation or cross-site evaluation are not as they were written.
         """
         fault = _find_round_fault(self.participation, job) or self._find_model_fault(job)
-        return fault or self._find_measuring_fault(sites)
+        return fault or self._find_measuring_fault(sites, job.min_clients)
 
     def _find_model_fault(self, job: Job) -> str:
         if not self.last_model.is_file():
@@ -146,12 +146,13 @@ class RunResult:
             return f"the global model is no result: {error}"
         return "" if _differs(initial, before) else "the global model is the initial one"
 
-    def _find_measuring_fault(self, sites: Collection[str]) -> str:
+    def _find_measuring_fault(self, sites: Collection[str], least: int) -> str:
         measured = self._measured()
-        for site in sorted(sites):
-            if not math.isfinite(_dice(measured.get(site, {}).get(f"{SERVER_MODEL}{self.last_model.name}"))):
-                return f"site {site} did not measure the global model in the cross-site evaluation"
-        return ""
+        model = f"{SERVER_MODEL}{self.last_model.name}"
+        missing = [site for site in sorted(sites) if not math.isfinite(_dice(measured.get(site, {}).get(model)))]
+        if not missing or len(sites) - len(missing) >= least:
+            return ""
+        return f"site {', '.join(missing)} did not measure the global model in the cross-site evaluation"
 
     def _measured(self) -> dict[str, dict[str, dict[str, float]]]:
         return read_cross_site(self.cross_site) if self.cross_site.is_file() else {}

@@ -199,7 +199,7 @@ def resume(setting: Setting, run: Run, out: Path) -> int:
     """Resume a job with the documented command, check the model, and return how many complete rounds were lost."""
     done = CliRunner().invoke(app, ["resume", run.job_id, "--kit", str(setting.kit), "--out", str(out)])
     assert done.exit_code == 0, f"{done.output} {done.exception}"
-    first = int(done.output.split(" rounds were complete")[0])
+    first = int(done.output.partition("goes on after round ")[2].partition(" of ")[0])
     assert [metrics.number for metrics in RunResult(out).rounds] == list(range(first, ROUNDS))
     check_model(setting, RunResult(out))
     return max(0, run.complete - first)

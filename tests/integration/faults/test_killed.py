@@ -7,6 +7,7 @@ import pytest
 from fedgin.flare.console import connect
 from poc.federation import SERVER
 from tests.integration.faults.setting import (
+    ROUNDS,
     Fault,
     Run,
     Setting,
@@ -48,6 +49,23 @@ def test_a_job_whose_site_was_killed_is_resumed(setting: Setting, fault: Fault, 
     assert run.meta["status"] == "FINISHED:EXECUTION_EXCEPTION"
     lost = resume(setting, run, tmp_path / "out")
     fault.overcome("kill -9 of FLARE's process of a site's job", lost=lost, line=run.told[-1])
+
+
+def test_a_job_whose_site_was_killed_in_the_final_evaluation_is_resumed(
+    setting: Setting, fault: Fault, tmp_path: Path
+) -> None:
+    def kill(run: Run) -> None:
+        wait_for_line(setting, "mr-a", "got task assignment: name=validate", after=before)
+        run.complete = ROUNDS
+        job_process(setting.federation, "mr-a").kill()
+        fault.strikes()
+
+    before = len(setting.federation.log("mr-a"))
+    run = start(setting, kill)
+    assert run.meta["status"] == "FINISHED:EXECUTION_EXCEPTION"
+    # The last round is repeated, and makes the same model.
+    assert resume(setting, run, tmp_path / "out") == 1
+    fault.overcome("kill -9 of FLARE's process of a site's job in the final evaluation", lost=0, line=run.told[-1])
 
 
 def test_a_job_whose_server_was_killed_is_resumed(setting: Setting, fault: Fault, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from poc.federation import SERVER
 from tests.integration.faults.setting import (
     Fault,
     Run,
@@ -53,9 +54,16 @@ def test_a_network_that_stalls_costs_the_time_only(setting: Setting, fault: Faul
     lines = []
 
     def freeze(run: Run) -> None:
+        process = trainer(setting.federation, "mr-a")
+        process.suspend()
+        wait_until_at_work(setting, "mr-a")
+        site, server = (len(setting.federation.log(name)) for name in ("mr-a", SERVER))
         setting.network.freeze()
         fault.strikes()
+        process.resume()
+        wait_for_line(setting, "mr-a", ": validation Dice", after=site)
         time.sleep(5.0)
+        assert "site mr-a sent its update" not in setting.federation.log(SERVER)[server:]
         setting.network.mend()
         lines.append(wait_for_round(setting))
         fault.is_over()

@@ -1,0 +1,225 @@
+"""What the lead's console does before a job is submitted, and with what it left."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from nvflare.apis.job_def import RunStatus
+from nvflare.fuel.flare_api.api_spec import MonitorReturnCode
+from typer.testing import CliRunner, Result
+
+from fedgin.cli.main import app
+from fedgin.errors import FedginError
+from fedgin.flare.console import ConsoleError
+from fedgin.flare.job import Job, load_job, stage_job
+from tests.flare.test_results import lay_out
+from tests.sites import tiny_experiment
+
+JOBS = Path(__file__).resolve().parents[2] / "jobs"
+
+
+class Server:
+    """Keeps what is submitted, and says that it ended with what the test laid out.
+
+    Args:
+        connected: names of sites.
+        left: the server's run folder of every job.
+        status: with which every job ends.
+        failures: what the server shows as the sites' reasons.
+    """
+
+    def __init__(self, connected: str, left: Path, status: RunStatus, failures: list[str]) -> None:
+        self.connected = connected
+        self.left = left
+        self.status = status
+        self.failures = failures
+        self.store = left.with_name("store")
+
+    @property
+    def submitted(self) -> dict[str, Any]:
+        """Return the sites of the submitted job, and how many of them a round needs."""
+        job = load_job(self.store)
+        assert self._meta()["min_clients"] == job.min_clients
+        return {"sites": "".join(job.sites), "needs": job.min_clients, "from": job.first_round}
+
+    def get_connected_client_list(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name=name) for name in self.connected]
+
+    def submit_job(self, folder: str) -> str:
+        shutil.copytree(folder, self.store)
+        return "job-1"
+
+    def monitor_job_and_return_job_meta(
+        self, job_id: str, *, poll_interval: float, cb: Callable[..., bool]
+    ) -> tuple[MonitorReturnCode, dict[str, Any]]:
+        cb(self, job_id, {"status": "RUNNING"})
+        return MonitorReturnCode.JOB_FINISHED, self.get_job_meta(job_id)
+
+    def show_stats(self, job_id: str, target: str) -> dict[str, Any]:
+        return {"server": {"fedgin": {"failures": self.failures, "rounds": {}, "expected": []}}}
+
+    def get_job_meta(self, job_id: str) -> dict[str, Any]:
+        return {**self._meta(), "status": self.status.value}
+
+    def download_job_result(self, job_id: str, place: str) -> str:
+        shutil.copytree(self.left, Path(place) / "workspace")
+        shutil.copytree(self.store, Path(place) / "job" / "name")
+        return place
+
+    def _meta(self) -> dict[str, Any]:
+        return dict(json.loads((self.store / "meta.json").read_text()))
+
+
+class Lead:
+    """The lead's folder with a job for two sites, and the server."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        tiny = tiny_experiment().model_dump(mode="json")
+        self.job: Job = stage_job(load_job(JOBS / "abdomen_fedgin"), folder / "tiny", sites=2, rounds=2, changes=tiny)
+        self.monkeypatch = monkeypatch
+
+    def meets(
+        self, connected: str, rounds: list[list[str]], *, measured: str = "ab", failures: tuple[str, ...] = ()
+    ) -> Server:
+        status = RunStatus.FINISHED_COMPLETED if measured else RunStatus.FINISHED_ABORTED
+        lay_out(self.folder / "left", rounds, tuple(measured))
+        server = Server(connected, self.folder / "left", status, list(failures))
+
+        @contextlib.contextmanager
+        def connect(kit: Path) -> Iterator[Server]:
+            yield server
+
+        for verb in ("run", "resume"):
+            self.monkeypatch.setattr(f"fedgin.cli.{verb}.connect", connect)
+        return server
+
+    def runs(self, *options: str) -> Result:
+        return self.says("run", str(self.job.folder), *options)
+
+    def says(self, *command: str) -> Result:
+        return CliRunner().invoke(app, [*command, "--kit", "kit", "--out", str(self.folder / "out")])
+
+    @property
+    def page(self) -> str:
+        return (self.folder / "out" / "report.html").read_text()
+
+
+@pytest.fixture
+def lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lead:
+    return Lead(tmp_path, monkeypatch)
+
+
+WHOLE = [["a", "b"], ["a", "b"]]
+
+
+def test_a_job_runs_on_all_connected_sites_by_name(lead: Lead) -> None:
+    server = lead.meets("ab", WHOLE)
+    done = lead.runs()
+    assert done.exit_code == 0, done.exception
+    assert server.submitted == {"sites": "ab", "needs": 2, "from": 0}
+    assert "sites: a, b; every round needs 2 of them" in done.output
+    assert "Every site measured the final model." in lead.page
+
+
+@pytest.mark.parametrize(
+    ("connected", "options", "said"),
+    [
+        ("abc", [], "is for 2 sites; connected: a, b, c (3)"),
+        ("a", [], "is for 2 sites; connected: a (1)"),
+        ("", [], "is for 2 sites; connected: none (0)"),
+        ("ab", ["--min-sites", "3"], "--min-sites 3: connected: a, b (2)"),
+    ],
+)
+def test_a_job_for_other_sites_than_are_connected_is_not_submitted(
+    lead: Lead, connected: str, options: list[str], said: str
+) -> None:
+    server = lead.meets(connected, WHOLE)
+    error = lead.runs(*options).exception
+    assert isinstance(error, ConsoleError)
+    assert said in error.problem
+    assert not server.store.exists()
+    if not options:
+        assert f"--min-sites {max(1, len(connected))}" in error.fix
+
+
+def test_more_sites_than_the_job_is_for_all_count_when_the_lead_says_so(lead: Lead) -> None:
+    server = lead.meets("abc", WHOLE)
+    error = lead.runs("--min-sites", "3").exception
+    assert server.submitted == {"sites": "abc", "needs": 3, "from": 0}
+    assert "round 0 has 2 of 3 updates" in str(error)
+    assert "3 sites were expected. 2 of 6 updates are missing" in lead.page
+
+
+def test_with_leniency_the_verdict_is_measured_against_the_number(lead: Lead) -> None:
+    server = lead.meets("abc", WHOLE)
+    done = lead.runs("--min-sites", "2")
+    assert done.exit_code == 0, done.exception
+    assert server.submitted == {"sites": "abc", "needs": 2, "from": 0}
+    assert "<li>round 1, c, absent: sent nothing before the round was closed</li>" in lead.page
+    assert "The job needs 2 sites a round." in lead.page
+
+
+def test_the_verdict_of_a_followed_job_is_of_what_was_submitted(lead: Lead) -> None:
+    lead.meets("abc", WHOLE)
+    lead.runs("--min-sites", "3")
+    error = lead.runs("--follow", "job-1").exception
+    assert "round 0 has 2 of 3 updates" in str(error)
+
+
+def test_a_job_that_was_submitted_past_us_needs_every_site_that_it_was_deployed_to(lead: Lead) -> None:
+    server = lead.meets("ab", [["a", "b"], ["a"]])
+    config = lead.job.folder / "app" / "config" / "config_fed_server.json"
+    for path in (lead.job.folder / "meta.json", config):
+        path.write_text(path.read_text().replace('"min_clients": 2', '"min_clients": 1'))
+    server.submit_job(str(lead.job.folder))
+    error = lead.runs("--follow", "job-1").exception
+    assert "round 1 has 1 of 2 updates (b: it changes no weight)" in str(error)
+
+
+def test_what_a_site_says_is_no_markup(lead: Lead) -> None:
+    said = "site a, task train: [/] [bold]x[/bold] [link=file:x]y :warning:\n\x1b[2Jforged"
+    lead.meets("ab", WHOLE, failures=(said,))
+    done = lead.runs()
+    assert done.exit_code == 0, done.exception
+    assert "site a, task train: [/] [bold]x[/bold] [link=file:x]y :warning:\ufffd\ufffd[2Jforged\n" in done.output
+
+
+def test_a_failed_job_has_its_report_before_the_error(lead: Lead) -> None:
+    lead.meets("ab", [["a", "b"]], measured="")
+    done = lead.runs()
+    assert isinstance(done.exception, ConsoleError)
+    assert "it ended as FINISHED:ABORTED" in done.exception.problem
+    assert f"Report: {lead.folder / 'out' / 'report.html'}" in done.output
+    assert "Model:" not in done.output
+    assert "it ended as FINISHED:ABORTED" in lead.page
+
+
+def test_a_job_that_no_site_took_has_no_report(lead: Lead) -> None:
+    lead.meets("ab", [], measured="")
+    assert isinstance(lead.runs().exception, ConsoleError)
+    assert not (lead.folder / "out" / "report.html").exists()
+
+
+def test_a_job_is_resumed_on_its_own_sites(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = lead.meets("ab", [["a", "b"]], measured="")
+    lead.runs()
+    server.connected = "bc"
+    monkeypatch.setattr("fedgin.flare.console.stage_resumed", lambda job, *_: job)
+    error = lead.says("resume", "job-1").exception
+    assert isinstance(error, ConsoleError)
+    assert "is for 2 sites (a, b); of them connected: b (1)" in error.problem
+
+
+@pytest.mark.parametrize(("measured", "problem"), [("ab", "was completed"), ("a", "no round to go on after")])
+def test_a_completed_job_is_resumed_only_when_it_was_not_measured(lead: Lead, measured: str, problem: str) -> None:
+    lead.meets("ab", WHOLE, measured=measured)
+    lead.runs()
+    error = lead.says("resume", "job-1").exception
+    assert isinstance(error, FedginError)
+    assert problem in error.problem
