@@ -17,7 +17,7 @@ from torch import Tensor
 from fedgin.flare.executor import CAUSE, FedginExecutor
 from fedgin.train.update import LocalUpdate
 from tests.flare.runs import lay_out, make_context
-from tests.fuzz.mutations import ODD_VALUES, check_text, fuzz, plain
+from tests.fuzz.mutations import check_text, fuzz, odd_values, plain
 from tests.sites import tiny_experiment
 
 pytestmark = pytest.mark.timeout(300)
@@ -64,7 +64,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> FLContext:
 def tasks(draw: st.DrawFn) -> Shareable:
     """Draw a task of the server whose headers are what they should be, or anything."""
     task: Shareable = DXO(DataKind.WEIGHTS, data={"weight": np.ones(2)}).to_shareable()
-    values = st.sampled_from(ODD_VALUES) | plain
+    values = odd_values | plain
     for name in COUNTS:
         task.set_header(name, draw(st.integers(0, 3) | values))
     for name, value in draw(st.dictionaries(st.sampled_from(HEADERS), values, max_size=2)).items():

@@ -8,7 +8,7 @@ from fedgin.augment import augmentation_names
 from fedgin.config import parse_settings
 from fedgin.nets import build_network, network_names
 from fedgin.train.experiment import Experiment, load_experiment
-from tests.fuzz.mutations import CANARY, ODD_VALUES, as_yaml, damaged, explains, fuzz, raw, spliced
+from tests.fuzz.mutations import CANARY, as_yaml, damaged, explains, fuzz, odd_values, raw, spliced
 
 pytestmark = pytest.mark.timeout(300)
 EXPERIMENT: dict[str, Any] = {
@@ -47,7 +47,7 @@ def parts(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """Draw an augmentation or a network with odd values for parameters that it has or may have."""
     kind = draw(st.sampled_from(sorted(PARAMETERS)))
     names = augmentation_names() if kind == "augmentation" else network_names()
-    values = st.sampled_from(ODD_VALUES) | st.lists(st.sampled_from(ODD_VALUES), max_size=3)
+    values = odd_values | st.lists(odd_values, max_size=3)
     params = draw(st.dictionaries(st.sampled_from(PARAMETERS[kind]), values, max_size=2))
     return kind, {"name": draw(st.sampled_from([*names, "os.system", ""])), "params": params}
 

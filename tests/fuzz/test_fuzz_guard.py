@@ -17,7 +17,7 @@ from nvflare.app_common.app_constant import AppConstants
 
 from fedgin.flare.executor import MODALITY, TRAINED, WITHHELD
 from tests.flare.updates import Data, Server, constant, experiment_for, open_server, send
-from tests.fuzz.mutations import ODD_VALUES, check_text, damaged, fuzz, plain
+from tests.fuzz.mutations import check_text, damaged, fuzz, odd_values, plain
 from tests.fuzz.test_fuzz_weights import DTYPES, arrays, names
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore::RuntimeWarning")]
@@ -27,7 +27,7 @@ KEYS = [MetaKey.NUM_STEPS_CURRENT_ROUND, MODALITY, TRAINED, WITHHELD, MetaKey.PR
 HEADERS = [ReservedHeaderKey.COOKIE_JAR, ReservedHeaderKey.PEER_PROPS, ReservedHeaderKey.RC]
 HEADERS += [ReservedHeaderKey.CONTENT_TYPE]
 CONTENT = "DXO"  # where a shareable carries one
-odd = st.sampled_from(ODD_VALUES) | plain | arrays()
+odd = odd_values | plain | arrays()
 Draw = Callable[..., Any]
 
 

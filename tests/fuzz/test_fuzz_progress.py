@@ -11,11 +11,11 @@ from nvflare.app_common.app_constant import AppConstants
 
 from fedgin.flare.progress import RoundProgress
 from tests.flare.runs import lay_out, make_context
-from tests.fuzz.mutations import ODD_VALUES, fuzz, plain
+from tests.fuzz.mutations import fuzz, odd_values, plain
 from tests.sites import tiny_experiment
 
 pytestmark = pytest.mark.timeout(300)
-odd = st.sampled_from(ODD_VALUES) | plain
+odd = odd_values | plain
 
 
 @pytest.fixture(scope="module")
