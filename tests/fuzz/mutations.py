@@ -97,7 +97,6 @@ def fuzz(name: str) -> Callable[[Any], Any]:
     """Let a property be tried with as many inputs as the table says, the same ones in every run, and count them."""
     chosen = settings(
         max_examples=EXAMPLES[name],
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),
