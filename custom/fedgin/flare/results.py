@@ -103,6 +103,12 @@ class RunResult:
         return {model: dice for model, dice in means.items() if math.isfinite(dice)}
 
     @property
+    def measurers(self) -> set[str]:
+        """Sites that reported a Dice, 0 to 1, of the last model in the cross-site evaluation."""
+        model = f"{SERVER_MODEL}{self.last_model.name}"
+        return {site for site, models in self._measured().items() if math.isfinite(_dice(models.get(model)))}
+
+    @property
     def chosen_model(self) -> Path:
         """Checkpoint of the best of :attr:`candidates`; the last model when two are equal."""
         dice = self.candidates
@@ -147,9 +153,7 @@ class RunResult:
         return "" if _differs(initial, before) else "the global model is the initial one"
 
     def _find_measuring_fault(self, sites: Collection[str], least: int) -> str:
-        measured = self._measured()
-        model = f"{SERVER_MODEL}{self.last_model.name}"
-        missing = [site for site in sorted(sites) if not math.isfinite(_dice(measured.get(site, {}).get(model)))]
+        missing = sorted(set(sites) - self.measurers)
         if not missing or len(sites) - len(missing) >= least:
             return ""
         return f"site {', '.join(missing)} did not measure the global model in the cross-site evaluation"

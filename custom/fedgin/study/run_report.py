@@ -1,7 +1,6 @@
 """Write what a job of a real federation did as one offline HTML page."""
 
 import json
-import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 import jinja2
 
 from fedgin.files import write_text
-from fedgin.flare.executor import SERVER_MODEL
 from fedgin.flare.job import Job
 from fedgin.flare.results import DICE, RunResult, read_cross_site
 from fedgin.study.figures import draw_curves
@@ -53,12 +51,11 @@ def _who_took_part(job: Job, result: RunResult) -> dict[str, Any]:
     rounds = [replace(item, expected=sorted({*item.expected, *job.sites})) for item in result.participation]
     expected = sorted({site for item in rounds for site in item.expected})
     cross_site = cross_site_dice(read_cross_site(result.cross_site)) if result.cross_site.is_file() else {}
-    last = f"{SERVER_MODEL}{result.last_model.name}"
     return {
         "participation": rounds,
         "expected": expected,
         "averages": sum(item.aggregated for item in rounds),
-        "measured": [site for site in expected if math.isfinite(cross_site.get(site, {}).get(last, math.nan))],
+        "measured": result.measurers.intersection(expected),
         "cross_site": cross_site,
         "models": sorted({model for dice in cross_site.values() for model in dice}),
     }
