@@ -126,10 +126,13 @@ def free_port() -> int:
         return port
 
 
-def make_federation(sites: Mapping[str, SiteContract], storage: Path, port: int) -> Federation:
+def make_federation(
+    sites: Mapping[str, SiteContract], storage: Path, port: int, encryption_key: int | None = None
+) -> Federation:
     """Describe a federation on this machine with one person for each role."""
     return Federation(
         project="rehearsal",
+        encryption_key=encryption_key,
         server=Server(
             host=SERVER, port=port, organisation="office", contact="office@example.org", storage=storage.resolve()
         ),
@@ -150,7 +153,12 @@ def make_federation(sites: Mapping[str, SiteContract], storage: Path, port: int)
 
 
 def provision(
-    sites: Mapping[str, SiteContract], folder: Path, *, port: int | None = None, routes: Mapping[str, int] | None = None
+    sites: Mapping[str, SiteContract],
+    folder: Path,
+    *,
+    port: int | None = None,
+    routes: Mapping[str, int] | None = None,
+    encryption_key: int | None = None,
 ) -> LocalFederation:
     """Issue and unpack kits, and give every site its ``local/site.yaml``.
 
@@ -159,9 +167,10 @@ def provision(
         folder: of the kits and of all that happens in them.
         port: of the server; by default a free one.
         routes: another port by site, such as a proxy's, under which that site finds the server.
+        encryption_key: as in ``sites.yaml``.
     """
     unpacked = folder / "participants"
-    federation = make_federation(sites, folder / "storage", port or free_port())
+    federation = make_federation(sites, folder / "storage", port or free_port(), encryption_key)
     issue_kits(federation, POLICIES, folder / "kits")
     for archive in sorted((folder / "kits" / federation.project).glob("*.tar.gz")):
         unpack(archive, unpacked)

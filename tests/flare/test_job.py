@@ -14,6 +14,7 @@ from poc.real_sites import CHD68, HVSMR
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
 NAMES = sorted(path.name for path in JOBS.iterdir())
 REFERENCE = "abdomen_reference"
+ENCRYPTED = "abdomen_fedgin_encrypted"
 
 
 def class_paths(value: object) -> set[str]:
@@ -39,11 +40,33 @@ def test_the_allow_list_is_what_the_jobs_name_and_nothing_more() -> None:
     assert named == set(ALLOWED_CLASSES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != ENCRYPTED])
 def test_jobs_share_their_flare_configuration(name: str) -> None:
     for file in ("config_fed_server.json", "config_fed_client.json"):
         texts = {(JOBS / job / "app" / "config" / file).read_text() for job in (name, "abdomen_fedavg")}
         assert len(texts) == 1, file
+
+
+@pytest.mark.parametrize("side", ["server", "client"])
+def test_the_encrypted_job_s_flare_configuration_differs_in_the_encryption_alone(side: str) -> None:
+    encrypted, plain = (
+        (JOBS / name / "app" / "config" / f"config_fed_{side}.json").read_text().splitlines()
+        for name in (ENCRYPTED, "abdomen_fedgin")
+    )
+    gone = {line.strip() for line in set(plain) - set(encrypted)}
+    assert gone <= {
+        '"path": "nvflare.app_common.shareablegenerators.full_model_shareable_generator.FullModelShareableGenerator",',
+        '"submit_model_timeout": 600,',
+        '"submit_model"',
+        '"validate",',
+        '"task_result_filters": [],',
+        '"task_data_filters": [],',
+        "}",
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_job_s_meta_has_its_name(name: str) -> None:
     meta = json.loads((JOBS / name / "meta.json").read_text())
     assert meta | {"name": ""} == json.loads((JOBS / "abdomen_fedavg" / "meta.json").read_text()) | {"name": ""}
     assert meta["name"] == name
@@ -55,13 +78,19 @@ def test_a_round_of_a_lenient_job_waits_for_the_slower_sites() -> None:
     assert server["workflows"][0]["args"]["wait_time_after_min_received"] == 600
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != REFERENCE])
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {REFERENCE, ENCRYPTED}))
 def test_a_job_differs_from_plain_fedavg_of_its_task_in_augmentation_alone(name: str) -> None:
     job, plain = (load_job(JOBS / each).experiment for each in (name, f"{name.split('_')[0]}_fedavg"))
     same = {"name": "x", "augmentation": plain.augmentation}
     assert job.model_copy(update=same) == plain.model_copy(update=same)
     assert plain.augmentation.name == "none"
     assert (job.augmentation == plain.augmentation) == (job.name == plain.name)
+
+
+def test_the_encrypted_job_is_fedgin() -> None:
+    encrypted, plain = (load_job(JOBS / name).experiment for name in (ENCRYPTED, "abdomen_fedgin"))
+    federation = plain.federation.model_copy(update={"homomorphic_encryption": True})
+    assert encrypted == plain.model_copy(update={"name": ENCRYPTED, "federation": federation})
 
 
 def test_the_reference_is_what_the_authors_code_is_known_to_do() -> None:

@@ -12,12 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedgin.flare.allow_list import ALLOWED_CLASSES
+from fedgin.flare.encrypted_job import SERVER_KEY, SITE_KEY
 from fedgin.flare.job_validator import JobValidator
 from fedgin.flare.security_log import Kind, read_log
 from fedgin.manifest import write_manifest
 from tests.sites import write_site
 
 JOBS = sorted((Path(__file__).resolve().parents[2] / "jobs").iterdir())
+
+ENCRYPTED = JOBS[0].with_name("abdomen_fedgin_encrypted")
 
 
 @pytest.fixture
@@ -27,6 +30,7 @@ def kit(tmp_path: Path) -> Path:
     (kit / "local").mkdir(parents=True)
     write_manifest(kit / "startup")
     (kit / "startup" / "fed_client.json").write_text("{}")
+    (kit / "startup" / SITE_KEY).write_bytes(b"the validator only looks whether it is there")
     contract = write_site(tmp_path / "data", "hospital-a")
     values = yaml.safe_load(contract.read_text()) | {"data_root": str(contract.parent)}
     (kit / "local" / "site.yaml").write_text(yaml.safe_dump(values))
@@ -61,7 +65,16 @@ def test_our_jobs_pass_at_sites_and_server(kit: Path, job: Path) -> None:
     assert refusal(kit, job / "app") == ""
     (kit / "startup" / "fed_client.json").unlink()
     shutil.rmtree(kit / "local")
+    (kit / "startup" / SITE_KEY).rename(kit / "startup" / SERVER_KEY)
     assert refusal(kit, job / "app") == ""
+
+
+def test_an_encrypted_job_needs_a_kit_with_a_key_and_keeps_its_word(kit: Path, tmp_path: Path) -> None:
+    app = Path(shutil.copytree(ENCRYPTED / "app", tmp_path / "app"))
+    (kit / "startup" / SITE_KEY).unlink()
+    assert "this kit has no key of the encryption. Fix: the project lead sets encryption_key" in refusal(kit, app)
+    edit(app / "config" / "config_fed_client.json", lambda values: values.update(task_result_filters=[]))
+    assert "config_fed_client.json does not encrypt all that experiment.yaml says" in refusal(kit, app)
 
 
 @pytest.mark.parametrize("key", ["path", "class_path", "name"])
@@ -99,7 +112,7 @@ def test_no_other_class_passes(kit: Path, app: Path, path: str) -> None:
         values["components"] = [{"id": "x", "path": path, "args": {}}]
 
     edit(app / "config" / "config_fed_client.json", replace)
-    assert (refusal(kit, app) == "") == (path in ALLOWED_CLASSES)
+    assert ("not on the class allow-list" in refusal(kit, app)) == (path not in ALLOWED_CLASSES)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""``fedgin site``: what a site's engineer does before the first round."""
+"""``fedgin site``: what a site's engineer does before the first round, and with an encrypted result."""
 
 import typer
 
+from fedgin.cli.site_decrypt import decrypt
 from fedgin.cli.site_doctor import doctor
 from fedgin.cli.site_ingest import ingest
 from fedgin.cli.site_validate import validate
@@ -10,6 +11,7 @@ site_app = typer.Typer(help="Prepare and check the data and the machine of a sit
 site_app.command()(ingest)
 site_app.command()(validate)
 site_app.command()(doctor)
+site_app.command()(decrypt)
 
 
 @site_app.callback()

@@ -19,6 +19,7 @@ class Privacy(Settings):
         epsilon_budget: a round that would bring the total of this dataset above it is refused.
         keep_largest_percent: share of the values, the largest by magnitude, that are sent; all others are sent as 0.
             Not differential privacy: it sends less, and bounds nothing.
+        encrypted_jobs_only: refuse every job whose updates the server could read.
         exclude_layers: layers that are not sent, by name; ``model.1`` stands for ``model.1`` and ``model.1.*``.
     """
 
@@ -27,6 +28,7 @@ class Privacy(Settings):
     delta: float | None = Field(default=None, ge=1e-15, le=1e-2)
     epsilon_budget: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     keep_largest_percent: float | None = Field(default=None, gt=0.0, lt=100.0)
+    encrypted_jobs_only: bool = False
     exclude_layers: tuple[LayerName, ...] = ()
 
     @model_validator(mode="after")

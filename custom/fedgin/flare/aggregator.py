@@ -4,20 +4,19 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
+from nvflare.apis.dxo import DXO
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_constant import ReservedKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.app_common.abstract.aggregator import Aggregator
-from nvflare.app_common.aggregators import InTimeAccumulateWeightedAggregator
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.app_event_type import AppEventType
 
-from fedgin.data.site import Modality
 from fedgin.errors import FedginError
+from fedgin.flare.average import AverageError, WeightedAverage, to_dxo
 from fedgin.flare.checkpoint import CHECKPOINT, CLAIMS, read_claims
+from fedgin.flare.encryption import EncryptedAverage, EncryptedUpdateGuard, server_key
 from fedgin.flare.executor import CAUSE, UPDATE_REFUSED
 from fedgin.flare.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
 from fedgin.flare.identity import sender
@@ -34,11 +33,12 @@ SERVER_CONFIG = "config_fed_server.json"
 
 
 class ClientWeightedAggregator(Aggregator):
-    """FLARE's stock ``InTimeAccumulateWeightedAggregator``, one for all sites or, to balance them, one per modality.
+    """FLARE's stock ``InTimeAccumulateWeightedAggregator``, behind a guard, one for all sites or one per modality.
 
     ``modality_balanced``: a site's update counts by its slices inside its modality, and the result is the plain mean of
     the modalities' means, so that few MR slices are not drowned by many CT slices. ``samples`` and ``uniform``: one
-    stock aggregator for all sites, which weighs them by what they report.
+    stock aggregator for all sites, which weighs them by what they report. See :mod:`fedgin.flare.average`, and
+    :mod:`fedgin.flare.encryption` for updates that the server cannot read.
 
     Stock FLARE adds what it gets while it checks it. Here an update is checked whole
     (:class:`~fedgin.flare.guard.UpdateGuard`), then kept until the round is closed, because its size can only be judged
@@ -61,28 +61,31 @@ class ClientWeightedAggregator(Aggregator):
         self._updates: dict[str, Update] = {}
         self._sizes: list[float] = []
         self._closed = -1
-        self._groups: dict[str, InTimeAccumulateWeightedAggregator] = {}
+        self._average: WeightedAverage | None = None
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Prepare a run; note at the start of each round which sites FLARE deployed the job to."""
         if event_type == EventType.START_RUN:
             try:
-                self._prepare(load_experiment(Path(self.experiment)))
+                self._prepare(load_experiment(Path(self.experiment)), fl_ctx)
             except FedginError as error:  # FLARE would log it and start the rounds
                 self.system_panic(str(error), fl_ctx)
         elif event_type == AppEventType.ROUND_STARTED:
             self._sites |= {client.name for client in fl_ctx.get_engine().get_clients()}
-        for group in self._groups.values():
-            group.handle_event(event_type, fl_ctx)
+        if self._average is not None:
+            self._average.handle_event(event_type, fl_ctx)
 
-    def _prepare(self, experiment: Experiment) -> None:
+    def _prepare(self, experiment: Experiment, fl_ctx: FLContext) -> None:
         earlier = read_claims(Path(self.experiment).with_name(CHECKPOINT)) if experiment.resumes else {}
-        self._guard = UpdateGuard(experiment, earlier)
+        balanced = experiment.federation.client_weighting == "modality_balanced"
+        if experiment.federation.homomorphic_encryption:
+            self._guard: UpdateGuard = EncryptedUpdateGuard(experiment, earlier, server_key(fl_ctx))
+            self._average = EncryptedAverage(balanced=balanced)
+        else:
+            self._guard = UpdateGuard(experiment, earlier)
+            self._average = WeightedAverage(balanced=balanced)
         self._ratio = experiment.federation.max_norm_ratio
         self._min_clients = read_min_clients(Path(self.experiment).with_name(SERVER_CONFIG))
-        self._balanced = experiment.federation.client_weighting == "modality_balanced"
-        names = list(Modality) if self._balanced else ["all"]
-        self._groups = {str(name): InTimeAccumulateWeightedAggregator() for name in names}
 
     def accept(self, shareable: Shareable, fl_ctx: FLContext) -> bool:
         """Keep an update that passes every check, or refuse it; :meth:`aggregate` compares the sizes."""
@@ -103,28 +106,30 @@ class ClientWeightedAggregator(Aggregator):
         with self._lock:
             updates, self._updates, self._closed = self._updates, {}, number
         kept = self._without_outliers(updates, number, fl_ctx)
-        enough = len(kept) >= self._min_clients
-        mean = self._average(kept, number, fl_ctx) if enough else {}
-        fault = ""
-        if not enough:
-            fault = (
-                f"{len(kept)} of at least {self._min_clients} updates can be averaged. "
-                "Fix: read above which site was refused, failed or sent nothing"
-            )
-        elif not all(np.isfinite(entry).all() for entry in mean.values()):
-            fault = "the average holds NaN or infinity. Fix: lower training.learning_rate, then 'fedgin resume'"
-        fl_ctx.set_prop(AGGREGATED, not fault, private=True, sticky=False)
-        if fault:
-            self.system_panic(f"round {number}: {fault}", fl_ctx)
-            return _to_dxo({}).to_shareable()
-        self._sizes = [update.size for update in kept.values()]
+        try:
+            mean = self._mean_of(kept, number, fl_ctx)
+        except AverageError as error:
+            fl_ctx.set_prop(AGGREGATED, False, private=True, sticky=False)
+            self.system_panic(f"round {number}: {error}", fl_ctx)
+            return to_dxo({}).to_shareable()
+        fl_ctx.set_prop(AGGREGATED, True, private=True, sticky=False)
+        self._sizes = list(_sizes(kept).values())
         for site, update in kept.items():
             self._guard.remember(site, update)
         fl_ctx.set_prop(CLAIMS, dict(self._guard.claims), private=True, sticky=False)
-        return _to_dxo(mean).to_shareable()
+        return mean.to_shareable()
+
+    def _mean_of(self, updates: Mapping[str, Update], number: int, fl_ctx: FLContext) -> DXO:
+        if len(updates) < self._min_clients:
+            raise AverageError(
+                f"{len(updates)} of at least {self._min_clients} updates can be averaged",
+                "read above which site was refused, failed or sent nothing",
+            )
+        assert self._average is not None, "FLARE starts a run before its first round"
+        return self._average.of(updates, number, fl_ctx)
 
     def _without_outliers(self, updates: Mapping[str, Update], number: int, fl_ctx: FLContext) -> dict[str, Update]:
-        outliers = find_outliers({site: item.size for site, item in updates.items()}, self._sizes, self._ratio)
+        outliers = find_outliers(_sizes(updates), self._sizes, self._ratio)
         refused = [self._refuse(site, number, reason, fl_ctx) for site, reason in sorted(outliers.items())]
         fl_ctx.set_prop(OUTLIERS, refused, private=True, sticky=False)
         return {site: updates[site] for site in sorted(updates.keys() - outliers.keys())}
@@ -158,29 +163,11 @@ class ClientWeightedAggregator(Aggregator):
             self.fire_fed_event(UPDATE_REFUSED, notice, fl_ctx, targets=[site])
         return Absence(site, reason)
 
-    def _average(self, updates: Mapping[str, Update], number: int, fl_ctx: FLContext) -> dict[str, np.ndarray]:
-        """Give clean copies to the stock aggregators, which see nothing of the site's own message but its arrays."""
-        used = set()
-        for site, update in updates.items():
-            name = update.contribution.modality if self._balanced else "all"
-            clean = _to_dxo(update.data, update.contribution.weight).to_shareable()
-            clean.set_peer_props({ReservedKey.IDENTITY_NAME: site})
-            clean.add_cookie(AppConstants.CONTRIBUTION_ROUND, number)
-            if not self._groups[name].accept(clean, fl_ctx):
-                raise RuntimeError(f"FLARE's aggregator refuses the checked update of site {site}")
-            used.add(name)
-        return _mean([from_shareable(self._groups[name].aggregate(fl_ctx)).data for name in sorted(used)])
-
 
 def _round(fl_ctx: FLContext) -> int:
     return int(fl_ctx.get_prop(AppConstants.CURRENT_ROUND))
 
 
-def _to_dxo(data: dict[str, np.ndarray], weight: float = 1.0) -> DXO:
-    return DXO(DataKind.WEIGHT_DIFF, data=data, meta={MetaKey.NUM_STEPS_CURRENT_ROUND: weight})
-
-
-def _mean(groups: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Average each entry over the groups that have it."""
-    names = {name for group in groups for name in group}
-    return {name: np.mean([group[name] for group in groups if name in group], axis=0) for name in sorted(names)}
+def _sizes(updates: Mapping[str, Update]) -> dict[str, float]:
+    """Return the sizes that can be compared; an encrypted update has none."""
+    return {site: update.size for site, update in updates.items() if update.size is not None}

@@ -49,6 +49,12 @@ def keep_checkpoint(fl_ctx: FLContext, path: Path) -> None:
         part.write_bytes(safetensors.numpy.save(arrays, metadata={ROUND: str(number), CLAIMS: claims}))
 
 
+def is_encrypted(fl_ctx: FLContext) -> bool:
+    """Whether the global model holds anything but arrays: ciphertexts, which only sites can read."""
+    weights: dict[str, Any] = fl_ctx.get_prop(AppConstants.GLOBAL_MODEL)[ModelLearnableKey.WEIGHTS]
+    return not all(isinstance(value, np.ndarray) for value in weights.values())
+
+
 def read_round(path: Path) -> int:
     """Return the round after which a checkpoint was written.
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,14 +38,14 @@ class Update:
     """An update that passed every check that needs no other update.
 
     Attributes:
-        data: differences by state-dict name, finite, as float32 whatever the site sent.
+        data: differences by state-dict name: finite float32 arrays whatever the site sent, or ciphertexts.
         size: root mean square of all differences. The L2 norm divided by the root of the number of weights, so that a
-            site that holds some entries back can be compared with the others.
+            site that holds some entries back can be compared with the others. ``None`` where they are encrypted.
         contribution: what the site says about it.
     """
 
-    data: dict[str, NDArray[np.float32]]
-    size: float
+    data: Mapping[str, Any]
+    size: float | None
     contribution: Contribution
 
 
@@ -87,16 +88,22 @@ class UpdateGuard:
         counts = _check_counts(dxo.get_meta_prop(TRAINED))
         weight = self._check_weight(site, dxo.get_meta_prop(MetaKey.NUM_STEPS_CURRENT_ROUND), counts["of_slices"])
         contribution = Contribution(modality, weight, **counts)
-        expected = _without_withheld(self.expected[modality], dxo.get_meta_prop(WITHHELD, []))
-        data = _read_entries(dxo.data, expected)
-        size = _root_mean_square(data)
-        if size == 0.0:
-            raise UpdateRefusedError("it changes no weight", SAME_PACKAGE)
+        data, size = self._read_differences(dxo, self.expected[modality])
         return Update(data, size, contribution)
 
     def remember(self, site: str, update: Update) -> None:
         """Hold a site to the modality and the weight of its first update that entered an average."""
         self.claims.setdefault(site, Claim(update.contribution.modality, update.contribution.weight))
+
+    def _read_differences(self, dxo: DXO, expected: Shapes) -> tuple[Mapping[str, Any], float | None]:
+        """Return the update's data and size."""
+        if dxo.get_meta_prop(MetaKey.PROCESSED_ALGORITHM) is not None:
+            raise UpdateRefusedError("it is encoded, so that it cannot be checked", SAME_PACKAGE)
+        data = _read_entries(dxo.data, _without_withheld(expected, dxo.get_meta_prop(WITHHELD, [])))
+        size = _root_mean_square(data)
+        if size == 0.0:
+            raise UpdateRefusedError("it changes no weight", SAME_PACKAGE)
+        return data, size
 
     def _check_modality(self, site: str, modality: object) -> str:
         if not isinstance(modality, str) or modality not in self.expected:
@@ -157,8 +164,6 @@ def _read(shareable: Shareable) -> DXO:
         raise UpdateRefusedError("it carries no DXO", SAME_PACKAGE) from None
     if dxo.data_kind != DataKind.WEIGHT_DIFF:
         raise UpdateRefusedError(f"it carries {dxo.data_kind}, not {DataKind.WEIGHT_DIFF}"[:LONGEST_NAME], SAME_PACKAGE)
-    if dxo.get_meta_prop(MetaKey.PROCESSED_ALGORITHM) is not None:
-        raise UpdateRefusedError("it is encoded, so that it cannot be checked", SAME_PACKAGE)
     return dxo
 
 
@@ -179,6 +184,15 @@ def _without_withheld(expected: Shapes, withheld: object) -> Shapes:
 
 
 def _read_entries(data: object, expected: Shapes) -> dict[str, NDArray[np.float32]]:
+    return {name: _read_entry(name, value, expected[name]) for name, value in check_names(data, expected).items()}
+
+
+def check_names(data: object, expected: Shapes) -> Mapping[str, object]:
+    """Return an update's data when it has exactly the expected entries, whatever they hold.
+
+    Raises:
+        UpdateRefusedError: an entry is missing or unknown, or there is none at all.
+    """
     if not isinstance(data, Mapping) or not data:
         raise UpdateRefusedError("it has no entries", SAME_PACKAGE)
     if extra := data.keys() - expected.keys():
@@ -186,7 +200,7 @@ def _read_entries(data: object, expected: Shapes) -> dict[str, NDArray[np.float3
         raise UpdateRefusedError(f"entry '{name}' is not expected of its modality, or was to be withheld", SAME_PACKAGE)
     if missing := expected.keys() - data.keys():
         raise UpdateRefusedError(f"entry '{min(missing)}' is missing and not named as withheld", SAME_PACKAGE)
-    return {name: _read_entry(name, value, expected[name]) for name, value in data.items()}
+    return data
 
 
 def _read_entry(name: str, value: object, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from fedgin.documents import read_json
 from fedgin.errors import ConfigError
 from fedgin.files import write_text
 from fedgin.flare.checkpoint import CHECKPOINT, read_round
+from fedgin.flare.encrypted_job import check_encryption
 from fedgin.train.experiment import Experiment, load_experiment
 
 # The one application of a job, by the name of its folder.
@@ -58,9 +59,12 @@ def load_job(folder: Path) -> Job:
         raise ConfigError(
             f"{folder.name}: the job carries code in app/custom", "install code at the sites; a job is data"
         )
-    controller = _controller(_read_object(_server_config(folder)), folder.name)
+    server = _read_object(_server_config(folder))
+    controller = _controller(server, folder.name)
     sites = _named_sites(_read_object(folder / "meta.json"), folder.name)
     experiment = load_experiment(folder / "app" / "config" / "experiment.yaml")
+    client = _read_object(folder / "app" / "config" / "config_fed_client.json")
+    check_encryption(client, server, encrypted=experiment.federation.homomorphic_encryption)
     args = controller["args"]
     first = int(args.get("start_round", 0))
     if first != (experiment.resumes.round if experiment.resumes else 0):

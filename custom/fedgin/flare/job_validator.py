@@ -6,9 +6,7 @@ that site and the whole job ends. A validator's answer goes back to the project 
 
 import contextlib
 import importlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from nvflare.apis.app_validation import AppValidator
 from nvflare.lighter.utils import verify_folder_signature_and_get_signers
@@ -18,8 +16,9 @@ from fedgin.data.site import SiteContract, load_site
 from fedgin.documents import read_json
 from fedgin.errors import ConfigError, FedginError
 from fedgin.files import hash_files
-from fedgin.flare.allow_list import ALLOWED_CLASSES
+from fedgin.flare.allow_list import ALLOWED_CLASSES, named_classes
 from fedgin.flare.checkpoint import CHECKPOINT, read_round
+from fedgin.flare.encrypted_job import NO_KEY, SERVER_KEY, SITE_KEY, check_encryption
 from fedgin.flare.security_log import Kind, record
 from fedgin.manifest import check_manifest
 
@@ -28,8 +27,6 @@ CONFIG_FILES = {f"config/{name}" for name in (SERVER_CONFIG, CLIENT_CONFIG, EXPE
 # FLARE adds these to each folder when it signs a job.
 SIGNATURE_FILES = {".__nvfl_sig.json", ".__nvfl_submitter.crt"}
 LONGEST_NAME = 120
-# Keys under which FLARE's configurations name something to import.
-CLASS_KEYS = ("path", "class_path", "name")
 
 
 class JobValidator(AppValidator):
@@ -66,7 +63,7 @@ class JobValidator(AppValidator):
             check_manifest(self.kit / "startup")
             _check_files(app)
             _check_classes(app / "config")
-            _check_experiment(app / "config")
+            _check_experiment(app / "config", self.kit / "startup")
             if (self.kit / "startup" / "fed_client.json").is_file():
                 _check_contract(self.kit / "local" / "site.yaml")
         except FedginError as error:
@@ -112,12 +109,18 @@ def _check_files(app: Path) -> None:
             )
 
 
-def _check_experiment(config: Path) -> None:
+def _check_experiment(config: Path, startup: Path) -> None:
     # Here, because FLARE builds the validator in every job's process too, where PyTorch and MONAI are of no use.
     from fedgin.train.experiment import load_experiment
 
-    if load_experiment(config / EXPERIMENT).resumes is not None:
+    experiment = load_experiment(config / EXPERIMENT)
+    if experiment.resumes is not None:
         read_round(config / CHECKPOINT)
+    encrypted = experiment.federation.homomorphic_encryption
+    client, server = (read_json(config / name, source=name) for name in (CLIENT_CONFIG, SERVER_CONFIG))
+    check_encryption(client, server, encrypted=encrypted)
+    if encrypted and not any((startup / key).is_file() for key in (SERVER_KEY, SITE_KEY)):
+        raise ConfigError("this kit has no key of the encryption", NO_KEY)
 
 
 def _check_contract(path: Path) -> None:
@@ -133,24 +136,13 @@ def _check_contract(path: Path) -> None:
 
 def _check_classes(config: Path) -> None:
     for name in (SERVER_CONFIG, CLIENT_CONFIG):
-        for path in _named_classes(read_json(config / name, source=name)):
+        for path in named_classes(read_json(config / name, source=name)):
             if path not in ALLOWED_CLASSES:
                 raise ConfigError(
                     f"{name} names '{path[:LONGEST_NAME]}', which is not on the class allow-list",
                     "use the classes of the jobs of this package",
                 )
             _check_installed(path)
-
-
-def _named_classes(configuration: Any) -> Iterator[str]:
-    """Yield every class name of a configuration, however deep; FLARE finds its own classes by a bare name, too."""
-    elements = [configuration]
-    for element in elements:
-        if isinstance(element, dict):
-            yield from (element[key] for key in CLASS_KEYS if isinstance(element.get(key), str))
-            elements += element.values()
-        elif isinstance(element, list):
-            elements += element
 
 
 def _check_installed(path: str) -> None:

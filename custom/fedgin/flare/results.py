@@ -129,7 +129,8 @@ class RunResult:
         """Say what keeps the run from being a success, or nothing.
 
         Every round must have been aggregated from at least ``job.min_clients`` sites, the final model must be whole,
-        finite and another than the initial one, and as many of the sites must have reported a Dice, 0 to 1, of it.
+        finite and another than the initial one, or encrypted where the job says so, and as many of the sites must have
+        reported a Dice, 0 to 1, of it.
 
         Args:
             job: what was to be done.
@@ -144,6 +145,8 @@ class RunResult:
     def _find_model_fault(self, job: Job) -> str:
         if not self.last_model.is_file():
             return "there is no global model"
+        if job.experiment.federation.homomorphic_encryption:
+            return _find_encryption_fault(self.last_model, job)
         initial = job.experiment.initial_network()
         before = {name: value.clone() for name, value in travelling_weights(initial).items()}
         try:
@@ -168,6 +171,20 @@ def _find_round_fault(rounds: list[RoundParticipation], job: Job) -> str:
             reasons = "; ".join(f"{item.site}: {item.reason}" for item in done.absent)
             return f"round {done.number} has {len(done.contributed)} of {job.min_clients} updates ({reasons})"
     return "" if len(rounds) == job.rounds else f"{len(rounds)} of {job.rounds} rounds were completed"
+
+
+def _find_encryption_fault(model: Path, job: Job) -> str:
+    """Say which weight the server could read; what is in the others only a site can tell, and its Dice does."""
+    try:
+        values = load_checkpoint(model, "model")["model"]
+    except WeightsError as error:
+        return f"the global model is no result: {error}"
+    readable = [name for name in travelling_weights(job.experiment.initial_network()) if not _encrypted(values, name)]
+    return f"the global model is not encrypted: entry '{readable[0]}'" if readable else ""
+
+
+def _encrypted(values: Mapping[str, object], name: str) -> bool:
+    return isinstance(values.get(name), bytes)
 
 
 def _differs(network: nn.Module, before: Mapping[str, torch.Tensor]) -> bool:

@@ -15,7 +15,7 @@ from typing import TextIO
 import yaml
 
 from fedgin.data.site import SiteContract
-from fedgin.errors import FedginError
+from fedgin.errors import ConfigError, FedginError
 from fedgin.flare.allow_list import resources
 from fedgin.flare.executor import SESSION
 from fedgin.flare.job import Job
@@ -48,7 +48,10 @@ def simulate(
 
     Raises:
         SimulationError: the job failed, or rounds, sites or the final model are missing.
+        ConfigError: the job is encrypted; keys come with provisioned kits.
     """
+    if job.experiment.federation.homomorphic_encryption:
+        raise ConfigError(f"job {job.name} is encrypted, and simulated sites have no key", "run it on provisioned kits")
     _lay_out(workspace, sites)
     log = workspace.with_name(f"{workspace.name}.log")
     arguments = [str(job.folder), str(workspace), ",".join(sites), str(threads or len(sites))]

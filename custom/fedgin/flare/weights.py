@@ -44,6 +44,8 @@ def _to_tensor(name: str, value: object, source: str) -> Tensor:
     try:
         if isinstance(value, Tensor) and value.layout is torch.strided:
             return value.detach().cpu()
+        if isinstance(value, list) and value and all(type(number) is float for number in value):
+            return torch.tensor(value, dtype=torch.float32)  # as FLARE's decryption hands it over, flat
         if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiub":
             # A copy: arrays that FLARE received may be read-only views of its buffers.
             return torch.from_numpy(np.array(value))

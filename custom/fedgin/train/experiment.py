@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 from torch import nn
 
 from fedgin.augment import Augmentation, build_augmentation
@@ -76,11 +76,13 @@ class Federation(Settings):
         max_samples_per_site: largest number of training slices that a site may claim as its weight.
         max_norm_ratio: an update whose size differs by more than this factor from those of more than half of the others
             is refused; also one that a site's own privacy filter has made that much larger or smaller.
+        homomorphic_encryption: the server adds up what it cannot read, and so cannot judge; see ``docs/privacy.md``.
     """
 
     client_weighting: Literal["samples", "uniform", "modality_balanced"] = "modality_balanced"
     max_samples_per_site: int = Field(default=1_000_000, ge=1)
     max_norm_ratio: float = Field(default=10.0, gt=1.0)
+    homomorphic_encryption: bool = False
 
 
 class Resumed(Settings):
@@ -130,6 +132,14 @@ class Experiment(Settings):
         if len(set(organs)) < len(organs):
             raise ValueError("an organ is named twice")
         return organs
+
+    @model_validator(mode="after")
+    def _encrypted_updates_are_whole(self) -> "Experiment":
+        if self.federation.homomorphic_encryption and self.network.normalisation in ("dsbn", "fedbn"):
+            raise ValueError("homomorphic_encryption needs every weight of every site: not with dsbn or fedbn")
+        if self.federation.homomorphic_encryption and self.resumes is not None:
+            raise ValueError("an encrypted job cannot be resumed: nobody but the sites can read its model")
+        return self
 
     @property
     def classes(self) -> int:

@@ -11,9 +11,10 @@ from torch import Tensor
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import Progress, choose_device, prepare_site
 from fedgin.data.site import SiteContract
-from fedgin.errors import DataError
+from fedgin.errors import DataError, PrivacyError
 from fedgin.train.batches import RoundPlan
 from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, travelling_weights
+from fedgin.train.decrypted import restore_weights
 from fedgin.train.evaluator import evaluate
 from fedgin.train.experiment import Experiment
 from fedgin.train.privacy import sent_names
@@ -107,8 +108,9 @@ class SiteSession:
                 too, because test cases must not choose.
             stop: asked before each case.
         """
-        complete = {**self.initial_staying, **weights, **self.staying.latest()}
-        load_weights(self.trainer.network, complete, source=f"site {self.contract.site}, model {owner}")
+        source = f"site {self.contract.site}, model {owner}"
+        complete = {**self.initial_staying, **self._decrypted(weights, source), **self.staying.latest()}
+        load_weights(self.trainer.network, complete, source=source)
         splits = [Split.TEST] if self.data.cases[Split.TEST] else [Split.VALIDATION]
         if candidate and Split.VALIDATION not in splits:
             splits.append(Split.VALIDATION)
@@ -126,16 +128,26 @@ class SiteSession:
 
         Raises:
             WeightsError: the site has not trained in this run.
-            PrivacyError: it has not trained under its present privacy settings.
+            PrivacyError: it has not trained under its present privacy settings, or the job is an encrypted one: its
+                server sees no model of a single site.
         """
+        if self.experiment.federation.homomorphic_encryption:
+            raise PrivacyError("an encrypted job asks for the local model", "use this package's encrypted job")
         weights = self._gate.model() if self._gate else load_checkpoint(self._local_model, "model")["model"]
         return _only(weights, weights.keys() - self.initial_staying.keys())
 
     def _make_gate(self) -> ReleaseGate | None:
         """Return the gate of a site with privacy settings; settings that do not fit stop it before it trains."""
-        privacy = self.contract.privacy
+        privacy, site = self.contract.privacy, f"site {self.contract.site}"
         if privacy is None:
             return None
+        encrypted = self.experiment.federation.homomorphic_encryption
+        if privacy.encrypted_jobs_only and not encrypted:
+            raise PrivacyError(f"{site} takes part in encrypted jobs only", "submit an encrypted job")
+        if privacy.exclude_layers and encrypted:
+            raise PrivacyError(
+                f"{site} excludes layers; an encrypted update is whole", "submit a job without encryption"
+            )
         sent_names(self.sent, privacy, network=travelling_weights(self.trainer.network))
         file = self.folder / "protected_update.pt"
         return ReleaseGate(privacy, file, ledger_of(self.contract), self.experiment.name)
@@ -150,8 +162,12 @@ class SiteSession:
     def _receive(self, received: Mapping[str, Tensor], number: int) -> None:
         """Load the whole global model; then put back what stays at the site, which has its own after a first round."""
         network, source = self.trainer.network, f"site {self.contract.site}, global model of round {number}"
-        load_weights(network, received, source=source)
+        load_weights(network, self._decrypted(received, source), source=source)
         load_weights(network, {**travelling_weights(network), **self.staying.before(number)}, source=source)
+
+    def _decrypted(self, weights: Mapping[str, Tensor], source: str) -> Mapping[str, Tensor]:
+        encrypted = self.experiment.federation.homomorphic_encryption
+        return restore_weights(self.trainer.network, weights, source=source) if encrypted else weights
 
     def _score(self, split: Split, file: str, stop: Stop) -> dict[str, float]:
         scores: list[CaseScore] = evaluate(self.trainer.network, self.data.cases[split], self.device, stop=stop)

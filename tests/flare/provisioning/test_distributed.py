@@ -120,3 +120,10 @@ def test_definitions_hold_no_secret_and_nobody_flare_would_not_sign(tmp_path: Pa
 def test_missing_policies_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="policies"):
         write_definitions(federation(), tmp_path / "policies", tmp_path / "out")
+
+
+def test_a_shared_key_is_not_for_distributed_provisioning(tmp_path: Path) -> None:
+    plan = federation().model_copy(update={"encryption_key": 1})
+    with pytest.raises(ConfigError, match="sends no secrets"):
+        write_definitions(plan, PROVISIONING / "policies", tmp_path)
+    assert not any(tmp_path.iterdir())

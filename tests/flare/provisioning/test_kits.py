@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tenseal
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from fedgin.config import parse_settings
 from fedgin.errors import ConfigError
 from fedgin.flare.allow_list import ALLOWED_CLASSES
+from fedgin.flare.encrypted_job import SERVER_KEY, SITE_KEY
 from fedgin.flare.provisioning.authority import ProvisioningError
 from fedgin.flare.provisioning.kits import KitRow, issue_kits
 from fedgin.flare.provisioning.plan import Federation
@@ -214,7 +216,34 @@ def test_the_checksums_are_those_of_the_kits(issued: Path) -> None:
 
 
 def test_the_project_file_names_everybody_who_takes_part() -> None:
-    participants = make_project(plan(), POLICIES)["participants"]
+    participants = make_project(plan(), POLICIES, Path())["participants"]
     assert isinstance(participants, list)
     assert len(participants) == 8
     assert {item["allow_log_streaming"] for item in participants if item["type"] == "client"} == {False}
+
+
+def test_sites_share_a_key_of_which_the_server_has_the_public_part(out: Path, tmp_path: Path) -> None:
+    before = content(out)
+    rows = by_status(issue_kits(plan(encryption_key=1), POLICIES, out))
+    people = {item.email for item in plan().people}
+    assert {name for name, status in rows.items() if status == "changed"} == rows.keys() - people
+    assert {name: data for name, data in content(out).items() if data == before[name]}.keys() == {
+        f"{name}.tar.gz" for name in people
+    }
+    first = {name: key_of(out, name, tmp_path / "first") for name in ("hospital-a", "hospital-c")}
+    assert first["hospital-a"] == first["hospital-c"]
+    assert tenseal.context_from(first["hospital-a"]).has_secret_key()
+    server = unpacked(out, "fedgin.example.org", tmp_path / "first") / "startup"
+    assert not tenseal.context_from((server / SERVER_KEY).read_bytes()).has_secret_key()
+    assert not (server / SITE_KEY).exists()
+
+    issue_kits(plan(encryption_key=1), POLICIES, out, renew=["hospital-a"])
+    assert key_of(out, "hospital-a", tmp_path / "renewed") == first["hospital-a"]
+    issue_kits(plan(encryption_key=2), POLICIES, out)
+    assert key_of(out, "hospital-a", tmp_path / "second") != first["hospital-a"]
+
+
+def key_of(out: Path, name: str, folder: Path) -> bytes:
+    startup = unpacked(out, name, folder) / "startup"
+    assert SITE_KEY in (startup / "signature.json").read_text()
+    return (startup / SITE_KEY).read_bytes()

@@ -23,7 +23,8 @@ class ProvisioningError(FedginError):
 class Authority:
     """Runs ``nvflare provision`` in a folder that only its owner can read.
 
-    The folder holds the root's and every participant's private key. It never leaves the lead's machine.
+    The folder holds the root's and every participant's private key, and the key of the encryption that sites share. It
+    never leaves the lead's machine.
 
     Args:
         folder: made when missing, with mode 0700.
@@ -36,6 +37,7 @@ class Authority:
         self.folder = folder
         self.workspace = folder / project
         self.state = self.workspace / "state" / "cert.json"
+        self.encryption_keys = self.workspace / "state"
 
     def build(self, project: dict[str, object]) -> Path:
         """Make kits for everybody in the project file; certificates that exist stay as they are.

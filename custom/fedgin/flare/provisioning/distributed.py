@@ -33,8 +33,13 @@ def write_definitions(federation: Federation, policies: Path, out: Path) -> list
         the participants' folders, the server's first.
 
     Raises:
-        ConfigError: a policy folder is missing.
+        ConfigError: a policy folder is missing, or the sites are to share a key: it would have to travel.
     """
+    if federation.encryption_key is not None:
+        raise ConfigError(
+            "encryption_key: distributed provisioning sends no secrets, and all sites share this one",
+            "leave --distributed out, or encryption_key",
+        )
     home = out / federation.project
     write_text(home / PROFILE, yaml.safe_dump(_profile(federation), sort_keys=False))
     members: dict[str, dict[str, object]] = {federation.server.host: server_participant(federation)}

@@ -67,7 +67,7 @@ def issue_kits(federation: Federation, policies: Path, out: Path, *, renew: Coll
     if wanted:
         if expiring:
             authority.forget(expiring)
-        made = authority.build(make_project(federation, policies))
+        made = authority.build(make_project(federation, policies, authority.encryption_keys))
         for name in sorted(wanted):
             archive, checksum = _pack(made / name, folder)
             expires = authority.expiry(name)
@@ -137,6 +137,7 @@ def _digest(item: Server | Site | Person, federation: Federation, policies: Path
         kind = "server" if isinstance(item, Server) else "site"
         parts["policies"] = {path.name: _sha256(path) for path in sorted((policies / kind).glob("*.json"))}
         parts["package"] = package_hash()
+        parts["encryption_key"] = federation.encryption_key
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

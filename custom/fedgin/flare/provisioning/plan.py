@@ -121,6 +121,8 @@ class Federation(Settings):
         sites: the hospitals.
         people: who may use the console.
         validity_days: of certificates that are made from now on.
+        encryption_key: number of the key that all sites share for encrypted jobs, from 1; another number makes a new
+            key and new kits for server and sites. ``None``: there is no key, and encrypted jobs are refused.
     """
 
     project: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*[a-z0-9]$", max_length=40)]
@@ -128,6 +130,7 @@ class Federation(Settings):
     sites: list[Site] = Field(min_length=1)
     people: list[Person] = Field(min_length=1)
     validity_days: int = Field(default=360, ge=30, le=1095)
+    encryption_key: int | None = Field(default=None, ge=1, le=9999)
 
     @field_validator("project")
     @classmethod

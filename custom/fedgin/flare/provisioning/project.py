@@ -10,19 +10,20 @@ LIGHTER = "nvflare.lighter.impl"
 BUILDERS = "fedgin.flare.provisioning.builders"
 
 
-def make_project(federation: Federation, policies: Path) -> dict[str, object]:
+def make_project(federation: Federation, policies: Path, encryption_keys: Path) -> dict[str, object]:
     """Return the content of ``project.yml`` for ``nvflare provision``.
 
     Args:
         federation: who takes part; withdrawn participants are left out.
         policies: folder with ``server/`` and ``site/``.
+        encryption_keys: folder in which the keys of the encryption are kept between runs.
     """
     return {
         "api_version": 3,
         "name": federation.project,
         "description": "FedGIN: federated cross-modality segmentation",
         "participants": [server_participant(federation), *(participant(item) for item in federation.active())],
-        "builders": _builders(federation, policies),
+        "builders": _builders(federation, policies, encryption_keys),
     }
 
 
@@ -69,7 +70,7 @@ def policy_builder(federation: Federation, policies: Path) -> dict[str, object]:
     return {"path": f"{BUILDERS}.PolicyBuilder", "args": args}
 
 
-def _builders(federation: Federation, policies: Path) -> list[dict[str, object]]:
+def _builders(federation: Federation, policies: Path, encryption_keys: Path) -> list[dict[str, object]]:
     return [
         {"path": f"{LIGHTER}.workspace.WorkspaceBuilder", "args": {}},
         static_files(),
@@ -78,5 +79,13 @@ def _builders(federation: Federation, policies: Path) -> list[dict[str, object]]
             "args": {"valid_days": federation.validity_days, "root_valid_days": ROOT_VALID_DAYS},
         },
         policy_builder(federation, policies),
+        *_encryption_builder(federation, encryption_keys),
         {"path": f"{BUILDERS}.KitSignatureBuilder", "args": {}},
     ]
+
+
+def _encryption_builder(federation: Federation, folder: Path) -> list[dict[str, object]]:
+    if federation.encryption_key is None:
+        return []
+    file = folder / f"encryption_key_{federation.encryption_key}.tenseal"
+    return [{"path": f"{BUILDERS}.EncryptionKeyBuilder", "args": {"file": str(file)}}]

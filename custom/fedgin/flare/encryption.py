@@ -1,0 +1,158 @@
+"""Updates that the server adds up without reading them: CKKS homomorphic encryption by FLARE's and TenSEAL's parts.
+
+A site's ``HEModelEncryptor`` multiplies the update by the site's weight and encrypts it; the server adds ciphertexts
+and divides by the sum of weights; ``HEModelDecryptor`` gives the sites the mean. All sites share one secret key, which
+the server does not have. With the keys that we issue a ciphertext can be multiplied once: the division uses that up.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import tenseal
+import torch
+from nvflare.apis.dxo import DXO, MetaKey
+from nvflare.apis.fl_context import FLContext
+from nvflare.app_common.abstract.model import Learnable
+from nvflare.app_opt.he.constant import HE_ALGORITHM_CKKS
+from nvflare.app_opt.he.homomorphic_encrypt import load_tenseal_context_from_workspace
+from nvflare.app_opt.he.intime_accumulate_model_aggregator import HEInTimeAccumulateWeightedAggregator
+from nvflare.app_opt.he.model_serialize_filter import HEModelSerializeFilter
+from torch import Tensor
+
+from fedgin.errors import ConfigError, WeightsError
+from fedgin.flare.average import WeightedAverage, to_dxo
+from fedgin.flare.encrypted_job import NO_KEY, SERVER_KEY, SITE_KEY
+from fedgin.flare.guard import SAME_PACKAGE, Shapes, Update, UpdateGuard, UpdateRefusedError, check_names
+from fedgin.flare.participation import Claim
+from fedgin.train.checkpoint import load_checkpoint
+from fedgin.train.decrypted import restore_weights
+from fedgin.train.experiment import Experiment
+
+
+def server_key(fl_ctx: FLContext) -> tenseal.Context:
+    """Return the kit's parameters of the encryption, with which sums can be made and nothing can be read.
+
+    Raises:
+        ConfigError: the kit has none, or its signature does not cover them.
+    """
+    try:
+        return load_tenseal_context_from_workspace(SERVER_KEY, fl_ctx)
+    except Exception:  # TenSEAL raises several kinds for a damaged file
+        raise ConfigError(f"the server's kit has no {SERVER_KEY} that can be used", NO_KEY) from None
+
+
+class EncryptedUpdateGuard(UpdateGuard):
+    """Checks what can be seen of an encrypted update: claims, names of entries and how many values each has.
+
+    NaN, an absurd size or another key cannot be seen. Every entry must be there: a mean of what some sites withhold
+    would need a second multiplication.
+
+    Args:
+        experiment: of the job.
+        claims: by site, of the job that this one resumes.
+        key: the server's.
+    """
+
+    def __init__(self, experiment: Experiment, claims: Mapping[str, Claim], key: tenseal.Context) -> None:
+        super().__init__(experiment, claims)
+        self.key = key
+
+    def _read_differences(self, dxo: DXO, expected: Shapes) -> tuple[Mapping[str, Any], float | None]:
+        if dxo.get_meta_prop(MetaKey.PROCESSED_ALGORITHM) != HE_ALGORITHM_CKKS:
+            raise UpdateRefusedError("it is not encrypted, and the job says that it must be", SAME_PACKAGE)
+        data = check_names(dxo.data, expected)
+        return {name: self._adopt(name, data[name], expected[name]) for name in expected}, None
+
+    def _adopt(self, name: str, value: object, shape: tuple[int, ...]) -> tenseal.CKKSVector:
+        """Return a ciphertext under the server's own parameters, whatever parameters came with it."""
+        if not isinstance(value, tenseal.CKKSVector):
+            raise UpdateRefusedError(f"entry '{name}' is no ciphertext", SAME_PACKAGE)
+        if value.context().has_secret_key():
+            raise UpdateRefusedError(f"entry '{name}' came with the secret key; it is not used", "provision a new key")
+        try:
+            adopted = tenseal.ckks_vector_from(self.key, value.serialize())
+        except Exception:  # TenSEAL raises several kinds
+            raise UpdateRefusedError(f"entry '{name}' is encrypted with other parameters", NO_KEY) from None
+        count = math.prod(shape)
+        if adopted.size() != count:
+            raise UpdateRefusedError(f"entry '{name}' has {adopted.size()} values, expected {count}", SAME_PACKAGE)
+        return adopted
+
+
+class EncryptedAverage(WeightedAverage):
+    """The same mean over ciphertexts that their sites have multiplied by their weights.
+
+    Each group's sum of weights is made so many times larger as there are groups. Its quotient then is the group's part
+    of the mean of means, and parts are added without a second multiplication.
+    """
+
+    aggregator = HEInTimeAccumulateWeightedAggregator
+
+    def _pack(self, update: Update, groups: int) -> DXO:
+        meta = {
+            MetaKey.NUM_STEPS_CURRENT_ROUND: update.contribution.weight * groups,
+            MetaKey.PROCESSED_ALGORITHM: HE_ALGORITHM_CKKS,
+        }
+        return to_dxo(update.data, meta)
+
+    def _combine(self, means: Sequence[Mapping[str, Any]]) -> DXO:
+        data = {name: reduce(add, (mean[name] for mean in means)) for name in sorted(means[0])}
+        meta = {MetaKey.PROCESSED_ALGORITHM: HE_ALGORITHM_CKKS, MetaKey.PROCESSED_KEYS: dict.fromkeys(data, True)}
+        return to_dxo(data, meta)
+
+
+class CiphertextFilter(HEModelSerializeFilter):
+    """FLARE's filter of the server's model files, which leaves a model that is read for the evaluation as it is stored.
+
+    Read back as ciphertext objects it could not be copied into the sites' tasks: FLARE 2.9 calls the method in which
+    its ``HECrossSiteModelEval`` would mend that by another name.
+    """
+
+    def process_post_get(self, learnable: Learnable, fl_ctx: FLContext) -> Learnable:
+        """Return the model as bytes, which a site's filter decrypts."""
+        return learnable
+
+
+def decrypt_model(model: Path, experiment: Experiment, kit: Path) -> dict[str, Tensor]:
+    """Read a global model of an encrypted job with a site's key.
+
+    Args:
+        model: ``FL_global_model.pt`` or ``best_FL_global_model.pt`` of the job's result.
+        experiment: of the job.
+        kit: of a site.
+
+    Returns:
+        Weights by state-dict name.
+
+    Raises:
+        ConfigError: the kit has no usable key.
+        WeightsError: the file is damaged, of another network or encrypted with another key.
+    """
+    key = _site_key(kit / "startup" / SITE_KEY)
+    values = load_checkpoint(model, "model")["model"]
+    try:
+        plain = {name: _decrypt(value, key) for name, value in values.items()}
+    except Exception:  # TenSEAL raises several kinds
+        raise WeightsError(
+            f"{model.name} was encrypted with another key", "use the kit that the job ran with"
+        ) from None
+    return restore_weights(experiment.initial_network(), plain, source=model.name)
+
+
+def _site_key(path: Path) -> tenseal.Context:
+    try:
+        key = tenseal.context_from(path.read_bytes())
+    except Exception:  # TenSEAL raises several kinds for a damaged file
+        raise ConfigError(f"the kit has no {path.name} that can be used", NO_KEY) from None
+    if not key.has_secret_key():
+        raise ConfigError(f"{path.name} has no secret key", "use the kit of a site")
+    return key
+
+
+def _decrypt(value: bytes | Tensor, key: tenseal.Context) -> Tensor:
+    """Decrypt an entry; counters, and what no site has sent yet, are not encrypted."""
+    return value if isinstance(value, Tensor) else torch.tensor(tenseal.ckks_vector_from(key, value).decrypt())
