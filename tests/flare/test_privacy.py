@@ -96,7 +96,9 @@ def test_an_entry_that_is_withheld_moves_only_by_those_who_send_it(tmp_path: Pat
 
 @pytest.mark.parametrize("job", JOBS)
 @pytest.mark.parametrize("normalisation", ["instance", "batch", "dsbn", "fedbn"])
-def test_a_site_that_excludes_a_layer_takes_part_in_every_readable_job(tmp_path: Path, job: str, normalisation: str) -> None:
+def test_a_site_that_excludes_a_layer_takes_part_in_every_readable_job(
+    tmp_path: Path, job: str, normalisation: str
+) -> None:
     """The network is smaller than the job's, so that it trains quickly; what the job says about the rest is its own."""
     shipped = load_experiment(Path(__file__).resolve().parents[2] / "jobs" / job / "app" / "config" / "experiment.yaml")
     tiny = tiny_experiment(network=network_with(normalisation))
