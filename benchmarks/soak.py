@@ -3,7 +3,7 @@
     python -m benchmarks.soak
     python -m benchmarks.soak --rounds 200 --sites 4
 
-After each round the resident memory of the server's process is noted. FLARE hands memory back every ten rounds
+After each round the resident memory of the server's process is noted. FLARE hands memory back every five rounds
 (``memory_gc_rounds`` of our jobs), so it rises and falls within them; what counts is the median of each ten. In the
 first ten caches and pools fill up; from then on it must be flat: the benchmark fails when the largest median exceeds
 the smallest by more than 5 %.

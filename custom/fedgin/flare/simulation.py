@@ -23,6 +23,8 @@ from fedgin.flare.results import RoundMetrics, RunResult, first_errors
 from fedgin.train.lifeline import watch_starter
 
 POLL_SECONDS = 0.5
+# What FLARE's sub_start.sh sets in every kit; as there, a value in the environment comes first.
+MALLOC_ARENAS = "4"
 
 
 class SimulationError(FedginError):
@@ -98,9 +100,14 @@ def _start(arguments: Sequence[str], output: TextIO, sites: int) -> "subprocess.
 
 
 def _environment(sites: int) -> dict[str, str]:
-    """Share the cores among the sites' processes; more threads than cores slow each other down."""
-    threads = max(1, (os.cpu_count() or 1) // sites)
-    return {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    """Return the environment of the simulator and of the sites, which it starts.
+
+    Sites share the cores: more threads than cores slow each other down. A kit's start script limits glibc's arenas, the
+    simulator does not; with glibc's own limit, eight for each core, the server's free but unreturned memory grows from
+    round to round.
+    """
+    threads = str(max(1, (os.cpu_count() or 1) // sites))
+    return {"MALLOC_ARENA_MAX": MALLOC_ARENAS, **os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
 
 
 def _follow(process: "subprocess.Popen[bytes]", workspace: Path, on_round: Callable[[RoundMetrics], None]) -> None:

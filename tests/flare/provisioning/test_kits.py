@@ -21,6 +21,7 @@ from fedgin.flare.provisioning.authority import ProvisioningError
 from fedgin.flare.provisioning.kits import KitRow, issue_kits
 from fedgin.flare.provisioning.plan import Federation
 from fedgin.flare.provisioning.project import make_project
+from fedgin.flare.simulation import MALLOC_ARENAS
 
 PROVISIONING = Path(__file__).resolve().parents[3] / "provisioning"
 POLICIES = PROVISIONING / "policies"
@@ -198,6 +199,13 @@ def test_the_server_stores_in_the_projects_folder(issued: Path, tmp_path: Path) 
 def test_the_server_waits_for_a_site_that_loads_its_libraries_first(issued: Path, tmp_path: Path) -> None:
     config = unpacked(issued, "fedgin.example.org", tmp_path) / "startup" / "fed_server.json"
     assert [server["admin_timeout"] for server in json.loads(config.read_text())["servers"]] == [60.0]
+
+
+@pytest.mark.parametrize("name", ["fedgin.example.org", "hospital-a"])
+def test_a_kit_limits_glibcs_arenas_as_the_simulator_does(issued: Path, tmp_path: Path, name: str) -> None:
+    """FLARE's template does it, not we: without it the memory of a server grows from round to round."""
+    script = (unpacked(issued, name, tmp_path) / "startup" / "sub_start.sh").read_text()
+    assert f"export MALLOC_ARENA_MAX=${{MALLOC_ARENA_MAX:-{MALLOC_ARENAS}}}" in script
 
 
 def test_every_kit_is_signed(issued: Path, tmp_path: Path) -> None:
