@@ -284,6 +284,23 @@ def test_what_a_site_first_claimed_holds_for_the_run(tmp_path: Path) -> None:
     assert server.accept(send("a", "CT", 49, data, 1))
 
 
+def test_what_was_agreed_binds_a_site_from_its_first_update(tmp_path: Path) -> None:
+    experiment = experiment_for(agreed={"a": {"modality": "CT", "slices": 50}, "c": {"modality": "MR", "slices": 7}})
+    server = open_server(tmp_path, experiment)
+    data = constant(experiment, "CT", 1.0)
+    assert not server.accept(send("a", "CT", 51, data))
+    assert "it claims 51 samples, allowed is 1 to 50" in server.errors[-1]
+    assert not server.accept(send("c", "CT", 7, data))
+    assert "its modality was MR and is CT" in server.errors[-1]
+    assert not server.accept(send("b", "CT", 1, data))
+    assert "the job's federation.agreed does not name it" in server.errors[-1]
+    server.run_round(0, [send("a", "CT", 40, data)])
+    assert server.aggregated
+    server.open_round(1)
+    assert not server.accept(send("a", "CT", 41, data, 1))
+    assert server.accept(send("a", "CT", 40, data, 1))
+
+
 @pytest.mark.parametrize("claim", [11, 13, 1_000_000])
 def test_the_claim_is_the_number_of_slices_that_the_report_shows(tmp_path: Path, claim: int) -> None:
     experiment = experiment_for()

@@ -58,8 +58,9 @@ class UpdateGuard:
 
     A site's weight is what it claims: nobody can count its slices from here. The claim is the number of training slices
     that the report shows, has an upper bound from the job and can never grow in a run, so that a site cannot change its
-    weight once it sees the others' effect. A site that lies from the first round on still gets the share of that many
-    slices, under ``modality_balanced`` at most its modality's half; ``uniform`` believes no claim at all.
+    weight once it sees the others' effect. ``federation.agreed`` of the job is such a bound for each site, and binds it
+    to its modality, too. Without it a site that lies from the first round on gets the share of that many slices, under
+    ``modality_balanced`` at most its modality's half; ``uniform`` believes no claim at all.
 
     Args:
         experiment: of the job.
@@ -74,6 +75,7 @@ class UpdateGuard:
             modality.value: {name: shapes[name] for name in sent_entries(network, normalisation, modality)}
             for modality in Modality
         }
+        self.agreed = {site: Claim(item.modality.value, item.slices) for site, item in self.settings.agreed.items()}
         self.claims = dict(claims)
 
     def check(self, site: str, shareable: Shareable) -> Update:
@@ -83,6 +85,8 @@ class UpdateGuard:
             UpdateRefusedError: it carries no weight differences, claims what cannot be, or has an entry that is
                 missing, unknown, misshapen, neither float32 nor float64, NaN, infinite or too large for float32.
         """
+        if self.agreed and site not in self.agreed:
+            raise UpdateRefusedError("the job's federation.agreed does not name it", "submit a job that names it")
         dxo = _read(shareable)
         modality = self._check_modality(site, dxo.get_meta_prop(MODALITY))
         counts = _check_counts(dxo.get_meta_prop(TRAINED))
@@ -108,15 +112,19 @@ class UpdateGuard:
     def _check_modality(self, site: str, modality: object) -> str:
         if not isinstance(modality, str) or modality not in self.expected:
             raise UpdateRefusedError(f"its modality is {modality!r}"[:LONGEST_NAME], "set CT or MR in site.yaml")
-        if site in self.claims and modality != self.claims[site].modality:
-            raise UpdateRefusedError(f"its modality was {self.claims[site].modality} and is {modality}", SAME_PACKAGE)
+        for bound in self._bounds(site):
+            if modality != bound.modality:
+                raise UpdateRefusedError(f"its modality was {bound.modality} and is {modality}", SAME_PACKAGE)
         return modality
+
+    def _bounds(self, site: str) -> list[Claim]:
+        """Return what the site has bound itself to, and what was agreed."""
+        return [claims[site] for claims in (self.claims, self.agreed) if site in claims]
 
     def _check_weight(self, site: str, claim: object, slices: int) -> float:
         uniform = self.settings.client_weighting == "uniform"
         largest = 1.0 if uniform else float(self.settings.max_samples_per_site)
-        if site in self.claims:
-            largest = min(largest, self.claims[site].weight)
+        largest = min([largest, *(bound.weight for bound in self._bounds(site))])
         # Compared before it is converted: an integer can be too large for a float, and NaN is in no range.
         if isinstance(claim, bool) or not isinstance(claim, int | float) or not 1 <= claim <= largest:
             raise UpdateRefusedError(

@@ -9,7 +9,7 @@ from torch import nn
 from fedgin.augment import Augmentation, build_augmentation
 from fedgin.config import Settings, load_settings
 from fedgin.data.preprocessing import Preprocessing
-from fedgin.data.site import OrganName
+from fedgin.data.site import Modality, OrganName
 from fedgin.nets import NetworkSettings, build_network
 from fedgin.train.method_network import for_method
 
@@ -67,6 +67,18 @@ class Training(Settings):
     amp: bool = True
 
 
+class AgreedSite(Settings):
+    """What the project lead and a site have agreed on before the job.
+
+    Attributes:
+        modality: of the site.
+        slices: largest number of training slices that the site may claim.
+    """
+
+    modality: Modality
+    slices: int = Field(ge=1)
+
+
 class Federation(Settings):
     """How updates are weighted on the server, and what an update must be to count at all.
 
@@ -74,6 +86,8 @@ class Federation(Settings):
         client_weighting: ``samples`` weighs a site by its training slices, ``uniform`` weighs every site the same,
             ``modality_balanced`` gives each modality the same total weight and splits it by slices inside.
         max_samples_per_site: largest number of training slices that a site may claim as its weight.
+        agreed: by site's name. Where any site is named, one that is not, that claims more slices or another modality is
+            refused. Where none is, a site is believed in its first update and held to it.
         max_norm_ratio: an update whose size differs by more than this factor from those of more than half of the others
             is refused; also one that a site's own privacy filter has made that much larger or smaller.
         homomorphic_encryption: the server adds up what it cannot read, and so cannot judge; see ``docs/privacy.md``.
@@ -81,6 +95,9 @@ class Federation(Settings):
 
     client_weighting: Literal["samples", "uniform", "modality_balanced"] = "modality_balanced"
     max_samples_per_site: int = Field(default=1_000_000, ge=1)
+    agreed: dict[Annotated[str, StringConstraints(min_length=1, max_length=64)], AgreedSite] = Field(
+        default_factory=dict, max_length=10_000
+    )
     max_norm_ratio: float = Field(default=10.0, gt=1.0)
     homomorphic_encryption: bool = False
 
