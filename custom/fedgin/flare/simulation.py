@@ -145,15 +145,15 @@ def _run_folder(workspace: Path) -> RunResult:
 
 
 def main() -> int:
-    """Run the stock simulator with the arguments of :func:`simulate`; the entry point of the child process.
+    """Run FLARE's simulator with the arguments of :func:`simulate`; the entry point of the child process.
 
     It ends, with everything it started, when its starter does.
     """
     watch_starter(lambda: os.killpg(os.getpgrp(), signal.SIGKILL))
-    from nvflare.private.fed.app.simulator.simulator_runner import SimulatorRunner
+    from fedgin.flare.simulator import Simulator
 
     job, workspace, clients, threads = sys.argv[1:]
-    runner = SimulatorRunner(job_folder=job, workspace=workspace, clients=clients, threads=int(threads))
+    runner = Simulator(job_folder=job, workspace=workspace, clients=clients, threads=int(threads))
     return int(runner.run())
 
 
