@@ -6,6 +6,7 @@ import tenseal
 from nvflare.apis.dxo import DataKind, from_shareable
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
+from nvflare.apis.utils.decomposers import flare_decomposers
 from nvflare.app_opt.he.model_encryptor import HEModelEncryptor
 from nvflare.fuel.utils import fobs
 
@@ -29,5 +30,7 @@ def encrypt(site: str, update: Shareable, key: bytes) -> Shareable:
     dxo = from_shareable(update)
     dxo.data = {name: value.copy() for name, value in dxo.data.items()}
     encrypted = encryptor.process_dxo(dxo, update, context)
+    # As FLARE's processes do; otherwise its messages are taken for plain dictionaries from here on.
+    flare_decomposers.register()
     sent: Shareable = fobs.loads(fobs.dumps(encrypted.update_shareable(update)))
     return came_from(site, sent)
