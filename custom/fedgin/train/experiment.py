@@ -57,7 +57,7 @@ class Training(Settings):
         amp: mixed precision, used on GPUs only: CPUs gain nothing from it here.
     """
 
-    local_steps: int = Field(default=40, ge=1, le=1_000_000)
+    local_steps: int = Field(default=80, ge=1, le=1_000_000)
     batch_size: int = Field(default=16, ge=1, le=4096)
     foreground_share: float = Field(default=0.75, ge=0.0, le=1.0)
     learning_rate: float = Field(default=3e-3, gt=0.0, le=1.0)
