@@ -57,7 +57,7 @@ def test_the_server_must_have_its_parts() -> None:
 
 @pytest.mark.parametrize("side", [0, 1])
 def test_an_experiment_without_encryption_goes_with_no_part_of_it(side: int) -> None:
-    mixed = [configs(PLAIN)[0], configs(PLAIN)[1]]
+    mixed = list(configs(PLAIN))
     mixed[side] = configs(CONFIG)[side]
     with pytest.raises(ConfigError, match="asks for no homomorphic_encryption"):
         check_encryption(*mixed, encrypted=False)

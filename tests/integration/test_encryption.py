@@ -9,31 +9,24 @@ import torch
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
-from fedgin.data.site import load_site
-from fedgin.flare.job import Job, load_job, stage_job
+from fedgin.flare.job import Job
 from fedgin.flare.provisioning.plan import Role
 from fedgin.flare.results import RunResult
 from fedgin.train.checkpoint import load_checkpoint, travelling_weights
-from poc.federation import LocalFederation, provision, running
-from tests.sites import tiny_experiment, write_site
-
-JOBS = Path(__file__).resolve().parents[2] / "jobs"
-SITES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR"}
+from poc.federation import LocalFederation
+from tests.integration.three_sites import SITES, federation_of_three, stage_tiny
 
 pytestmark = pytest.mark.flare
 
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFederation]:
-    root = tmp_path_factory.mktemp("encrypted")
-    sites = {name: load_site(write_site(root / "data" / name, name, kind)) for name, kind in SITES.items()}
-    with running(provision(sites, root / "federation", encryption_key=1), list(SITES)) as made:
+    with federation_of_three(tmp_path_factory.mktemp("encrypted"), encryption_key=1) as made:
         yield made
 
 
 def run(federation: LocalFederation, name: str, folder: Path) -> tuple[Job, RunResult]:
-    tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
-    job = stage_job(load_job(JOBS / name), folder / "job" / name, sites=3, rounds=2, changes=tiny)
+    job = stage_tiny(name, folder / "job" / name)
     arguments = ["run", str(job.folder), "--kit", str(federation.admin(Role.LEAD)), "--out", str(folder / "out" / name)]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output

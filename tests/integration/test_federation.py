@@ -11,33 +11,26 @@ from nvflare.fuel.flare_api.flare_api import Session
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
-from fedgin.data.site import load_site
 from fedgin.flare.console import ConsoleError, connect, follow, submit
-from fedgin.flare.job import Job, load_job, stage_job
+from fedgin.flare.job import Job
 from fedgin.flare.provisioning.plan import Role
 from fedgin.flare.results import RunResult
 from fedgin.train.checkpoint import load_checkpoint, travelling_weights
-from poc.federation import LocalFederation, provision, running
-from tests.sites import tiny_experiment, write_site
-
-JOBS = Path(__file__).resolve().parents[2] / "jobs"
-SITES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR"}
+from poc.federation import LocalFederation
+from tests.integration.three_sites import SITES, federation_of_three, stage_tiny
 
 pytestmark = pytest.mark.flare
 
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFederation]:
-    root = tmp_path_factory.mktemp("federation")
-    sites = {name: load_site(write_site(root / "data" / name, name, kind)) for name, kind in SITES.items()}
-    with running(provision(sites, root / "federation"), list(SITES)) as made:
+    with federation_of_three(tmp_path_factory.mktemp("federation")) as made:
         yield made
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
-    return stage_job(load_job(JOBS / "abdomen_fedgin"), tmp_path / "tiny", sites=3, rounds=2, changes=tiny)
+    return stage_tiny("abdomen_fedgin", tmp_path / "tiny")
 
 
 def test_the_lead_runs_a_job_and_gets_model_and_report(federation: LocalFederation, job: Job, tmp_path: Path) -> None:

@@ -1,0 +1,27 @@
+"""A provisioned federation of two CT sites and an MR site, and jobs small enough for it."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from fedgin.data.site import load_site
+from fedgin.flare.job import Job, load_job, stage_job
+from poc.federation import LocalFederation, provision, running
+from tests.sites import tiny_experiment, write_site
+
+JOBS = Path(__file__).resolve().parents[2] / "jobs"
+SITES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR"}
+
+
+@contextlib.contextmanager
+def federation_of_three(root: Path, *, encryption_key: int | None = None) -> Iterator[LocalFederation]:
+    """Run server and sites below ``root``."""
+    sites = {name: load_site(write_site(root / "data" / name, name, kind)) for name, kind in SITES.items()}
+    with running(provision(sites, root / "federation", encryption_key=encryption_key), list(SITES)) as made:
+        yield made
+
+
+def stage_tiny(name: str, target: Path) -> Job:
+    """Copy one of our jobs, for two rounds of the three sites."""
+    tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
+    return stage_job(load_job(JOBS / name), target, sites=len(SITES), rounds=2, changes=tiny)
