@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from fedgin.flare.encryption import decrypt_model
-from fedgin.train.checkpoint import load_weights, save_checkpoint, travelling_weights
+from fedgin.train.checkpoint import save_checkpoint
 from fedgin.train.experiment import load_experiment
 
 
@@ -23,8 +23,5 @@ def decrypt(
 
     Example: fedgin site decrypt FL_global_model.pt --experiment experiment.yaml --kit kits/hospital-a --out model.pt
     """
-    settings = load_experiment(experiment)
-    network = settings.initial_network()
-    load_weights(network, decrypt_model(model, settings, kit), source=model.name)
-    save_checkpoint(out, {"model": travelling_weights(network)})
+    save_checkpoint(out, {"model": decrypt_model(model, load_experiment(experiment), kit)})
     Console(highlight=False, soft_wrap=True).print(f"readable by everybody now: {out}")

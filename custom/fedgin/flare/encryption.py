@@ -28,7 +28,7 @@ from fedgin.flare.average import WeightedAverage, to_dxo
 from fedgin.flare.encrypted_job import NO_KEY, SERVER_KEY, SITE_KEY
 from fedgin.flare.guard import SAME_PACKAGE, Shapes, Update, UpdateGuard, UpdateRefusedError, check_names
 from fedgin.flare.participation import Claim
-from fedgin.train.checkpoint import load_checkpoint
+from fedgin.train.checkpoint import load_checkpoint, load_weights, travelling_weights
 from fedgin.train.decrypted import restore_weights
 from fedgin.train.experiment import Experiment
 
@@ -126,7 +126,7 @@ def decrypt_model(model: Path, experiment: Experiment, kit: Path) -> dict[str, T
         kit: of a site.
 
     Returns:
-        Weights by state-dict name.
+        Weights of the network by state-dict name.
 
     Raises:
         ConfigError: the kit has no usable key.
@@ -140,7 +140,9 @@ def decrypt_model(model: Path, experiment: Experiment, kit: Path) -> dict[str, T
         raise WeightsError(
             f"{model.name} was encrypted with another key", "use the kit that the job ran with"
         ) from None
-    return restore_weights(experiment.initial_network(), plain, source=model.name)
+    network = experiment.initial_network()
+    load_weights(network, restore_weights(network, plain, source=model.name), source=model.name)
+    return travelling_weights(network)
 
 
 def _site_key(path: Path) -> tenseal.Context:

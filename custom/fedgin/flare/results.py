@@ -179,12 +179,9 @@ def _find_encryption_fault(model: Path, job: Job) -> str:
         values = load_checkpoint(model, "model")["model"]
     except WeightsError as error:
         return f"the global model is no result: {error}"
-    readable = [name for name in travelling_weights(job.experiment.initial_network()) if not _encrypted(values, name)]
+    names = travelling_weights(job.experiment.initial_network())
+    readable = [name for name in names if not isinstance(values.get(name), bytes)]
     return f"the global model is not encrypted: entry '{readable[0]}'" if readable else ""
-
-
-def _encrypted(values: Mapping[str, object], name: str) -> bool:
-    return isinstance(values.get(name), bytes)
 
 
 def _differs(network: nn.Module, before: Mapping[str, torch.Tensor]) -> bool:
