@@ -191,16 +191,21 @@ def unpack(archive: Path, folder: Path) -> None:
         tar.extractall(folder, filter="data")
 
 
+def start_all(federation: LocalFederation, names: list[str]) -> None:
+    """Start the server and the named sites, and wait until all are registered."""
+    federation.start(SERVER)
+    federation.wait_for_log(SERVER, "Server started")
+    for name in names:
+        federation.start(name)
+    for name in names:
+        federation.wait_for_log(name, "Successfully registered client")
+
+
 @contextlib.contextmanager
 def running(federation: LocalFederation, names: list[str]) -> Iterator[LocalFederation]:
     """Start the server and the named sites, wait until all are registered, and stop them at the end."""
     try:
-        federation.start(SERVER)
-        federation.wait_for_log(SERVER, "Server started")
-        for name in names:
-            federation.start(name)
-        for name in names:
-            federation.wait_for_log(name, "Successfully registered client")
+        start_all(federation, names)
         yield federation
     finally:
         federation.stop_all()

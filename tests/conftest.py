@@ -1,7 +1,18 @@
-"""What all tests share."""
+"""What all tests share, and the table of what the tests of faults measured at the end of the run."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A busy machine fails no test. The parent is what hypothesis chose, which in CI is repeatable.
 settings.register_profile("untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+# Here, because with parallel workers the process that reports reads no other conftest.
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    rows = [value for report in reports for name, value in report.user_properties if name == "fault"]
+    if rows:
+        terminalreporter.section("faults: complete rounds lost, seconds to recover, the operator's line")
+        for what, lost, seconds, line in rows:
+            terminalreporter.write_line(f"| {what} | {lost} | {seconds:.0f} | `{line}` |")

@@ -1,6 +1,6 @@
-"""One federation for all tests of faults, and the table of what they measured at the end of the run."""
+"""One federation for all tests of faults, which starts anew after a test that failed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
@@ -12,6 +12,8 @@ from poc.federation import free_port, provision, running
 from tests.integration.faults.proxy import Network
 from tests.integration.faults.setting import ROUNDS, SITES, Fault, Setting
 from tests.sites import tiny_experiment, write_site
+
+FAILED = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="package")
@@ -38,10 +40,17 @@ def fault(record_property: Callable[[str, object], None]) -> Fault:
     return Fault(record_property)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
-    rows = [value for report in reports for name, value in report.user_properties if name == "fault"]
-    if rows:
-        terminalreporter.section("faults: complete rounds lost, seconds to recover, the operator's line")
-        for what, lost, seconds, line in rows:
-            terminalreporter.write_line(f"| {what} | {lost} | {seconds:.0f} | `{line}` |")
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+@pytest.fixture(autouse=True)
+def restart_after_failure(request: pytest.FixtureRequest, setting: Setting) -> Iterator[None]:
+    """Let one failed test fail no other: its network may be cut still, and its job may wait for ever."""
+    yield
+    if FAILED in request.node.stash:
+        setting.restart()

@@ -22,13 +22,14 @@ from fedgin.flare.job import Job
 from fedgin.flare.provisioning.plan import Role
 from fedgin.flare.results import CONTEXT, RoundMetrics, RunResult, first_errors
 from fedgin.train.checkpoint import load_checkpoint
-from poc.federation import SERVER, LocalFederation
+from poc.federation import SERVER, LocalFederation, start_all
 from tests.integration.faults.proxy import Network
 
 SITES = {"ct-a": "CT", "mr-a": "MR"}
 ROUNDS = 5
 PATIENCE = 90.0
 POLL = 0.02
+SETTLING = 1.0
 # Of Linux's prctl and capabilities.
 PR_CAPBSET_DROP = 24
 CAP_DAC_OVERRIDE = 1
@@ -52,6 +53,13 @@ class Setting:
     def kit(self) -> Path:
         """The lead's."""
         return self.federation.admin(Role.LEAD)
+
+    def restart(self) -> None:
+        """Start everybody again, over a whole network; a job that still runs ends with that."""
+        self.network.mend()
+        for name in list(self.federation.processes):
+            self.federation.kill(name)
+        start_all(self.federation, list(SITES))
 
 
 @dataclass
@@ -170,14 +178,25 @@ def wait_for_round(setting: Setting) -> str:
     return wait_for_line(setting, SERVER, " finished.", after=len(setting.federation.log(SERVER)))
 
 
-def wait_until_at_work(setting: Setting, site: str) -> None:
-    """Wait until a site has a training task whose result is not sent, so that no fault meets it between tasks."""
+def suspend_at_work(setting: Setting, site: str) -> psutil.Process:
+    """Stop a site's training process in the middle of a task, so that no fault meets the site between tasks.
 
-    def at_work() -> bool:
-        log = setting.federation.log(site)
-        return log.rfind("got task assignment: name=train") > log.rfind("task result sent")
+    What the process answered before it was stopped is still on its way to the log, which is why a task counts as
+    unanswered only when the log stays silent for a while.
+    """
 
-    wait_until(at_work, f"a task for {site}")
+    def unanswered() -> str:
+        _, _, said = setting.federation.log(site).rpartition("got task assignment: name=train, id=")
+        answered = ": validation Dice" in said or "task result sent" in said
+        return "" if answered else said[:36]
+
+    process = trainer(setting.federation, site)
+    process.suspend()
+    while True:
+        task = wait_until(unanswered, f"a task for {site}")
+        time.sleep(SETTLING)
+        if unanswered() == task:
+            return process
 
 
 def find_cause(setting: Setting, run: Run, out: Path, text: str) -> str:

@@ -12,10 +12,9 @@ from tests.integration.faults.setting import (
     Setting,
     check_completed,
     start,
-    trainer,
+    suspend_at_work,
     wait_for_line,
     wait_for_round,
-    wait_until_at_work,
 )
 
 # FLARE's sites send one every 30 s.
@@ -32,9 +31,7 @@ def test_a_site_that_is_cut_off_in_a_round_comes_back(
 
     def cut(run: Run) -> None:
         # Between tasks it asks for the next one, and repeats a question that is lost after FLARE's 300 s only.
-        process = trainer(setting.federation, "mr-a")
-        process.suspend()
-        wait_until_at_work(setting, "mr-a")
+        process = suspend_at_work(setting, "mr-a")
         before = len(setting.federation.log("mr-a"))
         setting.network.cut()
         fault.strikes()
@@ -54,9 +51,7 @@ def test_a_network_that_stalls_costs_the_time_only(setting: Setting, fault: Faul
     lines = []
 
     def freeze(run: Run) -> None:
-        process = trainer(setting.federation, "mr-a")
-        process.suspend()
-        wait_until_at_work(setting, "mr-a")
+        process = suspend_at_work(setting, "mr-a")
         site, server = (len(setting.federation.log(name)) for name in ("mr-a", SERVER))
         setting.network.freeze()
         fault.strikes()

@@ -20,26 +20,30 @@ from tests.integration.faults.setting import (
     leave,
     resume,
     start,
-    trainer,
+    suspend_at_work,
     wait_for_line,
     wait_for_round,
+    wait_until,
 )
 
 pytestmark = pytest.mark.flare
+
+
+def said_in_this_round(setting: Setting, text: str) -> str:
+    """Return the server's line with ``text`` since the last round started, or nothing."""
+    _, _, said = setting.federation.log(SERVER).rpartition(" started.")
+    return next((line for line in said.splitlines() if text in line), "")
 
 
 def test_a_slow_site_is_waited_for(setting: Setting, fault: Fault, tmp_path: Path) -> None:
     lines = []
 
     def slow_down(run: Run) -> None:
-        before = len(setting.federation.log(SERVER))
-        process = trainer(setting.federation, "mr-a")
-        process.suspend()
+        process = suspend_at_work(setting, "mr-a")
         fault.strikes()
-        lines.append(wait_for_line(setting, SERVER, "site ct-a sent its update", after=before))
+        lines.append(wait_until(lambda: said_in_this_round(setting, "site ct-a sent its update"), "ct-a's update"))
         time.sleep(5.0)
-        late = setting.federation.log(SERVER)[before:]
-        assert "mr-a sent its update" not in late.partition(lines[0])[2]
+        assert not said_in_this_round(setting, "site mr-a sent its update")
         process.resume()
         wait_for_round(setting)
         fault.is_over()
