@@ -13,8 +13,9 @@ poc: .venv/.installed
 wheelhouse: .venv/.installed
 	$(BIN)/python provisioning/packaging/wheelhouse.py build/wheelhouse
 
+# Whole files to each of two workers, because many tests of a file share a federation that runs.
 test: .venv/.tested lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/.tested
 	$(BIN)/ruff check .
