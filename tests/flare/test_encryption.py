@@ -7,21 +7,29 @@ import numpy as np
 import pytest
 import tenseal
 import torch
-from nvflare.apis.dxo import DXO, MetaKey, from_shareable
+import yaml
+from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
+from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
+from nvflare.app_common.abstract.model import ModelLearnable, make_model_learnable, model_learnable_to_dxo
+from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_opt.he import decomposers
+from nvflare.app_opt.he.model_decryptor import HEModelDecryptor
 from nvflare.fuel.utils import fobs
 
 from fedgin.errors import ConfigError, WeightsError
+from fedgin.flare.checkpoint import CHECKPOINT, keep_checkpoint
 from fedgin.flare.encrypted_job import SITE_KEY
-from fedgin.flare.encryption import decrypt_model
+from fedgin.flare.encryption import CiphertextFilter, decrypt_model
 from fedgin.flare.executor import TRAINED
 from fedgin.flare.job import load_job
+from fedgin.flare.model import initial_network
 from fedgin.flare.results import RunResult
 from fedgin.flare.simulation import simulate
 from fedgin.train.checkpoint import save_checkpoint, travelling_weights
 from fedgin.train.experiment import Experiment
 from tests.flare.encrypted import encrypt, make_keys
+from tests.flare.runs import JOB, lay_out_server, make_context
 from tests.flare.updates import COUNTS, Server, constant, experiment_for, open_server, send
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
@@ -74,6 +82,77 @@ def test_the_mean_of_ciphertexts_is_the_mean(
             mean.data[name].decrypt()
         values = tenseal.ckks_vector_from(site, mean.data[name].serialize()).decrypt()
         np.testing.assert_allclose(values, np.full(math.prod(shape), expected), atol=1e-5)
+
+
+def test_a_site_decrypts_a_model_that_has_entries_which_nobody_sends(
+    serve: Any, keys: tuple[bytes, bytes], tmp_path: Path
+) -> None:
+    """BatchNorm's counters; FLARE's filter looks up whether an entry is encrypted, and fails where it finds nothing."""
+    experiment = experiment_for("batch", homomorphic_encryption=True)
+    server = open_server(tmp_path / "batch", experiment)
+    assert server.accept(update(experiment, "c", keys[1])), server.errors
+    mean = from_shareable(server.aggregator.aggregate(server.context))
+    model = experiment.initial_network().state_dict()
+    assert mean.data.keys() < model.keys()
+    dxo = DXO(DataKind.WEIGHTS, {**{name: value.numpy() for name, value in model.items()}, **mean.data}, mean.meta)
+    decryptor = HEModelDecryptor()
+    decryptor.tenseal_context = tenseal.context_from(keys[1])
+    found = decryptor.process_dxo(dxo, Shareable(), FLContext()).data
+    for name, value in model.items():
+        expected = np.full(value.numel(), VALUES["c"]) if name in mean.data else value.numpy().ravel()
+        np.testing.assert_allclose(np.ravel(found[name]), expected, atol=1e-5)
+
+
+def stored(keys: tuple[bytes, bytes], experiment: Experiment) -> dict[str, Any]:
+    """Return the global model as the server of an encrypted job has it between two rounds."""
+    server, site = (tenseal.context_from(key) for key in keys)
+    model: dict[str, Any] = {n: v.numpy() for n, v in experiment.initial_network().state_dict().items()}
+    for name, value in model.items():
+        if value.dtype.kind == "f":
+            sent = tenseal.ckks_vector(site, value.ravel().astype(float)).serialize()
+            model[name] = tenseal.ckks_vector_from(server, sent)
+    return model
+
+
+def resume(folder: Path, keys: tuple[bytes, bytes], experiment: Experiment, model: dict[str, Any]) -> ModelLearnable:
+    """Keep a model after round 1, and return the one that the server of the resumed job starts from."""
+    context = make_context(lay_out_server(folder, experiment), "server")
+    context.set_prop(AppConstants.GLOBAL_MODEL, make_model_learnable(model, {}), private=True, sticky=True)
+    context.set_prop(AppConstants.CURRENT_ROUND, 1, private=True, sticky=True)
+    config = Path(context.get_engine().get_workspace().get_app_config_dir(JOB))
+    keep_checkpoint(context, config / CHECKPOINT)
+    values = experiment.model_dump(mode="json") | {"resumes": {"job": "old-job", "round": 2}}
+    (config / "experiment.yaml").write_text(yaml.safe_dump(values))
+    fresh = initial_network(str(config / "experiment.yaml")).state_dict()
+    filter_ = CiphertextFilter()
+    filter_.tenseal_context = tenseal.context_from(keys[0])
+    learnable = make_model_learnable({name: value.numpy() for name, value in fresh.items()}, {})
+    return filter_.process_post_load(learnable, context)
+
+
+@pytest.mark.parametrize("normalisation", ["instance", "batch"])
+def test_the_server_of_a_resumed_job_starts_from_ciphertexts(
+    keys: tuple[bytes, bytes], tmp_path: Path, normalisation: str
+) -> None:
+    experiment = experiment_for(normalisation, homomorphic_encryption=True)
+    model = stored(keys, experiment)
+    dxo = model_learnable_to_dxo(resume(tmp_path, keys, experiment, model))
+    decryptor = HEModelDecryptor()
+    decryptor.tenseal_context = tenseal.context_from(keys[1])
+    found = decryptor.process_dxo(dxo, Shareable(), FLContext()).data
+    for name, value in experiment.initial_network().state_dict().items():
+        assert isinstance(model[name], tenseal.CKKSVector) == value.is_floating_point()
+        np.testing.assert_allclose(np.ravel(found[name]), value.numpy().ravel(), atol=1e-5)
+
+
+def test_a_checkpoint_of_another_network_or_without_ciphertexts_is_refused(
+    keys: tuple[bytes, bytes], tmp_path: Path
+) -> None:
+    experiment = experiment_for(homomorphic_encryption=True)
+    plain = {name: value.numpy() for name, value in experiment.initial_network().state_dict().items()}
+    for number, model in enumerate([plain, dict(list(stored(keys, experiment).items())[1:])]):
+        with pytest.raises(WeightsError, match="of another network, or not encrypted"):
+            resume(tmp_path / str(number), keys, experiment, model)
 
 
 def shapes(experiment: Experiment) -> dict[str, tuple[int, ...]]:

@@ -1,19 +1,16 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 from nvflare.apis.dxo import DXO, DataKind, MetaKey
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
-from nvflare.app_common.abstract.model import make_model_learnable
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.app_event_type import AppEventType
 from nvflare.widgets.info_collector import GroupInfoCollector, InfoCollector
 
 from fedgin.flare.aggregator import AGGREGATED, OUTLIERS, VERDICT
-from fedgin.flare.checkpoint import CHECKPOINT, is_encrypted
 from fedgin.flare.executor import CAUSE
 from fedgin.flare.participation import Absence, Contribution, RoundParticipation, read_participation
 from fedgin.flare.progress import LONGEST_CAUSE, STATS, RoundProgress
@@ -175,20 +172,3 @@ def test_the_round_in_which_a_job_ends_is_written_once(tmp_path: Path, opened: b
     (done,) = written(tmp_path)
     assert not done.aggregated
     assert done.contributed == {"a": UPDATE}
-
-
-def test_no_checkpoint_is_kept_of_a_model_that_the_server_cannot_read(tmp_path: Path) -> None:
-    progress, context = run(tmp_path, "a")
-    said: list[str] = []
-    progress.log_info = lambda _context, line, **_: said.append(line)
-    for key, value in {AppConstants.START_ROUND: 0, AppConstants.NUM_ROUNDS: 3}.items():
-        context.set_prop(key, value, private=True, sticky=False)
-    model = make_model_learnable({"plain": np.zeros(2, np.float32), "encrypted": b"ciphertext"}, {})
-    context.set_prop(AppConstants.GLOBAL_MODEL, model, private=True, sticky=False)
-    progress.handle_event(AppEventType.ROUND_DONE, context)
-    assert "the model is encrypted: no checkpoint is kept" in said[0]
-    assert not list(tmp_path.rglob(CHECKPOINT))
-    assert is_encrypted(context)
-    del model["weights"]["encrypted"]
-    progress.handle_event(AppEventType.ROUND_DONE, context)
-    assert len(list(tmp_path.rglob(CHECKPOINT))) == 1

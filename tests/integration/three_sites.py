@@ -3,8 +3,9 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from fedgin.data.site import load_site
+from fedgin.data.site import SiteContract, load_site
 from fedgin.flare.job import Job, load_job, stage_job
 from poc.federation import LocalFederation, provision, running
 from tests.sites import tiny_experiment, write_site
@@ -13,15 +14,21 @@ JOBS = Path(__file__).resolve().parents[2] / "jobs"
 SITES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR"}
 
 
+def contracts(folder: Path) -> dict[str, SiteContract]:
+    """Write the sites' data."""
+    return {name: load_site(write_site(folder / name, name, kind)) for name, kind in SITES.items()}
+
+
 @contextlib.contextmanager
 def federation_of_three(root: Path, *, encryption_key: int | None = None) -> Iterator[LocalFederation]:
     """Run server and sites below ``root``."""
-    sites = {name: load_site(write_site(root / "data" / name, name, kind)) for name, kind in SITES.items()}
-    with running(provision(sites, root / "federation", encryption_key=encryption_key), list(SITES)) as made:
+    with running(
+        provision(contracts(root / "data"), root / "federation", encryption_key=encryption_key), list(SITES)
+    ) as made:
         yield made
 
 
-def stage_tiny(name: str, target: Path) -> Job:
-    """Copy one of our jobs, for two rounds of the three sites."""
+def stage_tiny(name: str, target: Path, rounds: int = 2, **changes: Any) -> Job:
+    """Copy one of our jobs for the three sites, with changes to its experiment."""
     tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
-    return stage_job(load_job(JOBS / name), target, sites=len(SITES), rounds=2, changes=tiny)
+    return stage_job(load_job(JOBS / name), target, sites=len(SITES), rounds=rounds, changes=tiny | changes)

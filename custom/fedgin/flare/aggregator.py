@@ -80,7 +80,7 @@ class ClientWeightedAggregator(Aggregator):
         balanced = experiment.federation.client_weighting == "modality_balanced"
         if experiment.federation.homomorphic_encryption:
             self._guard: UpdateGuard = EncryptedUpdateGuard(experiment, earlier, server_key(fl_ctx))
-            self._average = EncryptedAverage(balanced=balanced)
+            self._average = EncryptedAverage(balanced=balanced, entries=experiment.initial_network().state_dict())
         else:
             self._guard = UpdateGuard(experiment, earlier)
             self._average = WeightedAverage(balanced=balanced)

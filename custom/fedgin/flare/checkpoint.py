@@ -22,7 +22,10 @@ CHECKPOINT = "checkpoint.safetensors"
 ROUND = "round"
 # What sites have bound themselves to, by name: a property of the FLContext, and beside the round in the file.
 CLAIMS = "fedgin_claims"
+# Names of the entries that are ciphertexts, which nobody but a site can read; in the file they are bytes.
+CIPHERTEXTS = "fedgin_ciphertexts"
 _CLAIMS = TypeAdapter(dict[str, Claim])
+_NAMES = TypeAdapter(list[str])
 
 
 def keep_checkpoint(fl_ctx: FLContext, path: Path) -> None:
@@ -35,24 +38,34 @@ def keep_checkpoint(fl_ctx: FLContext, path: Path) -> None:
         WeightsError: the model holds NaN or infinity; the file of the round before is as it was.
     """
     weights: dict[str, Any] = fl_ctx.get_prop(AppConstants.GLOBAL_MODEL)[ModelLearnableKey.WEIGHTS]
-    arrays = {name: np.asarray(value, order="C") for name, value in weights.items()}
+    ciphertexts = sorted(name for name, value in weights.items() if not isinstance(value, np.ndarray))
+    arrays = {name: _to_array(value) for name, value in weights.items()}
     number = int(fl_ctx.get_prop(AppConstants.CURRENT_ROUND))
-    claims = _CLAIMS.dump_json(fl_ctx.get_prop(CLAIMS, {})).decode()
+    _check_finite(arrays, number)
+    facts = {
+        ROUND: str(number),
+        CLAIMS: _CLAIMS.dump_json(fl_ctx.get_prop(CLAIMS, {})).decode(),
+        CIPHERTEXTS: _NAMES.dump_json(ciphertexts).decode(),
+    }
+    with whole_file(path) as part:
+        # Not save_file(): it hides a full disk behind an error of its own.
+        part.write_bytes(safetensors.numpy.save(arrays, metadata=facts))
+
+
+def _to_array(value: Any) -> np.ndarray[Any, Any]:
+    """Return an entry as safetensors takes it; a ciphertext, TenSEAL's vector, as its bytes."""
+    if isinstance(value, np.ndarray):
+        return np.asarray(value, order="C")
+    return np.frombuffer(value.serialize(), np.uint8)
+
+
+def _check_finite(arrays: Mapping[str, np.ndarray[Any, Any]], number: int) -> None:
     for name, value in arrays.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise WeightsError(
                 f"after round {number} entry '{name}' of the global model holds NaN or infinity",
                 "lower training.learning_rate, then 'fedgin resume'",
             )
-    with whole_file(path) as part:
-        # Not save_file(): it hides a full disk behind an error of its own.
-        part.write_bytes(safetensors.numpy.save(arrays, metadata={ROUND: str(number), CLAIMS: claims}))
-
-
-def is_encrypted(fl_ctx: FLContext) -> bool:
-    """Whether the global model holds anything but arrays: ciphertexts, which only sites can read."""
-    weights: dict[str, Any] = fl_ctx.get_prop(AppConstants.GLOBAL_MODEL)[ModelLearnableKey.WEIGHTS]
-    return not all(isinstance(value, np.ndarray) for value in weights.values())
 
 
 def read_round(path: Path) -> int:
@@ -61,7 +74,7 @@ def read_round(path: Path) -> int:
     Raises:
         WeightsError: the file is missing, cut off or something else.
     """
-    return _read(path, lambda facts: int(facts[ROUND]))
+    return _read(path, lambda file: int(file.metadata()[ROUND]))
 
 
 def read_claims(path: Path) -> dict[str, Claim]:
@@ -70,17 +83,31 @@ def read_claims(path: Path) -> dict[str, Claim]:
     Raises:
         WeightsError: the file is missing, cut off or something else.
     """
-    return _read(path, lambda facts: _CLAIMS.validate_json(facts[CLAIMS]))
+    return _read(path, lambda file: _CLAIMS.validate_json(file.metadata()[CLAIMS]))
 
 
-def _read(path: Path, parse: Callable[[Mapping[str, str]], Value]) -> Value:
+def read_ciphertexts(path: Path) -> dict[str, bytes]:
+    """Return the encrypted entries of a checkpoint by name, as TenSEAL reads them.
+
+    Raises:
+        WeightsError: the file is missing, cut off or something else.
+    """
+
+    def read(file: Any) -> dict[str, bytes]:
+        names = _NAMES.validate_json(file.metadata()[CIPHERTEXTS])
+        return {name: file.get_tensor(name).tobytes() for name in names}
+
+    return _read(path, read)
+
+
+def _read(path: Path, parse: Callable[[Any], Value]) -> Value:
     if not path.is_file():
         raise WeightsError(
             f"{path.name} does not exist: the job has no round to go on after", "submit the job anew with 'fedgin run'"
         )
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            return parse(file.metadata())
+            return parse(file)
     except Exception:  # a damaged file raises many kinds
         raise WeightsError(
             f"{path.name} is damaged, or is no checkpoint of a round",

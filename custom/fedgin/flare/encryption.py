@@ -6,7 +6,7 @@ the server does not have. With the keys that we issue a ciphertext can be multip
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -16,7 +16,8 @@ import tenseal
 import torch
 from nvflare.apis.dxo import DXO, MetaKey
 from nvflare.apis.fl_context import FLContext
-from nvflare.app_common.abstract.model import Learnable
+from nvflare.apis.workspace import Workspace
+from nvflare.app_common.abstract.model import Learnable, ModelLearnableKey
 from nvflare.app_opt.he.constant import HE_ALGORITHM_CKKS
 from nvflare.app_opt.he.homomorphic_encrypt import load_tenseal_context_from_workspace
 from nvflare.app_opt.he.intime_accumulate_model_aggregator import HEInTimeAccumulateWeightedAggregator
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from fedgin.errors import ConfigError, WeightsError
 from fedgin.flare.average import WeightedAverage, to_dxo
+from fedgin.flare.checkpoint import CHECKPOINT, read_ciphertexts
 from fedgin.flare.encrypted_job import NO_KEY, SERVER_KEY, SITE_KEY
 from fedgin.flare.guard import SAME_PACKAGE, Shapes, Update, UpdateGuard, UpdateRefusedError, check_names
 from fedgin.flare.participation import Claim
@@ -88,9 +90,17 @@ class EncryptedAverage(WeightedAverage):
 
     Each group's sum of weights is made so many times larger as there are groups. Its quotient then is the group's part
     of the mean of means, and parts are added without a second multiplication.
+
+    Args:
+        balanced: as for the plain mean.
+        entries: of the global model, by name, the counters that no site sends among them.
     """
 
     aggregator = HEInTimeAccumulateWeightedAggregator
+
+    def __init__(self, *, balanced: bool, entries: Collection[str]) -> None:
+        super().__init__(balanced=balanced)
+        self._entries = entries
 
     def _pack(self, update: Update, groups: int) -> DXO:
         meta = {
@@ -101,16 +111,38 @@ class EncryptedAverage(WeightedAverage):
 
     def _combine(self, means: Sequence[Mapping[str, Any]]) -> DXO:
         data = {name: reduce(add, (mean[name] for mean in means)) for name in sorted(means[0])}
-        meta = {MetaKey.PROCESSED_ALGORITHM: HE_ALGORITHM_CKKS, MetaKey.PROCESSED_KEYS: dict.fromkeys(data, True)}
-        return to_dxo(data, meta)
+        return to_dxo(data, mark(self._entries, data))
+
+
+def mark(entries: Collection[str], encrypted: Collection[str]) -> dict[str, object]:
+    """Return what tells FLARE's filter at a site which entries of a model to decrypt; it looks up every one."""
+    keys = {name: name in encrypted for name in entries}
+    return {MetaKey.PROCESSED_ALGORITHM: HE_ALGORITHM_CKKS, MetaKey.PROCESSED_KEYS: keys}
 
 
 class CiphertextFilter(HEModelSerializeFilter):
-    """FLARE's filter of the server's model files, which leaves a model that is read for the evaluation as it is stored.
+    """FLARE's filter of the server's models, for a job that is resumed, and for one that is evaluated.
 
-    Read back as ciphertext objects it could not be copied into the sites' tasks: FLARE 2.9 calls the method in which
-    its ``HECrossSiteModelEval`` would mend that by another name.
+    A resumed job starts from the ciphertexts of its checkpoint, which no network can hold. A model that is read for the
+    evaluation stays as it is stored: as ciphertext objects it could not be copied into the sites' tasks, because FLARE
+    2.9 calls the method in which its ``HECrossSiteModelEval`` would mend that by another name.
     """
+
+    def process_post_load(self, learnable: Learnable, fl_ctx: FLContext) -> Learnable:
+        """Put the ciphertexts of the round that the job resumes after, if it does, over the initial weights.
+
+        Raises:
+            WeightsError: the checkpoint is damaged, or of another network.
+        """
+        workspace: Workspace = fl_ctx.get_engine().get_workspace()
+        checkpoint = Path(workspace.get_app_config_dir(fl_ctx.get_job_id())) / CHECKPOINT
+        if checkpoint.is_file():
+            weights, kept = learnable[ModelLearnableKey.WEIGHTS], read_ciphertexts(checkpoint)
+            if kept.keys() != {name for name, value in weights.items() if value.dtype.kind == "f"}:
+                raise WeightsError(f"{CHECKPOINT} is of another network, or not encrypted", "use 'fedgin resume'")
+            weights.update(kept)
+            learnable[ModelLearnableKey.META] = mark(weights, kept)
+        return super().process_post_load(learnable, fl_ctx)
 
     def process_post_get(self, learnable: Learnable, fl_ctx: FLContext) -> Learnable:
         """Return the model as bytes, which a site's filter decrypts."""

@@ -27,5 +27,8 @@ def initial_network(experiment: str) -> nn.Module:
         checkpoint = Path(experiment).with_name(CHECKPOINT)
         if read_round(checkpoint) + 1 != settings.resumes.round:
             raise ConfigError(f"{CHECKPOINT} is not of the round before 'resumes.round'", "use 'fedgin resume'")
+        if settings.federation.homomorphic_encryption:
+            # No network holds ciphertexts: fedgin.flare.encryption.CiphertextFilter puts them into the model.
+            return network
         load_weights(network, safetensors.torch.load_file(checkpoint), source=CHECKPOINT)
     return network

@@ -15,7 +15,7 @@ from nvflare.widgets.info_collector import InfoCollector
 
 from fedgin.errors import FedginError, WeightsError
 from fedgin.flare.aggregator import AGGREGATED, OUTLIERS, VERDICT
-from fedgin.flare.checkpoint import CHECKPOINT, is_encrypted, keep_checkpoint
+from fedgin.flare.checkpoint import CHECKPOINT, keep_checkpoint
 from fedgin.flare.executor import CAUSE, SESSION
 from fedgin.flare.identity import sender
 from fedgin.flare.participation import FILE, Absence, Contribution, ParticipationLog
@@ -116,11 +116,6 @@ class RoundProgress(FLComponent):
         if _is_last_round(fl_ctx):
             # FLARE's evaluation needs a model that a round of the same job has written. A job that ends in it is
             # therefore resumed with one round, the last, which gives the same model again.
-            return
-        if is_encrypted(fl_ctx):
-            self.log_info(
-                fl_ctx, "the model is encrypted: no checkpoint is kept, 'fedgin resume' cannot go on from here"
-            )
             return
         run = Path(fl_ctx.get_engine().get_workspace().get_run_dir(fl_ctx.get_job_id()))
         try:
