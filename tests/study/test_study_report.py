@@ -85,3 +85,16 @@ def test_tables_of_scarcity_say_which_patients_trained() -> None:
     for heading in ("## Mean Dice", "## Relative to the baseline mr only none"):
         part = page.split(f"{heading}\n")[1].split("## ")[0]
         assert re.findall(r"Training patients: (.*)\.\n\n\| method", part) == ["1ct 1mr", "5ct 1mr"]
+
+
+def test_only_what_can_be_compared_with_centralised_training_is() -> None:
+    heading = "## Federated as a share of centralised training"
+    federated = run("none", [0.3, 0.6], regime=Regime.FEDERATED)
+    assert heading not in text(federated, run("none", [0.5, 0.7], regime=Regime.CENTRAL, seed=2))
+    page = text(
+        federated,
+        run("gin", [0.3, 0.6], regime=Regime.FEDERATED),
+        run("none", [0.6, 1.2], regime=Regime.CENTRAL),
+    )
+    assert [row[0] for row in rows(page, heading)[2:]] == ["none"]
+    assert rows(page, heading)[2][2] == "50 % [50, 50]"

@@ -116,7 +116,7 @@ def _context(study: Study, results: Results) -> dict[str, Any]:
         "study": study,
         "levels": [_levels(groups, population) for population in populations],
         "organs": [table for population in populations for table in _organ_tables(groups, population)],
-        "of_central": [_shares_of_central(groups, population) for population in populations],
+        "of_central": [table for population in populations if (table := _shares_of_central(groups, population)).lines],
         "of_baseline": [_shares_of_baseline(groups, population, study.baseline) for population in populations],
         "tests": tables.tests_of_reference(groups),
         "reference": tables.REFERENCE,
@@ -156,6 +156,7 @@ def _organ_table(groups: Groups, place: Group, modality: str, measure: str) -> T
 
 
 def _shares_of_central(groups: Groups, population: str) -> Table:
+    """Dice of the methods that have both regimes, with a seed in common."""
     modalities = tables.modalities_of(groups)
     keys = [Group(population, Regime.FEDERATED, method) for method in _methods(groups, population)]
     lines = [
@@ -163,7 +164,7 @@ def _shares_of_central(groups: Groups, population: str) -> Table:
         for key in keys
         if key in groups
     ]
-    return Table(population, modalities, lines)
+    return Table(population, modalities, [line for line in lines if any(line.cells)])
 
 
 def _shares_of_baseline(groups: Groups, population: str, baseline: str) -> Table:
