@@ -93,3 +93,38 @@ def test_nobody_is_late_before_anyone_answered_or_while_answers_come_in(monkeypa
 
 def test_a_job_whose_controller_starts_has_no_round_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said_of(monkeypatch, (None, []), (0, ["a"])) == ["round 1 waits for b, c; the other sites have answered"]
+
+
+class Waiting(Server):
+    """Has a job that is not started, and notes why or does not."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__(losses=4)
+        self.history = [f"2026-11-28 10:00:0{number}: {reason}" for number, reason in enumerate(reasons)]
+
+    def monitor_job_and_return_job_meta(
+        self, job_id: str, *, poll_interval: float, cb: Callable[..., bool]
+    ) -> tuple[MonitorReturnCode, dict[str, Any]]:
+        cb(self, job_id, {"status": "SUBMITTED", "schedule_history": self.history or None})
+        return super().monitor_job_and_return_job_meta(job_id, poll_interval=poll_interval, cb=lambda *_: True)
+
+
+def reasons_told(monkeypatch: pytest.MonkeyPatch, *reasons: str, late: float) -> list[str]:
+    monkeypatch.setattr(console, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(console, "LATE_SECONDS", late)
+    said: list[str] = []
+    server: Any = Waiting(*reasons)
+    follow(server, "job-1", on_status=said.append, on_round=lambda metrics: None)
+    return [line for line in said if "start it" in line]
+
+
+def test_the_reasons_why_a_job_is_not_started_are_told_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = "connected sites (1) < min_sites (3)"
+    said = reasons_told(monkeypatch, few, few, "missing required site mr-a", late=0.0)
+    assert said == [f"the server could not start it yet: {why}" for why in (few, "missing required site mr-a")]
+
+
+def test_a_server_that_does_not_try_to_start_a_job_is_named_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reasons_told(monkeypatch, late=60.0) == []
+    [line] = reasons_told(monkeypatch, late=0.0)
+    assert "has not tried to start it yet. Fix: if 'list_jobs' shows no other job RUNNING, restart" in line

@@ -1,12 +1,13 @@
 """A provisioned federation: server, three sites and consoles as real processes with TLS on loopback."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nvflare.fuel.flare_api.api_spec import AuthorizationError
+from nvflare.fuel.flare_api.api_spec import AuthorizationError, InternalError, JobNotFound
 from nvflare.fuel.flare_api.flare_api import Session
 from typer.testing import CliRunner
 
@@ -16,7 +17,7 @@ from fedgin.flare.job import Job
 from fedgin.flare.provisioning.plan import Role
 from fedgin.flare.results import RunResult
 from fedgin.train.checkpoint import load_checkpoint, travelling_weights
-from poc.federation import LocalFederation
+from poc.federation import SERVER, LocalFederation
 from tests.integration.three_sites import SITES, federation_of_three, stage_tiny
 
 pytestmark = pytest.mark.flare
@@ -116,12 +117,12 @@ MAY: dict[str, set[Role]] = {
 
 def attempt(session: Session, operation: str, job_id: str, job: Job) -> Any:
     """Do one operation of the console on a job that a project_admin submitted."""
-    actions = {
+    actions: dict[str, Callable[[], Any]] = {
         "list_jobs": lambda: session.list_jobs(),
         "check_status": lambda: session.check_status("server"),
-        "submit_job": lambda: session.delete_job(_aborted(session, submit(session, job))),
+        "submit_job": lambda: _aborted(session, submit(session, job)),
         "download_job": lambda: session.download_job_result(job_id, str(job.folder.parent / "got")),
-        "clone_job": lambda: session.delete_job(_aborted(session, session.clone_job(job_id))),
+        "clone_job": lambda: _aborted(session, session.clone_job(job_id)),
         "abort_job": lambda: session.abort_job(job_id),
         "report_resources of ct-a": lambda: session.report_resources("client", ["ct-a"]),
         "report_resources of mr-a": lambda: session.report_resources("client", ["mr-a"]),
@@ -151,6 +152,33 @@ def test_every_role_may_do_what_its_policy_says_and_nothing_else(federation: Loc
                 if "not authorized" not in answer:
                     observed[operation].add(role)
     assert observed == MAY
+
+
+JOB_IN_HAND = "JobInHandError"
+
+
+def refusal_to_delete(session: Session, job_id: str) -> str:
+    """Try to delete a job; return why it was refused, or nothing."""
+    try:
+        session.delete_job(job_id)
+    except InternalError as error:
+        return str(error)
+    return ""
+
+
+def test_a_job_deleted_while_it_is_deployed_does_not_stop_the_server(federation: LocalFederation, job: Job) -> None:
+    """On stock FLARE 2.9 this server would never start a job again: the test after this one would wait for ever."""
+    with connect(federation.admin(Role.PROJECT_ADMIN)) as session:
+        job_id = submit(session, job)
+        federation.wait_for_log(SERVER, f"Got the job: {job_id} from the scheduler")
+        session.abort_job(job_id)
+        assert JOB_IN_HAND in refusal_to_delete(session, job_id)
+        federation.wait_for_log(SERVER, f"job {job_id} was ended while it was being started")
+        assert session.get_job_meta(job_id)["status"] == "FINISHED:ABORTED"
+        while JOB_IN_HAND in refusal_to_delete(session, job_id):
+            time.sleep(0.2)
+        with pytest.raises(JobNotFound):
+            session.get_job_meta(job_id)
 
 
 def test_a_site_with_another_package_refuses_and_the_lead_reads_which_and_why(

@@ -113,8 +113,8 @@ def follow(session: Session, job_id: str, *, on_status: Callable[[str], None], o
     Args:
         session: of a person who may view jobs.
         job_id: as FLARE names it.
-        on_status: called with each new status, once with each failure that a site reports, and once a round with the
-            sites that are late: a minute after the last answer of another.
+        on_status: called with each new status, once with each reason why it was not started, once with each failure
+            that a site reports, and once a round with the sites that are late: a minute after another's last answer.
         on_round: called for each round as soon as all answers are in.
 
     Raises:
@@ -147,13 +147,16 @@ class _Follower:
         self.on_status = on_status
         self.on_round = on_round
         self.told: set[str] = set()
-        self.reached = time.monotonic()
+        self.started = self.reached = time.monotonic()
         self.answers: tuple[int, int] = (0, 0)
         self.last_answer = self.reached
 
     def __call__(self, session: Session, job_id: str, meta: Mapping[str, Any]) -> bool:
         self.reached = time.monotonic()
-        self._tell(str(meta[JobMetaKey.STATUS.value]))
+        status = str(meta[JobMetaKey.STATUS.value])
+        self._tell(status)
+        if status == RunStatus.SUBMITTED.value:
+            self._tell_why_it_waits(meta.get(JobMetaKey.SCHEDULE_HISTORY.value) or [])
         with contextlib.suppress(JobNotRunning, JobNotFound):
             stats = session.show_stats(job_id, "server").get("server", {})
             if isinstance(stats, dict):
@@ -172,6 +175,15 @@ class _Follower:
                 self.told.add(f"round {number}")
                 self.on_round(RoundMetrics(int(number), rounds[number]))
         self._tell_who_is_late(running, rounds.get(str(running), {}), ours.get("expected", []))
+
+    def _tell_why_it_waits(self, tries: Sequence[str]) -> None:
+        """FLARE notes a reason, behind the time, whenever it tried in vain, and nothing while another job runs."""
+        for tried in tries:
+            self._tell(f"the server could not start it yet: {tried.partition(': ')[2]}")
+        if not tries and time.monotonic() - self.started >= LATE_SECONDS:
+            self._tell(
+                "the server has not tried to start it yet. Fix: if 'list_jobs' shows no other job RUNNING, restart it"
+            )
 
     def _tell_who_is_late(self, number: int, answered: Collection[str], expected: Collection[str]) -> None:
         """Name the sites that keep the others waiting; once everybody has answered nobody does."""

@@ -11,6 +11,7 @@ from fedgin.flare.allow_list import resources
 
 VALIDATOR = {"path": "fedgin.flare.job_validator.JobValidator", "args": {}}
 CRASHED_JOBS = {"id": "crashed_jobs", "path": "fedgin.flare.crashed_jobs.CrashedJobs", "args": {}}
+JOB_MANAGER = "fedgin.flare.job_manager.JobManager"
 EVENTS = {"id": "security_events", "path": "fedgin.flare.security_events.SecurityEvents", "args": {}}
 # Uploads the site's error log to the server.
 LOG_UPLOAD = "site_log_streamer"
@@ -44,9 +45,10 @@ def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) 
 
 
 def _store_in(storage: Path, values: dict[str, Any]) -> None:
-    """Keep jobs out of FLARE's default, a folder under /tmp that all projects of a machine share."""
+    """Keep jobs, with our manager, out of FLARE's default: a folder under /tmp that all projects of a machine share."""
     values["snapshot_persistor"]["args"]["storage"]["args"]["root_dir"] = str(storage / "snapshots")
     manager = next(item for item in values["components"] if item["id"] == "job_manager")
+    manager["path"] = JOB_MANAGER
     manager["args"]["uri_root"] = str(storage / "jobs")
 
 
