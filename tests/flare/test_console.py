@@ -69,13 +69,16 @@ class Training(Server):
         return {"server": {"fedgin": ours, "ScatterAndGather": {"current_round": number}}}
 
 
-def said_of(monkeypatch: pytest.MonkeyPatch, *answered: tuple[int | None, list[str]], late: float = 0.0) -> list[str]:
+def said_by(monkeypatch: pytest.MonkeyPatch, server: Any, late: float) -> list[str]:
     monkeypatch.setattr(console, "POLL_SECONDS", 0.0)
     monkeypatch.setattr(console, "LATE_SECONDS", late)
     said: list[str] = []
-    server: Any = Training(*answered)
     follow(server, "job-1", on_status=said.append, on_round=lambda metrics: None)
-    return [line for line in said if "waits" in line]
+    return said
+
+
+def said_of(monkeypatch: pytest.MonkeyPatch, *answered: tuple[int | None, list[str]], late: float = 0.0) -> list[str]:
+    return [line for line in said_by(monkeypatch, Training(*answered), late) if "waits" in line]
 
 
 def test_late_sites_are_named_once_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,12 +113,7 @@ class Waiting(Server):
 
 
 def reasons_told(monkeypatch: pytest.MonkeyPatch, *reasons: str, late: float) -> list[str]:
-    monkeypatch.setattr(console, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(console, "LATE_SECONDS", late)
-    said: list[str] = []
-    server: Any = Waiting(*reasons)
-    follow(server, "job-1", on_status=said.append, on_round=lambda metrics: None)
-    return [line for line in said if "start it" in line]
+    return [line for line in said_by(monkeypatch, Waiting(*reasons), late) if "start it" in line]
 
 
 def test_the_reasons_why_a_job_is_not_started_are_told_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
