@@ -18,6 +18,7 @@ from nvflare.fuel.flare_api.flare_api import new_secure_session
 
 from fedgin.errors import ConfigError, FedginError
 from fedgin.flare.job import Job, load_job, name_sites, stage_resumed
+from fedgin.flare.job_manager import has_ended
 from fedgin.flare.progress import STATS
 from fedgin.flare.results import RoundMetrics, RunResult, first_errors
 from fedgin.text import one_line
@@ -228,7 +229,7 @@ def fetch_to_resume(session: Session, job_id: str, out: Path) -> Job:
         status = str(meta[JobMetaKey.STATUS.value])
     except Exception as error:
         raise ConsoleError(f"job {job_id}: {error}", "see 'list_jobs' of the console for its id") from None
-    if not status.startswith("FINISHED:"):
+    if not has_ended(meta):
         raise ConsoleError(
             f"job {job_id} is {status}", "end it with 'abort_job' of the console, or restart a server that crashed"
         )

@@ -1,6 +1,7 @@
 """Deleting or aborting a job in the seconds in which the server starts it: FLARE's job manager without those races."""
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from nvflare.apis.fl_context import FLContext
@@ -10,7 +11,11 @@ from nvflare.apis.job_def import Job, JobMetaKey, RunStatus
 from fedgin.errors import FedginError
 
 STARTS = (RunStatus.DISPATCHED, RunStatus.RUNNING)
-ENDED = "FINISHED:"
+
+
+def has_ended(meta: Mapping[str, Any]) -> bool:
+    """Tell by FLARE's record of a job whether it ended, well or not."""
+    return str(meta.get(JobMetaKey.STATUS.value)).startswith("FINISHED:")
 
 
 class JobInHandError(FedginError):
@@ -58,7 +63,7 @@ class JobManager(SimpleJobDefManager):
         """
         with self._lock:
             job = self.get_job(jid, fl_ctx)
-            ended = job is not None and str(job.meta.get(JobMetaKey.STATUS.value)).startswith(ENDED)
+            ended = job is not None and has_ended(job.meta)
             if ended and status in STARTS:
                 raise JobInHandError(f"job {jid} was ended while it was being started", "submit it again")
             if ended and status == RunStatus.FAILED_TO_RUN:
