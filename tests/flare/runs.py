@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+from unittest.mock import create_autospec
 
 import yaml
 from nvflare.apis.client import Client
@@ -11,8 +13,11 @@ from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
 from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ServerCommandKey
 from nvflare.apis.fl_context import FLContext, FLContextManager
+from nvflare.apis.impl.job_def_manager import SimpleJobDefManager
+from nvflare.apis.server_engine_spec import ServerEngineSpec
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.workspace import Workspace
+from nvflare.app_common.storages.filesystem_storage import FilesystemStorage
 
 from fedgin.flare.job import CONTROLLER
 from fedgin.train.experiment import Experiment
@@ -67,3 +72,12 @@ def came_from(site: str, result: Shareable) -> Shareable:
 def start(component: FLComponent, context: FLContext) -> None:
     """Tell a component that the run starts."""
     component.handle_event(EventType.START_RUN, context)
+
+
+def serve_jobs(context: FLContext, manager: SimpleJobDefManager) -> tuple[Any, FilesystemStorage]:
+    """Give a context the engine of a server with FLARE's own job store; return engine and store."""
+    store = FilesystemStorage()
+    engine = create_autospec(ServerEngineSpec, instance=True)
+    engine.get_component = {"job_manager": manager, "job_store": store}.get
+    context.set_prop(ReservedKey.ENGINE, engine, private=True, sticky=False)
+    return engine, store

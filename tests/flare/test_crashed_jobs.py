@@ -2,21 +2,17 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import create_autospec
 
 import pytest
 from nvflare.apis.event_type import EventType
-from nvflare.apis.fl_constant import ReservedKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.impl.job_def_manager import SimpleJobDefManager
 from nvflare.apis.job_def import RunStatus
-from nvflare.apis.server_engine_spec import ServerEngineSpec
 from nvflare.apis.storage import StorageException
 from nvflare.apis.workspace import Workspace
-from nvflare.app_common.storages.filesystem_storage import FilesystemStorage
 
 from fedgin.flare.crashed_jobs import CrashedJobs
-from tests.flare.runs import lay_out, make_context
+from tests.flare.runs import lay_out, make_context, serve_jobs
 from tests.sites import tiny_experiment
 
 JOBS = {
@@ -31,12 +27,9 @@ def restart(root: Path, *, start: bool = True) -> tuple[SimpleJobDefManager, FLC
     """Start a server, on FLARE's own job store, whose store has a job of each status."""
     workspace = lay_out(root / "kit", "server", tiny_experiment())
     context = make_context(workspace, "server")
-    manager, store = SimpleJobDefManager(uri_root=str(root / "jobs")), FilesystemStorage()
-    components = {"job_manager": manager, "job_store": store}
-    engine = create_autospec(ServerEngineSpec, instance=True)
-    engine.get_component = components.get
+    manager = SimpleJobDefManager(uri_root=str(root / "jobs"))
+    engine, store = serve_jobs(context, manager)
     engine.get_workspace = lambda: workspace
-    context.set_prop(ReservedKey.ENGINE, engine, private=True, sticky=False)
     for job, status in JOBS.items():
         store.create_object(manager.job_uri(job), b"", {"job_id": job, "status": status.value})
     for job in ("running", "deployed"):

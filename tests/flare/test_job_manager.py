@@ -1,16 +1,13 @@
 """Deleting and aborting a job while FLARE's server starts it, on FLARE's own job store."""
 
 from pathlib import Path
-from unittest.mock import create_autospec
 
 import pytest
-from nvflare.apis.fl_constant import ReservedKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.job_def import RunStatus
-from nvflare.apis.server_engine_spec import ServerEngineSpec
-from nvflare.app_common.storages.filesystem_storage import FilesystemStorage
 
 from fedgin.flare.job_manager import JobInHandError, JobManager
+from tests.flare.runs import serve_jobs
 
 JOB = "0f7a2a3c-2f5e-4a54-9d5c-6a3d3b0f9a11"
 Server = tuple[JobManager, FLContext]
@@ -19,10 +16,8 @@ Server = tuple[JobManager, FLContext]
 @pytest.fixture
 def server(tmp_path: Path) -> Server:
     """Return a server with one submitted job."""
-    manager, store, context = JobManager(uri_root=str(tmp_path / "jobs")), FilesystemStorage(), FLContext()
-    engine = create_autospec(ServerEngineSpec, instance=True)
-    engine.get_component = {"job_store": store}.get
-    context.set_prop(ReservedKey.ENGINE, engine, private=True, sticky=False)
+    manager, context = JobManager(uri_root=str(tmp_path / "jobs")), FLContext()
+    _, store = serve_jobs(context, manager)
     meta = {"job_id": JOB, "status": RunStatus.SUBMITTED.value, "submit_time": 0.0, "deploy_map": {"app": ["@ALL"]}}
     store.create_object(manager.job_uri(JOB), b"", meta)
     return manager, context
