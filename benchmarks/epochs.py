@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fedgin.data.datalist import Split
-from fedgin.data.phantoms.site import PhantomSite, write_site
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.site import Modality, SiteContract, load_site
-from fedgin.flare.job import load_job
+from fedgin.flare.jobs.job import load_job
+from fedgin.phantoms.site import PhantomSite, write_site
 from fedgin.train.batches import RoundPlan
 from fedgin.train.experiment import Experiment
 from fedgin.train.trainer import Trainer

@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from fedgin.data.site import SiteContract, load_site
-from fedgin.flare.job import Job, load_job, stage_job
-from fedgin.flare.model import initial_network
-from fedgin.flare.simulation import simulate
-from fedgin.flare.weights import weights_to_dxo
-from fedgin.train.checkpoint import travelling_weights
-from fedgin.train.session import SiteSession
+from fedgin.flare.client.weights import weights_to_dxo
+from fedgin.flare.jobs.job import Job, load_job, stage_job
+from fedgin.flare.run.simulation import simulate
+from fedgin.flare.server.model import initial_network
+from fedgin.train.checkpoint import averaged_weights
+from fedgin.train.site.session import SiteSession
 from tests.sites import tiny_experiment, write_site
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
@@ -73,7 +73,7 @@ def _measure(folder: Path, channels: list[int], rounds: int) -> list[str]:
 
 def slowest_site(job: Job, contracts: dict[str, SiteContract], folder: Path) -> float:
     """Return the seconds of the slowest site's second round without FLARE."""
-    weights = travelling_weights(initial_network(str(job.folder / "app" / "config" / "experiment.yaml")))
+    weights = averaged_weights(initial_network(str(job.folder / "app" / "config" / "experiment.yaml")))
     slowest = 0.0
     for name, contract in contracts.items():
         session = SiteSession(job.experiment, contract, folder / "alone" / name)
@@ -86,7 +86,7 @@ def slowest_site(job: Job, contracts: dict[str, SiteContract], folder: Path) -> 
 
 def _message_bytes(job: Job) -> int:
     """Count the bytes of one set of weights; FLARE sends arrays as they are, one down and one back a round."""
-    weights = travelling_weights(initial_network(str(job.folder / "app" / "config" / "experiment.yaml")))
+    weights = averaged_weights(initial_network(str(job.folder / "app" / "config" / "experiment.yaml")))
     return sum(array.nbytes for array in weights_to_dxo(weights, DataKind.WEIGHTS).data.values())
 
 

@@ -23,7 +23,7 @@ from rich.table import Table
 from torch import Tensor
 
 from fedgin.augment.base import Draw
-from fedgin.augment.gin import GIN, GINParams
+from fedgin.augment.methods.gin import GIN, GINParams
 from fedgin.seeds import make_generator
 
 RATIO_GOAL = 3.0

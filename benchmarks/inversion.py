@@ -27,14 +27,14 @@ from torch import Tensor
 
 from benchmarks.attacks.inversion import Guess, Look, Predict, Search, known_draw, likeness, reconstruct
 from benchmarks.attacks.setting import SITE, privacy_settings, protected, small_experiment, write_attacked_site
-from fedgin.augment.gin import GIN
+from fedgin.augment.methods.gin import GIN
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData
 from fedgin.data.privacy import Privacy
 from fedgin.data.slices import SliceDataset
 from fedgin.seeds import make_generator
 from fedgin.train.batches import BatchMaker, RoundPlan
-from fedgin.train.checkpoint import travelling_weights
+from fedgin.train.checkpoint import averaged_weights
 from fedgin.train.experiment import Experiment
 from fedgin.train.losses import Targets, build_loss
 from fedgin.train.trainer import Trainer
@@ -132,7 +132,7 @@ def attempts_on(data: SiteData, number: int) -> Iterator[Attempt]:
     yield _attempt("step: update", plain, plain.update)
     settings = {**privacy_settings(plain.update), "without the first block": Privacy(exclude_layers=("model.0",))}
     del settings["clip to 30 %"]  # a shorter update points the same way
-    received = travelling_weights(plain.experiment.initial_network())
+    received = averaged_weights(plain.experiment.initial_network())
     for name, privacy in settings.items():
         yield _attempt(f"step: {name}", plain, protected(plain.update, received, privacy))
     yield _attempt("step, GIN", gin, gin.update)
@@ -150,7 +150,7 @@ def train(experiment: Experiment, data: SiteData, number: int) -> Training:
     images, targets = BatchMaker(trainer.network, experiment, trainer.augmentation, plan)(batch, CPU, False)
     first = Targets(targets.segmentation.label[:1], targets.segmentation.labelled[:1])
     trainer.train_round(cases, plan)
-    received, trained = travelling_weights(experiment.initial_network()), travelling_weights(trainer.network)
+    received, trained = averaged_weights(experiment.initial_network()), averaged_weights(trainer.network)
     update = {name: trained[name].detach() - value for name, value in received.items()}
     return Training(experiment, plan, update, targets.clean[:1], images[:1], first)
 
@@ -159,7 +159,9 @@ def repeated_draw(training: Training) -> Look:
     """Return GIN as the site drew it: all that the draw is derived from is in the job, which the server has."""
     method = training.experiment.build_augmentation()
     assert isinstance(method, GIN)
-    generator = make_generator(training.experiment.seed, training.plan.site, training.plan.number, 0, "appearance")
+    generator = make_generator(
+        training.experiment.seed, training.plan.site, training.plan.round_number, 0, "appearance"
+    )
     return known_draw(method, method.draw(training.clean.shape, gen=generator).params)
 
 

@@ -28,7 +28,7 @@ from benchmarks.attacks.setting import SITE, privacy_settings, protected, small_
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData
 from fedgin.train.batches import RoundPlan
-from fedgin.train.checkpoint import load_weights, travelling_weights
+from fedgin.train.checkpoint import averaged_weights, load_weights
 from fedgin.train.experiment import Experiment
 from fedgin.train.losses import build_loss
 from fedgin.train.trainer import Trainer
@@ -87,7 +87,7 @@ def updates(experiment: Experiment, data: SiteData, rounds: int) -> Iterator[tup
 
 def attack(experiment: Experiment, data: SiteData, steps: int, trained: Weights) -> list[Row]:
     """Attack one update as it is and, where it is not empty, under each privacy setting."""
-    received = travelling_weights(experiment.initial_network())
+    received = averaged_weights(experiment.initial_network())
     update = {name: trained[name] - value for name, value in received.items()}
     sent = {"": update}
     if steps:
@@ -136,7 +136,7 @@ def _losses(experiment: Experiment, data: SiteData, weights: Weights) -> tuple[S
 
 
 def _copy(trainer: Trainer) -> Weights:
-    return {name: value.detach().clone() for name, value in travelling_weights(trainer.network).items()}
+    return {name: value.detach().clone() for name, value in averaged_weights(trainer.network).items()}
 
 
 if __name__ == "__main__":

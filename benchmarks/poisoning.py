@@ -37,13 +37,13 @@ from torch import Tensor
 
 from fedgin.data.site import load_site
 from fedgin.errors import WeightsError
-from fedgin.flare.aggregator import ClientWeightedAggregator
-from fedgin.flare.executor import MODALITY, TRAINED
-from fedgin.flare.weights import weights_to_dxo
-from fedgin.train.checkpoint import travelling_weights
+from fedgin.flare.client.weights import weights_to_dxo
+from fedgin.flare.protocol import MODALITY, TRAINED
+from fedgin.flare.server.aggregator import ClientWeightedAggregator
+from fedgin.train.checkpoint import averaged_weights
 from fedgin.train.experiment import Experiment
-from fedgin.train.session import SiteSession
-from fedgin.train.update import LocalUpdate
+from fedgin.train.site.session import SiteSession
+from fedgin.train.site.update import LocalUpdate
 from tests.flare.runs import JOB, came_from, lay_out_server, make_context
 from tests.sites import tiny_experiment, write_site
 
@@ -109,7 +109,7 @@ def run(folder: Path, attack: str, rounds: int, *, guard: bool) -> Outcome:
     }
     members = {site: session for site, session in sessions.items() if site != BAD_SITE or attack != ABSENT}
     server = Server(place, experiment, guard=guard)
-    weights: Weights = travelling_weights(experiment.initial_network())
+    weights: Weights = averaged_weights(experiment.initial_network())
     spread = 1.0
     try:
         for number in range(rounds):

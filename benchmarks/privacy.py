@@ -24,14 +24,14 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from fedgin.data.phantoms.site import BTCV_IDS, CHAOS_IDS, PhantomSite, write_site
 from fedgin.data.privacy import Privacy
 from fedgin.data.site import Modality, SiteContract, load_site
-from fedgin.train.checkpoint import travelling_weights
+from fedgin.phantoms.site import BTCV_IDS, CHAOS_IDS, PhantomSite, write_site
+from fedgin.train.checkpoint import averaged_weights
 from fedgin.train.experiment import Experiment, load_experiment
-from fedgin.train.release import EPSILON
-from fedgin.train.session import SiteSession
-from fedgin.train.update import LocalUpdate
+from fedgin.train.privacy.gate import EPSILON
+from fedgin.train.site.session import SiteSession
+from fedgin.train.site.update import LocalUpdate
 
 JOB = Path(__file__).resolve().parents[1] / "jobs/abdomen_fedgin/app/config/experiment.yaml"
 SITES = (
@@ -76,14 +76,14 @@ def main(
         outcomes = {"none": plain}
         for name, privacy in track(settings_beside(experiment, statistics.median(plain.norms)).items()):
             outcomes[name] = federate(experiment, contracts, privacy, rounds, folder / "runs" / str(len(outcomes)))
-    values = sum(value.numel() for value in travelling_weights(experiment.initial_network()).values())
+    values = sum(value.numel() for value in averaged_weights(experiment.initial_network()).values())
     title = f"{rounds} rounds of {local_steps} steps, two sites, {values} weights, delta {DELTA:g}"
     Console().print(as_table(title, outcomes))
 
 
 def settings_beside(experiment: Experiment, norm: float) -> dict[str, Privacy]:
     """Return the settings that are compared, around the usual norm of an update."""
-    output = list(travelling_weights(experiment.initial_network()))[-1].rpartition(".")[0]
+    output = list(averaged_weights(experiment.initial_network()))[-1].rpartition(".")[0]
     settings = {f"clip to {share * norm:.3g}": Privacy(clip_norm=share * norm) for share in (1.0, 0.3)}
     for multiplier in MULTIPLIERS:
         settings[f"clip to {norm:.3g}, noise multiplier {multiplier:g}"] = Privacy(
@@ -102,7 +102,7 @@ def federate(
         contract.site: SiteSession(experiment, contract.model_copy(update={"privacy": privacy}), folder / contract.site)
         for contract in contracts
     }
-    weights = travelling_weights(experiment.initial_network())
+    weights = averaged_weights(experiment.initial_network())
     history: list[dict[str, LocalUpdate]] = []
     for number in range(rounds):
         history.append(

@@ -23,10 +23,11 @@ from rich.table import Table
 
 from benchmarks.flare_round import JOBS, slowest_site
 from fedgin.data.site import load_site
-from fedgin.flare.console import as_submitted, check, connect, fetch, follow, submit
-from fedgin.flare.job import Job, load_job, stage_job
-from fedgin.flare.model import initial_network
-from fedgin.flare.provisioning.plan import Role
+from fedgin.flare.jobs.job import Job, load_job, stage_job
+from fedgin.flare.provisioning.federation import Role
+from fedgin.flare.run.console import as_submitted, check, connect, fetch, submit
+from fedgin.flare.run.follow import follow
+from fedgin.flare.server.model import initial_network
 from poc.federation import LocalFederation, provision, running
 from tests.sites import tiny_experiment, write_site
 

@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from fedgin.data.site import load_site
-from fedgin.flare.job import load_job, stage_job
-from fedgin.flare.results import RoundMetrics
-from fedgin.flare.simulation import simulate
+from fedgin.flare.jobs.job import load_job, stage_job
+from fedgin.flare.run.results import RoundMetrics
+from fedgin.flare.run.simulation import simulate
 from tests.sites import tiny_experiment, write_site
 
 JOB = Path(__file__).resolve().parents[1] / "jobs" / "abdomen_fedgin"
@@ -67,7 +67,7 @@ def main(
 
 def _server() -> psutil.Process:
     """Return the process in which the simulator's server runs: FLARE forks it, and it starts the sites."""
-    [simulator] = [child for child in psutil.Process().children() if "fedgin.flare.simulation" in child.cmdline()]
+    [simulator] = [child for child in psutil.Process().children() if "fedgin.flare.run.simulation" in child.cmdline()]
     [server] = [child for child in simulator.children() if child.children()]
     return server
 

@@ -24,11 +24,11 @@ from fedgin.data.datalist import Split
 from fedgin.data.prepare import prepare_site
 from fedgin.data.site import load_site
 from fedgin.data.slices import SliceDataset
-from fedgin.flare.job import load_job
-from fedgin.train.alone import AloneRun, train_alone
+from fedgin.flare.jobs.job import load_job
 from fedgin.train.batches import BatchMaker, RoundPlan
 from fedgin.train.experiment import Experiment
 from fedgin.train.method_loss import MethodLoss
+from fedgin.train.standalone import StandaloneRun, train_standalone
 from fedgin.train.trainer import RoundResult, Trainer, learning_rate
 
 JOB = Path(__file__).resolve().parents[1] / "jobs" / "abdomen_fedgin"
@@ -52,9 +52,9 @@ def main(
     experiment = experiment.model_copy(update={"training": training})
     cases = prepare_site(load_site(site), experiment.preprocessing, experiment.organs).cases[Split.TRAINING]
     with tempfile.TemporaryDirectory() as scratch:
-        run = AloneRun(NAME, cases, rounds, Path(scratch) / "alone.pt")
+        run = StandaloneRun(NAME, cases, rounds, Path(scratch) / "alone.pt")
         race = _Race(experiment, run)
-        network = train_alone(experiment, run, CPU, after_round=race.after_round)
+        network = train_standalone(experiment, run, CPU, after_round=race.after_round)
     if not all(torch.equal(a, b) for a, b in zip(network.parameters(), race.network.parameters(), strict=True)):
         raise RuntimeError("the two did not make the same steps")
     _print(race.arm, race.bare, steps)
@@ -63,7 +63,7 @@ def main(
 class _Race:
     """After each round of the arm, makes the same round with nothing but PyTorch around the batches."""
 
-    def __init__(self, experiment: Experiment, run: AloneRun) -> None:
+    def __init__(self, experiment: Experiment, run: StandaloneRun) -> None:
         self.run = run
         self.trainer = Trainer(experiment.initial_network(), experiment, CPU)  # for its order of slices only
         dataset = SliceDataset(run.cases)

@@ -25,12 +25,12 @@ from rich.console import Console
 from rich.table import Table
 
 from fedgin.data.datalist import Case, Split, list_cases
-from fedgin.data.phantoms.site import demo_sites, write_site
 from fedgin.data.site import SiteContract, load_site
-from fedgin.data.task import Task
 from fedgin.data.validation import validate_site
 from fedgin.data.validation.fingerprint import build_fingerprint
 from fedgin.data.validation.page import write_page
+from fedgin.phantoms.site import demo_sites, write_site
+from fedgin.phantoms.task import Task
 
 GOAL = 1.5
 MEMORY_CASES = (4, 12)

@@ -16,8 +16,8 @@ import yaml
 
 from fedgin.data.site import SiteContract
 from fedgin.errors import FedginError
+from fedgin.flare.provisioning.federation import Federation, Person, Role, Server, Site
 from fedgin.flare.provisioning.kits import issue_kits
-from fedgin.flare.provisioning.plan import Federation, Person, Role, Server, Site
 
 POLICIES = Path(__file__).resolve().parents[1] / "provisioning" / "policies"
 SERVER = "localhost"

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from fedgin.data.task import Task
+from fedgin.phantoms.task import Task
 
 BTCV = [
     *("spleen", "right_kidney", "left_kidney", "gallbladder", "oesophagus", "liver", "stomach", "aorta"),

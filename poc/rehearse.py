@@ -16,9 +16,9 @@ from rich.console import Console
 from fedgin.cli.phantoms import write_demo_sites
 from fedgin.cli.run import run
 from fedgin.data.site import load_site
-from fedgin.data.task import Task
-from fedgin.flare.job import load_job, stage_job
-from fedgin.flare.provisioning.plan import Role
+from fedgin.flare.jobs.job import load_job, stage_job
+from fedgin.flare.provisioning.federation import Role
+from fedgin.phantoms.task import Task
 from poc.federation import provision, running
 
 

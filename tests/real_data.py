@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-DEFAULT = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+from tests.places import ROOT
+
+DEFAULT = ROOT / ".." / "shared" / "data"
 
 
 def real_data(name: str) -> Path:

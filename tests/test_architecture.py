@@ -1,22 +1,39 @@
-"""The import arrows of the house: cli -> {study, deploy, flare} -> train -> {augment, nets, data}."""
+"""The import arrows of the house, as docs/architecture.md draws them, between its rooms and inside ``flare``."""
 
 import ast
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / "custom" / "fedgin"
-# What every package may use: errors, documents, settings, seeds, files, text, registry of names and the kit's manifest.
-COMMON = {"errors", "config", "documents", "seeds", "files", "text", "registry", "manifest"}
+from tests.places import ROOT
+
+PACKAGE = ROOT / "custom" / "fedgin"
+# What every room may use: errors, documents, settings, seeds, files, processes, registry of names, the kit's manifest.
+COMMON = {"errors", "config", "documents", "seeds", "files", "processes", "registry", "manifest"}
+SITE_SIDE = {"data", "nets", "augment"}
 ALLOWED = {
     "augment": COMMON,
     "nets": COMMON,
     "data": COMMON,
-    "train": COMMON | {"augment", "nets", "data"},
+    "phantoms": COMMON | {"data"},
+    "train": COMMON | SITE_SIDE,
     "flare": COMMON | {"train", "nets", "data"},
-    "study": COMMON | {"flare", "train", "augment", "nets", "data"},
-    "deploy": COMMON | {"train", "nets", "data"},
-    "cli": COMMON | {"study", "deploy", "flare", "train", "augment", "nets", "data"},
+    "deploy": COMMON | {"train"} | SITE_SIDE,
+    "study": COMMON | {"flare", "train", "phantoms"} | SITE_SIDE,
+    "report": COMMON | {"study", "flare", "deploy", "train"} | SITE_SIDE,
+    "cli": COMMON | {"report", "study", "flare", "deploy", "train", "phantoms"} | SITE_SIDE,
+}
+# Inside flare: what runs at the server and what runs at a site never import each other.
+FLARE_COMMON = {"protocol", "participation", "audit"}
+FLARE_ALLOWED = {
+    "audit": set[str](),
+    "participation": set[str](),
+    "protocol": set[str](),
+    "jobs": FLARE_COMMON,
+    "client": FLARE_COMMON | {"jobs"},
+    "server": FLARE_COMMON | {"jobs"},
+    "provisioning": FLARE_COMMON | {"jobs"},
+    "run": FLARE_COMMON | {"jobs", "server", "provisioning"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -28,7 +45,9 @@ def imported(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names.add("." * node.level + (node.module or ""))
+            module = "." * node.level + (node.module or "")
+            # What is imported may be a module itself.
+            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
     return names
 
 
@@ -36,8 +55,15 @@ def imported(path: Path) -> set[str]:
 def test_arrows_point_one_way(path: Path) -> None:
     home = path.relative_to(PACKAGE).parts[0]
     reached = {name.split(".")[1] for name in imported(path) if name.startswith("fedgin.")}
-    allowed = ALLOWED.get(home, COMMON) | {home.removesuffix(".py")}
+    allowed = ALLOWED.get(home, COMMON) | {home.removesuffix(".py"), "__version__"}
     assert reached <= allowed
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "flare").rglob("*.py")), ids=lambda path: path.name)
+def test_arrows_inside_flare_point_one_way(path: Path) -> None:
+    home = path.relative_to(PACKAGE / "flare").parts[0].removesuffix(".py")
+    names = [name.split(".") for name in imported(path) if name.startswith("fedgin.flare.")]
+    assert {name[2] for name in names} <= FLARE_ALLOWED.get(home, set()) | {home}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
@@ -50,7 +76,9 @@ def test_only_flare_knows_flare_and_nothing_runs_configured_code(path: Path) -> 
     assert not named & {"eval", "exec", "compile", "__import__"}
 
 
-def test_every_package_is_in_the_map() -> None:
-    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert packages <= set(ALLOWED)
+def test_every_room_is_in_the_map() -> None:
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert rooms == set(ALLOWED)
     assert {path.stem for path in PACKAGE.glob("*.py")} == COMMON | {"__init__"}
+    inside = {path.stem for path in (PACKAGE / "flare").iterdir() if path.stem not in {"__init__", "__pycache__"}}
+    assert inside == set(FLARE_ALLOWED)

@@ -10,8 +10,6 @@ from fedgin.config import Settings, load_settings
 from fedgin.errors import ConfigError
 from fedgin.train.experiment import Experiment, load_experiment
 
-JOBS = Path(__file__).resolve().parents[1] / "jobs"
-
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=12),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=4),

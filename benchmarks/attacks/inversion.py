@@ -13,8 +13,8 @@ from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
 from fedgin.augment.base import per_sample
-from fedgin.augment.gin import GIN, GINParams
-from fedgin.augment.random_conv import grouped_conv_net
+from fedgin.augment.filters.random_conv import grouped_conv_net
+from fedgin.augment.methods.gin import GIN, GINParams
 from fedgin.train.losses import MarginalLoss, Targets
 
 # What the attacker thinks a site computes of an image: one tensor for each entry of the update, with a graph.

@@ -15,7 +15,7 @@ from torch import nn
 
 from fedgin.data.cache import CachedCase
 from fedgin.data.slices import SliceDataset
-from fedgin.nets.domains import route
+from fedgin.nets.dsbn import route
 from fedgin.train.losses import MarginalLoss, Targets
 
 # For each case the scores of its slices, or one score; higher says "trained on".

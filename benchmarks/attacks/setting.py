@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from fedgin.data.phantoms.site import BTCV_IDS, PhantomSite, write_site
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.privacy import Privacy
 from fedgin.data.site import Modality, load_site
+from fedgin.phantoms.site import BTCV_IDS, PhantomSite, write_site
 from fedgin.train.experiment import Experiment, load_experiment
-from fedgin.train.privacy import norm, protect
+from fedgin.train.privacy.protect import norm, protect
 
 JOB = Path(__file__).resolve().parents[2] / "jobs/abdomen_fedgin/app/config/experiment.yaml"
 SITE = "attacked"

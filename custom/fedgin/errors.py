@@ -62,3 +62,8 @@ def unforeseen(error: Exception, task: str) -> FedginError:
         f"task '{task}': unforeseen {type(error).__name__} at {Path(place.filename).name}:{place.lineno}",
         "report it with this line; run 'fedgin train' at the site to see the whole error",
     )
+
+
+def one_line(text: str) -> str:
+    """Replace what could steer a terminal or begin a new line: escapes, control characters, line ends."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fedgin.augment.base import Augmentation, Draw
-from fedgin.augment.identity import Identity
+from fedgin.augment.methods.identity import Identity
 from fedgin.errors import ConfigError, DataError
 from fedgin.seeds import make_generator
 

@@ -10,7 +10,7 @@ from monai.transforms import Compose, ScaleIntensityd
 from monai.utils import set_determinism
 from torch import Tensor
 
-from fedgin.augment.gin import GIN
+from fedgin.augment.methods.gin import GIN
 from fedgin.augment.monai_transforms import RandGIN, RandGINd
 from fedgin.errors import ConfigError
 from fedgin.seeds import make_generator

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from fedgin.augment import Augmentation, augmentation_names, build_augmentation, register
-from fedgin.augment.gin import GIN
-from fedgin.augment.identity import Identity
+from fedgin.augment.methods.gin import GIN
+from fedgin.augment.methods.identity import Identity
 from fedgin.errors import ConfigError
 from fedgin.seeds import make_generator
 

@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
-from fedgin.flare.security_log import Kind, record
+from fedgin.flare.audit.security_log import Kind, record
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
-from fedgin.flare.job import load_job, stage_job
+from fedgin.flare.jobs.job import load_job, stage_job
+from tests.places import JOBS
 from tests.sites import tiny_experiment, write_site
 
-JOBS = Path(__file__).resolve().parents[2] / "jobs"
 VERBS = [command.callback.__name__ for command in app.registered_commands if command.callback]
 
 

@@ -15,12 +15,11 @@ from typer.testing import CliRunner, Result
 
 from fedgin.cli.main import app
 from fedgin.errors import FedginError
-from fedgin.flare.console import ConsoleError
-from fedgin.flare.job import Job, load_job, stage_job
-from tests.flare.test_results import lay_out
+from fedgin.flare.jobs.job import Job, load_job, stage_job
+from fedgin.flare.run.console import ConsoleError
+from tests.flare.run.test_results import lay_out
+from tests.places import JOBS
 from tests.sites import tiny_experiment
-
-JOBS = Path(__file__).resolve().parents[2] / "jobs"
 
 
 class Server:
@@ -210,7 +209,7 @@ def test_a_job_is_resumed_on_its_own_sites(lead: Lead, monkeypatch: pytest.Monke
     server = lead.meets("ab", [["a", "b"]], measured="")
     lead.runs()
     server.connected = "bc"
-    monkeypatch.setattr("fedgin.flare.console.stage_resumed", lambda job, *_: job)
+    monkeypatch.setattr("fedgin.flare.run.console.stage_resumed", lambda job, *_: job)
     error = lead.says("resume", "job-1").exception
     assert isinstance(error, ConsoleError)
     assert "is for 2 sites (a, b); of them connected: b (1)" in error.problem

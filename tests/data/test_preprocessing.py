@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fedgin.data.preprocessing import Canonical, Grid, Preprocessing, canonical_grid, preprocess, to_native_labels
+from fedgin.data.preprocessing import Canonical, Preprocessing, VoxelGrid, canonical_grid, preprocess, to_native_labels
 from fedgin.data.volumes import Volume
 from tests.sites import make_volume
 
@@ -98,7 +98,7 @@ def test_the_box_around_organs_gives_what_the_whole_volume_gives() -> None:
 
 
 def test_no_organ_gives_an_empty_label() -> None:
-    native = Grid((5, 6, 7), np.eye(4))
+    native = VoxelGrid((5, 6, 7), np.eye(4))
     background = torch.zeros(3, 4, 16, 16)
     background[0] = 1.0
     assert not to_native_labels(background, np.eye(4), native).any()
@@ -125,7 +125,7 @@ def test_positions_are_kept_to_a_thousandth_of_a_millimetre() -> None:
 
 def test_the_canonical_grid_is_ras_with_the_asked_spacing() -> None:
     body = np.ones((40, 36, 6), dtype=bool)
-    grid = canonical_grid(Grid(body.shape, np.diag([-8.0, 8.0, 5.0, 1.0])), body, SETTINGS)
+    grid = canonical_grid(VoxelGrid(body.shape, np.diag([-8.0, 8.0, 5.0, 1.0])), body, SETTINGS)
     assert nibabel.aff2axcodes(grid.affine) == ("R", "A", "S")
     np.testing.assert_allclose(np.linalg.norm(grid.affine[:3, :3], axis=0), [10.0, 10.0, 5.0])
     assert grid.shape == (48, 32, 6)
@@ -135,7 +135,7 @@ def test_the_grid_is_centred_on_the_body() -> None:
     body = np.zeros((40, 36, 6), dtype=bool)
     body[10:21, 4:15] = True
     affine: NDArray[np.float64] = np.diag([8.0, 8.0, 5.0, 1.0])
-    grid = canonical_grid(Grid(body.shape, affine), body, SETTINGS)
+    grid = canonical_grid(VoxelGrid(body.shape, affine), body, SETTINGS)
     centre = grid.affine @ np.array([*((np.array(grid.shape) - 1) / 2), 1.0])
     np.testing.assert_allclose(centre[:2], [15 * 8.0, 9 * 8.0])
 

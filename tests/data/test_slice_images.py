@@ -18,7 +18,7 @@ from fedgin.data.validation.findings import Severity
 from fedgin.data.validation.run import validate_site
 from fedgin.data.volumes import read_pair
 from fedgin.errors import DataError
-from fedgin.train.evaluator import evaluate
+from fedgin.train.evaluate.evaluator import evaluate
 from tests.real_data import real_data
 
 HEART = {

@@ -19,7 +19,7 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.workspace import Workspace
 from nvflare.app_common.storages.filesystem_storage import FilesystemStorage
 
-from fedgin.flare.job import CONTROLLER
+from fedgin.flare.jobs.job import CONTROLLER
 from fedgin.train.experiment import Experiment
 
 JOB = "job-1"

@@ -14,8 +14,9 @@ from nvflare.apis.signal import Signal
 from nvflare.app_common.app_constant import AppConstants
 from torch import Tensor
 
-from fedgin.flare.executor import CAUSE, FedginExecutor
-from fedgin.train.update import LocalUpdate
+from fedgin.flare.client.executor import FedginExecutor
+from fedgin.flare.protocol import CAUSE
+from fedgin.train.site.update import LocalUpdate
 from tests.flare.runs import lay_out, make_context
 from tests.fuzz.mutations import check_text, fuzz, odd_values, plain
 from tests.sites import tiny_experiment

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from fedgin.flare.provisioning.plan import load_federation
+from fedgin.flare.provisioning.federation import load_federation
 from tests.fuzz.mutations import as_yaml, damaged, explains, fuzz, raw, spliced
 
 pytestmark = pytest.mark.timeout(300)

@@ -15,8 +15,8 @@ from nvflare.apis.fl_constant import ReservedKey
 from nvflare.apis.shareable import ReservedHeaderKey, Shareable
 from nvflare.app_common.app_constant import AppConstants
 
-from fedgin.flare.executor import MODALITY, TRAINED, WITHHELD
-from tests.flare.updates import Data, Server, constant, experiment_for, open_server, send
+from fedgin.flare.protocol import MODALITY, TRAINED, WITHHELD
+from tests.flare.server.updates import Data, Server, constant, experiment_for, open_server, send
 from tests.fuzz.mutations import check_text, damaged, fuzz, odd_values, plain
 from tests.fuzz.test_fuzz_weights import DTYPES, arrays, names
 

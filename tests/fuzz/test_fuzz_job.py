@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedgin.flare.job import load_job
-from fedgin.flare.job_validator import JobValidator
+from fedgin.flare.jobs.job import load_job
+from fedgin.flare.jobs.job_validator import JobValidator
 from tests.fuzz.mutations import as_json, check_text, damaged, explains, fuzz, raw, spliced
+from tests.places import JOBS
 
 pytestmark = pytest.mark.timeout(300)
-JOB = Path(__file__).resolve().parents[2] / "jobs" / "abdomen_fedgin"
+JOB = JOBS / "abdomen_fedgin"
 SERVER = "app/config/config_fed_server.json"
 FILES = [SERVER, "app/config/config_fed_client.json", "meta.json"]
 
@@ -26,7 +27,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def validator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobValidator]:
     """A server's validator; the kit's manifest, a hash over the whole package, is not part of the job."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fedgin.flare.job_validator.check_manifest", lambda startup: None)
+        patch.setattr("fedgin.flare.jobs.job_validator.check_manifest", lambda startup: None)
         yield JobValidator(str(tmp_path_factory.mktemp("kit")))
 
 

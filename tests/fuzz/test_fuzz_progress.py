@@ -9,7 +9,7 @@ from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.app_common.app_constant import AppConstants
 
-from fedgin.flare.progress import RoundProgress
+from fedgin.flare.server.round_recorder import RoundRecorder
 from tests.flare.runs import lay_out, make_context
 from tests.fuzz.mutations import fuzz, odd_values, plain
 from tests.sites import tiny_experiment
@@ -36,6 +36,6 @@ def test_whatever_a_site_sends_is_noted_as_its_answer(context: FLContext, metric
         (AppConstants.CURRENT_ROUND, 0),
     ):
         context.set_prop(key, value, private=True, sticky=False)
-    progress = RoundProgress()
+    progress = RoundRecorder()
     progress.handle_event(EventType.BEFORE_PROCESS_SUBMISSION, context)
     assert all(isinstance(value, float) for value in progress._rounds["0"]["unknown"].values())

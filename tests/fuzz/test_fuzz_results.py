@@ -5,15 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedgin.flare.job import load_job
+from fedgin.flare.jobs.job import load_job
 from fedgin.flare.participation import FILE, Contribution, ParticipationLog
-from fedgin.flare.results import RunResult, read_cross_site
-from fedgin.study.report import cross_site_dice
-from fedgin.study.run_report import write_run_report
+from fedgin.flare.run.results import RunResult, read_cross_site
+from fedgin.report.comparison_page import cross_site_dice
+from fedgin.report.job_page import write_run_report
 from tests.fuzz.mutations import as_json, damaged, explains, fuzz, raw, spliced
+from tests.places import JOBS
 
 pytestmark = pytest.mark.timeout(300)
-JOB = Path(__file__).resolve().parents[2] / "jobs" / "abdomen_fedgin"
+JOB = JOBS / "abdomen_fedgin"
 METRICS = [{"name": "val_dice_mean", "value": 0.5}, {"name": "val_cases", "value": 2}, {"name": "word", "value": "x"}]
 ROUND: dict[str, Any] = {"round": 0, "sites": [{"name": "a", "metrics": METRICS}, {"name": "b", "metrics": METRICS}]}
 CROSS_SITE: dict[str, Any] = {

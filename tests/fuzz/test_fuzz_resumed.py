@@ -11,8 +11,16 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedgin.flare.checkpoint import CHECKPOINT, CIPHERTEXTS, CLAIMS, ROUND, read_ciphertexts, read_claims, read_round
-from fedgin.flare.model import initial_network
+from fedgin.flare.jobs.checkpoint import (
+    CHECKPOINT,
+    CIPHERTEXTS,
+    CLAIMS,
+    ROUND,
+    read_ciphertexts,
+    read_claims,
+    read_round,
+)
+from fedgin.flare.server.model import initial_network
 from tests.fuzz.mutations import explains, fuzz, raw, spliced
 from tests.sites import tiny_experiment
 

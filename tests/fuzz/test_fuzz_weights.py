@@ -10,7 +10,7 @@ from nvflare.apis.dxo import DXO, DataKind
 from nvflare.apis.shareable import Shareable
 from torch import nn
 
-from fedgin.flare.weights import weights_from_shareable
+from fedgin.flare.client.weights import weights_from_shareable
 from fedgin.train.checkpoint import load_weights
 from tests.fuzz.mutations import damaged, explains, fuzz, odd_values, plain
 

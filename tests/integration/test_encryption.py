@@ -10,12 +10,13 @@ import torch
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
-from fedgin.flare.console import connect, follow, submit
-from fedgin.flare.job import Job
-from fedgin.flare.provisioning.plan import Role
-from fedgin.flare.results import RoundMetrics, RunResult
-from fedgin.flare.simulation import simulate
-from fedgin.train.checkpoint import load_checkpoint, travelling_weights
+from fedgin.flare.jobs.job import Job
+from fedgin.flare.provisioning.federation import Role
+from fedgin.flare.run.console import connect, submit
+from fedgin.flare.run.follow import follow
+from fedgin.flare.run.results import RoundMetrics, RunResult
+from fedgin.flare.run.simulation import simulate
+from fedgin.train.checkpoint import averaged_weights, load_checkpoint
 from poc.federation import LocalFederation
 from tests.integration.three_sites import SITES, contracts, federation_of_three, stage_tiny
 
@@ -43,7 +44,7 @@ def run(federation: LocalFederation, name: str, folder: Path) -> tuple[Job, RunR
 def decrypt(federation: LocalFederation, job: Job, result: RunResult, out: Path) -> dict[str, torch.Tensor]:
     """Read the last model as an engineer of a site does; nobody else can."""
     stored = load_checkpoint(result.last_model, "model")["model"]
-    names = travelling_weights(job.experiment.initial_network()).keys()
+    names = averaged_weights(job.experiment.initial_network()).keys()
     assert all(isinstance(stored[name], bytes) for name in names)
     experiment = job.folder / "app" / "config" / "experiment.yaml"
     kit = federation.kit("mr-a")
@@ -57,7 +58,7 @@ def check_model(found: dict[str, torch.Tensor], plain: RunResult, job: Job) -> N
     CKKS is approximate: an error of 1e-7 in the first round's mean, which a round of AdamW makes larger.
     """
     expected = load_checkpoint(plain.last_model, "model")["model"]
-    before = travelling_weights(job.experiment.initial_network())
+    before = averaged_weights(job.experiment.initial_network())
     assert distance(found, expected, before) < 0.01 * distance(expected, before, before)
 
 

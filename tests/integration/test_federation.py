@@ -12,11 +12,12 @@ from nvflare.fuel.flare_api.flare_api import Session
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
-from fedgin.flare.console import ConsoleError, connect, follow, submit
-from fedgin.flare.job import Job
-from fedgin.flare.provisioning.plan import Role
-from fedgin.flare.results import RunResult
-from fedgin.train.checkpoint import load_checkpoint, travelling_weights
+from fedgin.flare.jobs.job import Job
+from fedgin.flare.provisioning.federation import Role
+from fedgin.flare.run.console import ConsoleError, connect, submit
+from fedgin.flare.run.follow import follow
+from fedgin.flare.run.results import RunResult
+from fedgin.train.checkpoint import averaged_weights, load_checkpoint
 from poc.federation import SERVER, LocalFederation
 from tests.integration.three_sites import SITES, federation_of_three, stage_tiny
 
@@ -44,7 +45,7 @@ def test_the_lead_runs_a_job_and_gets_model_and_report(federation: LocalFederati
     result = RunResult(out)
     assert [sorted(metrics.sites) for metrics in result.rounds] == [sorted(SITES)] * 2
     weights = load_checkpoint(result.last_model)["model"]
-    assert weights.keys() == travelling_weights(job.experiment.initial_network()).keys()
+    assert weights.keys() == averaged_weights(job.experiment.initial_network()).keys()
     page = (out / "report.html").read_text()
     assert "3 sites were expected. Each sent an update in every one of 2 rounds, 0 were refused." in page
     assert {path.name for path in (out / "tb_events").iterdir()} >= set(SITES)

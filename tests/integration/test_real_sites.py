@@ -11,16 +11,16 @@ from fedgin.data.cache import CachedCase
 from fedgin.data.datalist import Split, list_cases, read_datalist
 from fedgin.data.preprocessing import to_native_labels
 from fedgin.data.site import load_site
-from fedgin.data.task import Task
 from fedgin.data.volumes import map_organs, read_label
-from fedgin.flare.job import load_job
+from fedgin.flare.jobs.job import load_job
 from fedgin.nets import build_network
-from fedgin.train.checkpoint import travelling_weights
-from fedgin.train.session import SiteSession
+from fedgin.phantoms.task import Task
+from fedgin.train.checkpoint import averaged_weights
+from fedgin.train.site.session import SiteSession
 from poc.real_sites import SOURCES, Source, write_site
+from tests.places import JOBS
 from tests.real_data import real_data
 
-JOBS = Path(__file__).resolve().parents[2] / "jobs"
 SITES = [(task, modality) for task in Task for modality in ("CT", "MR")]
 
 
@@ -53,7 +53,7 @@ def organs_in(case: CachedCase) -> set[str]:
 def test_a_round_on_real_cases(tmp_path: Path, task: Task, modality: str) -> None:
     session = open_session(tmp_path, task, modality)
     experiment = session.experiment
-    weights = travelling_weights(build_network(experiment.network, out_channels=experiment.classes, seed=1))
+    weights = averaged_weights(build_network(experiment.network, out_channels=experiment.classes, seed=1))
     update = session.train(weights, 0, 1, stop=lambda: False)
     assert all(torch.isfinite(value).all() for value in update.difference.values())
     found = {key.removeprefix("val_dice_") for key in update.metrics if key.startswith("val_dice_")} - {"mean"}

@@ -19,14 +19,15 @@ from typer.testing import CliRunner
 
 from fedgin.cli.main import app
 from fedgin.data.site import load_site
-from fedgin.flare.console import ConsoleError, connect, follow, submit, withdraw
-from fedgin.flare.job import Job, load_job, stage_job
-from fedgin.flare.provisioning.plan import Role
-from fedgin.flare.security_log import Kind, read_log
+from fedgin.flare.audit.security_log import Kind, read_log
+from fedgin.flare.jobs.job import Job, load_job, stage_job
+from fedgin.flare.provisioning.federation import Role
+from fedgin.flare.run.console import ConsoleError, connect, submit, withdraw
+from fedgin.flare.run.follow import follow
 from poc.federation import PEOPLE, SERVER, LocalFederation, provision, running
+from tests.places import JOBS
 from tests.sites import tiny_experiment, write_site
 
-JOBS = Path(__file__).resolve().parents[2] / "jobs"
 PATIENCE = 90.0
 
 pytestmark = pytest.mark.flare

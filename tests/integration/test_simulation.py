@@ -10,16 +10,16 @@ from torch import Tensor
 
 from fedgin.data.privacy import Privacy
 from fedgin.data.site import SiteContract, load_site
-from fedgin.flare.job import Job, load_job, stage_job
-from fedgin.flare.model import initial_network
-from fedgin.flare.results import RoundMetrics, RunResult
-from fedgin.flare.simulation import SimulationError, simulate
-from fedgin.train.checkpoint import load_checkpoint, travelling_weights
-from fedgin.train.session import SiteSession
-from fedgin.train.update import LocalUpdate
+from fedgin.flare.jobs.job import Job, load_job, stage_job
+from fedgin.flare.run.results import RoundMetrics, RunResult
+from fedgin.flare.run.simulation import SimulationError, simulate
+from fedgin.flare.server.model import initial_network
+from fedgin.train.checkpoint import averaged_weights, load_checkpoint
+from fedgin.train.site.session import SiteSession
+from fedgin.train.site.update import LocalUpdate
+from tests.places import JOBS
 from tests.sites import tiny_experiment, write_site
 
-JOBS = Path(__file__).resolve().parents[2] / "jobs"
 MODALITIES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR"}
 CASES = {"ct-a": 3, "ct-b": 1, "mr-a": 1}
 
@@ -52,7 +52,7 @@ def shares(names: Sequence[str]) -> dict[str, float]:
 def by_hand(job: Job, contracts: Mapping[str, SiteContract], folder: Path) -> dict[str, Tensor]:
     """Do the federation's rounds without FLARE, with the average written out."""
     path = job.folder / "app" / "config" / "experiment.yaml"
-    weights = travelling_weights(initial_network(str(path)))
+    weights = averaged_weights(initial_network(str(path)))
     sessions = {name: SiteSession(job.experiment, contract, folder / name) for name, contract in contracts.items()}
     for number in range(job.rounds):
         updates = {

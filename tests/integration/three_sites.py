@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from fedgin.data.site import SiteContract, load_site
-from fedgin.flare.job import Job, load_job, stage_job
+from fedgin.flare.jobs.job import Job, load_job, stage_job
 from poc.federation import LocalFederation, provision, running
+from tests.places import JOBS
 from tests.sites import tiny_experiment, write_site
 
-JOBS = Path(__file__).resolve().parents[2] / "jobs"
 SITES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR"}
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from fedgin.nets import NetworkSettings, build_network, network_names
-from fedgin.nets.domains import DomainBatchNorm2d, route
+from fedgin.nets.dsbn import DomainBatchNorm2d, route
 from fedgin.nets.normalisation import Normalisation, batch_norm_entries, normalise_with
 
 CHOICES: tuple[Normalisation, ...] = get_args(Normalisation)

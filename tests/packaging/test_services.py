@@ -2,15 +2,15 @@
 
 import configparser
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 import fedgin
+from tests.places import ROOT
 
-FOLDER = Path(__file__).resolve().parents[2] / "provisioning" / "packaging"
+FOLDER = ROOT / "provisioning" / "packaging"
 ROLES = ("server", "site", "console")
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fedgin.data.task import Task
 from fedgin.errors import ConfigError
-from fedgin.flare.job import load_job, stage_job
+from fedgin.flare.jobs.job import load_job, stage_job
+from fedgin.phantoms.task import Task
+from fedgin.report.comparison_page import write_comparison
 from fedgin.study.arms import Arm
 from fedgin.study.demo import DemoPlan, make_arms, run_demo
-from fedgin.study.setting import find_sites
+from fedgin.study.planned_arm import find_sites
+from tests.places import JOBS
 from tests.sites import tiny_experiment, write_site
-
-JOBS = Path(__file__).resolve().parents[2] / "jobs"
 
 
 class Events:
@@ -55,7 +55,7 @@ def test_a_stopped_demonstration_continues_and_reports(tmp_path: Path) -> None:
         run_demo(plan, first)
     assert first.seen == ["start mr_only", "round mr_only", "round mr_only", "done mr_only", "start fedavg"]
     second = Events()
-    page = run_demo(plan, second).read_text(encoding="utf-8")
+    page = write_comparison(tmp_path / "report.html", run_demo(plan, second)).read_text(encoding="utf-8")
     assert "kept mr_only" in second.seen
     assert second.seen.count("round fedgin") == 2
     for title in ("MR only", "FedAvg", "FedGIN"):

@@ -16,14 +16,18 @@ from tests.study.test_study import write
 PATIENCE_SECONDS = 240.0
 VERB = "from fedgin.cli.main import run; run()"
 # The study's workers for both arms, FLARE's simulator, and a site's training in it.
-STARTED = ("fedgin.study.worker", "mr_only-"), ("fedgin.study.worker", "federated-"), ("fedgin.flare.simulation",)
+STARTED = (
+    ("fedgin.study.arm_worker", "mr_only-"),
+    ("fedgin.study.arm_worker", "federated-"),
+    ("fedgin.flare.run.simulation",),
+)
 BLOCKS = [
     {"regimes": ["mr_only"], "methods": ["none"], "seeds": [1]},
     {"regimes": ["federated"], "methods": ["none"], "seeds": [1]},
 ]
 # No round ends while the test looks: a worker would also end when it cannot print the round's line.
 LONG_ROUNDS = {"training": {"local_steps": 50_000, "batch_size": 1}}
-SITES = ("fedgin.train.worker",)
+SITES = ("fedgin.train.site.worker",)
 
 
 def command_lines(processes: list[psutil.Process]) -> list[str]:

@@ -7,8 +7,7 @@ import yaml
 from fedgin.data.site import Modality
 from fedgin.errors import ConfigError
 from fedgin.study.plan import Regime, Study, load_study
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.places import ROOT
 
 
 def values(**changes: Any) -> dict[str, Any]:

@@ -12,13 +12,14 @@ import yaml
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
-from fedgin.flare.job import load_job, stage_job
+from fedgin.flare.jobs.job import load_job, stage_job
+from fedgin.report.study_page import COLUMNS, write_study
 from fedgin.study.plan import ArmSpec
 from fedgin.study.runner import Point, StudyError, run_study
-from fedgin.study.study_report import COLUMNS, write_study
+from tests.places import JOBS
 from tests.sites import ORGANS, tiny_experiment, write_site
 
-JOB = Path(__file__).resolve().parents[2] / "jobs" / "abdomen_fedgin"
+JOB = JOBS / "abdomen_fedgin"
 
 
 class Events:
@@ -79,7 +80,7 @@ def test_a_study_is_interrupted_continued_and_reported(tmp_path: Path) -> None:
     source, out = write(tmp_path), tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run_study(source, out, Events(interrupt=True), cores=1)
-    workers = [child for child in psutil.Process().children() if "fedgin.study.worker" in " ".join(child.cmdline())]
+    workers = [child for child in psutil.Process().children() if "fedgin.study.arm_worker" in " ".join(child.cmdline())]
     assert workers == [], "an interrupted study leaves no process behind"
 
     again = Events()

@@ -9,7 +9,7 @@ from torch import nn
 from fedgin.errors import WeightsError
 from fedgin.nets import NetworkSettings, build_network
 from fedgin.nets.normalisation import Normalisation
-from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, travelling_weights
+from fedgin.train.checkpoint import averaged_weights, load_checkpoint, load_weights, save_checkpoint
 
 
 def network(normalisation: Normalisation = "instance", seed: int = 0) -> nn.Module:
@@ -53,7 +53,7 @@ def test_integer_buffers_stay_the_networks_own() -> None:
     counters = [value for key, value in target.state_dict().items() if "num_batches" in key]
     assert counters
     assert all(int(value) == 0 for value in counters)
-    assert not any("num_batches" in key for key in travelling_weights(target))
+    assert not any("num_batches" in key for key in averaged_weights(target))
 
 
 class Payload:

@@ -11,11 +11,11 @@ from fedgin.data.prepare import prepare_site
 from fedgin.data.site import load_site
 from fedgin.errors import WeightsError
 from fedgin.nets import build_network
-from fedgin.nets.domains import branch_entries
+from fedgin.nets.dsbn import branch_entries
 from fedgin.train.batches import RoundPlan
-from fedgin.train.evaluator import evaluate
-from fedgin.train.experiment import Experiment, Training
-from fedgin.train.scores import mean_dice
+from fedgin.train.evaluate.evaluator import evaluate
+from fedgin.train.evaluate.scores import mean_dice
+from fedgin.train.experiment import Experiment, TrainingSettings
 from fedgin.train.trainer import Trainer, learning_rate
 from tests.sites import ORGANS, tiny_experiment, write_site
 
@@ -106,11 +106,11 @@ def test_a_loss_that_is_not_finite_is_loud(tmp_path: Path) -> None:
 
 
 def test_the_polynomial_schedule_has_its_closed_form() -> None:
-    settings = Training(learning_rate=0.1)
+    settings = TrainingSettings(learning_rate=0.1)
     assert learning_rate(settings, 0, 10) == pytest.approx(0.1)
     assert learning_rate(settings, 5, 10) == pytest.approx(0.1 * 0.5**0.9)
     assert 0 < learning_rate(settings, 9, 10) < learning_rate(settings, 8, 10)
-    constant = Training(learning_rate=0.1, schedule="constant")
+    constant = TrainingSettings(learning_rate=0.1, schedule="constant")
     assert math.isclose(learning_rate(constant, 9, 10), 0.1)
 
 

@@ -10,7 +10,7 @@ from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
 
-from fedgin.augment.gin import GIN
+from fedgin.augment.methods.gin import GIN
 
 
 class RandGIN(RandomizableTransform):

@@ -5,7 +5,7 @@ from typing import Any
 from fedgin.augment.base import Augmentation
 from fedgin.registry import Registry
 
-AUGMENTATIONS: Registry[Augmentation[Any]] = Registry("augmentation", "fedgin.augment")
+AUGMENTATIONS: Registry[Augmentation[Any]] = Registry("augmentation", "fedgin.augment.methods")
 
 register = AUGMENTATIONS.register
 

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fedgin.errors import one_line
 from fedgin.files import write_text
-from fedgin.flare.timeline import Row, read_timeline, without_polling
-from fedgin.text import one_line
+from fedgin.flare.audit.timeline import TimelineRow, read_timeline, without_polling
 
 COLUMNS = ("time (UTC)", "refused", "what", "who", "job", "detail", "source")
 # A spreadsheet would run a cell that begins so.
@@ -47,7 +47,7 @@ def audit(
         console.print(Text(f"Written: {out}"))
 
 
-def _table(rows: list[Row]) -> Table:
+def _table(rows: list[TimelineRow]) -> Table:
     table = Table()
     for heading in ("time (UTC)", "what", "who", "job", "detail"):
         table.add_column(heading, overflow="fold")
@@ -59,7 +59,7 @@ def _table(rows: list[Row]) -> Table:
     return table
 
 
-def _csv(rows: list[Row]) -> str:
+def _csv(rows: list[TimelineRow]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from fedgin.cli.phantoms import write_demo_sites
 from fedgin.cli.resumable import resumable
-from fedgin.data.task import Task
+from fedgin.phantoms.task import Task
+from fedgin.report.comparison_page import write_comparison
 from fedgin.study.arms import Arm
 from fedgin.study.demo import DemoPlan, run_demo
 
@@ -53,7 +54,7 @@ def demo(
     with resumable(console):
         if sites is None:
             write_demo_sites(plan.sites, task, seed, console)
-        report = run_demo(plan, _Printer(console, rounds))
+        report = write_comparison(out / "report.html", run_demo(plan, _Printer(console, rounds)))
     console.print(f"Report: {report}")
 
 

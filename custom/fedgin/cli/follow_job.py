@@ -6,12 +6,12 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from fedgin.errors import FedginError
-from fedgin.flare.console import Session, as_submitted, check, fetch, follow
-from fedgin.flare.job import Job
-from fedgin.flare.results import RoundMetrics
-from fedgin.study.run_report import write_run_report
-from fedgin.text import one_line
+from fedgin.errors import FedginError, one_line
+from fedgin.flare.jobs.job import Job
+from fedgin.flare.run.console import Session, as_submitted, check, fetch
+from fedgin.flare.run.follow import follow
+from fedgin.flare.run.results import RoundMetrics
+from fedgin.report.job_page import write_run_report
 
 
 def lead_console() -> Console:

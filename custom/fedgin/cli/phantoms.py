@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fedgin.data.phantoms.site import demo_sites, write_site
-from fedgin.data.task import Task
+from fedgin.phantoms.site import demo_sites, write_site
+from fedgin.phantoms.task import Task
 
 
 def phantoms(

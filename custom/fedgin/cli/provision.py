@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fedgin.flare.provisioning.distributed import PROFILE, write_definitions
+from fedgin.flare.provisioning.federation import load_federation
 from fedgin.flare.provisioning.kits import KitRow, issue_kits
-from fedgin.flare.provisioning.plan import load_federation
 
 
 def provision(

@@ -7,7 +7,7 @@ import typer
 
 from fedgin.cli.follow_job import follow_to_end, lead_console
 from fedgin.cli.run import MinSites
-from fedgin.flare.console import choose_sites, connect, connected_sites, fetch_to_resume, submit
+from fedgin.flare.run.console import choose_sites, connect, connected_sites, fetch_to_resume, submit
 
 
 def resume(

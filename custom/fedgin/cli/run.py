@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from fedgin.cli.follow_job import follow_to_end, lead_console
-from fedgin.flare.console import choose_sites, connect, connected_sites, submit
-from fedgin.flare.job import load_job
+from fedgin.flare.jobs.job import load_job
+from fedgin.flare.run.console import choose_sites, connect, connected_sites, submit
 
 MinSites = Annotated[
     int | None,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fedgin.flare.encryption import decrypt_model
+from fedgin.flare.client.decrypt import decrypt_model
 from fedgin.train.checkpoint import save_checkpoint
 from fedgin.train.experiment import load_experiment
 

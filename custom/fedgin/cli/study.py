@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 
 from fedgin.cli.resumable import resumable
+from fedgin.report.study_page import write_study
 from fedgin.study.lock import locked
 from fedgin.study.plan import ArmSpec
 from fedgin.study.runner import Point, run_study
-from fedgin.study.study_report import write_study
 
 
 def study(

@@ -13,11 +13,11 @@ from fedgin.cli.resumable import resumable
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData, choose_device, prepare_site
 from fedgin.data.site import load_site
-from fedgin.flare.job import Job, load_job
-from fedgin.train.alone import AloneRun, train_alone
-from fedgin.train.checkpoint import save_checkpoint, travelling_weights
-from fedgin.train.evaluator import evaluate
-from fedgin.train.scores import mean_dice, mean_dice_by_organ, write_scores
+from fedgin.flare.jobs.job import Job, load_job
+from fedgin.train.checkpoint import averaged_weights, save_checkpoint
+from fedgin.train.evaluate.evaluator import evaluate
+from fedgin.train.evaluate.scores import mean_dice, mean_dice_by_organ, write_scores
+from fedgin.train.standalone import StandaloneRun, train_standalone
 from fedgin.train.trainer import RoundResult
 
 
@@ -39,7 +39,7 @@ def train(
         sites = [prepare_site(item, plan.experiment.preprocessing, plan.experiment.organs) for item in contracts]
         device = choose_device(contracts[0])
         network = _train(plan, sites, device, out, console)
-        save_checkpoint(out / "model.pt", {"model": travelling_weights(network)})
+        save_checkpoint(out / "model.pt", {"model": averaged_weights(network)})
         scores = [score for item in sites for score in evaluate(network, item.cases[Split.VALIDATION], device)]
         write_scores(out / "validation_scores.csv", scores)
     for organ, dice in mean_dice_by_organ(scores).items():
@@ -50,12 +50,12 @@ def train(
 def _train(plan: Job, sites: list[SiteData], device: torch.device, out: Path, console: Console) -> nn.Module:
     started = time.monotonic()
 
-    def report(_: nn.Module, number: int, result: RoundResult) -> None:
-        left = (time.monotonic() - started) / (number + 1) * (plan.rounds - number - 1)
-        console.print(f"round {number + 1}/{plan.rounds}  loss {result.loss:.3f}  at most {left:.0f} s left")
+    def report(_: nn.Module, round_number: int, result: RoundResult) -> None:
+        left = (time.monotonic() - started) / (round_number + 1) * (plan.rounds - round_number - 1)
+        console.print(f"round {round_number + 1}/{plan.rounds}  loss {result.loss:.3f}  at most {left:.0f} s left")
 
     cases = [case for item in sites for case in item.cases[Split.TRAINING]]
     name = sites[0].contract.site if len(sites) == 1 else "central"
-    return train_alone(
-        plan.experiment, AloneRun(name, cases, plan.rounds, out / "alone.pt"), device, after_round=report
+    return train_standalone(
+        plan.experiment, StandaloneRun(name, cases, plan.rounds, out / "alone.pt"), device, after_round=report
     )

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fedgin.flare.console import connect
-from fedgin.flare.console import withdraw as refuse
+from fedgin.flare.run.console import connect
+from fedgin.flare.run.console import withdraw as refuse
 
 
 def withdraw(

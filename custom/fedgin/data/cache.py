@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fedgin.data.datalist import Case
-from fedgin.data.preprocessing import Canonical, Grid, Preprocessing, preprocess
+from fedgin.data.preprocessing import Canonical, Preprocessing, VoxelGrid, preprocess
 from fedgin.data.volumes import map_organs, read_pair
 from fedgin.errors import DataError
 from fedgin.files import whole_file
@@ -49,10 +49,10 @@ class CachedCase:
         return np.array(json.loads(self._header["affine"]))
 
     @property
-    def native(self) -> Grid:
-        """Grid of the original image."""
+    def native(self) -> VoxelGrid:
+        """VoxelGrid of the original image."""
         shape = json.loads(self._header["native_shape"])
-        return Grid((shape[0], shape[1], shape[2]), np.array(json.loads(self._header["native_affine"])))
+        return VoxelGrid((shape[0], shape[1], shape[2]), np.array(json.loads(self._header["native_affine"])))
 
     @property
     def foreground(self) -> list[bool]:

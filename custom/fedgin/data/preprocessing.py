@@ -65,14 +65,14 @@ class Preprocessing(Settings):
 
 
 @dataclass(frozen=True)
-class Grid:
+class VoxelGrid:
     """Shape and geometry of a volume: ``affine`` (4x4) maps indices to RAS+ mm."""
 
     shape: tuple[int, int, int]
     affine: NDArray[np.float64]
 
     @classmethod
-    def of(cls, volume: Volume) -> "Grid":
+    def of(cls, volume: Volume) -> "VoxelGrid":
         """Return the grid on which a volume lies."""
         x, y, z = volume.voxels.shape
         return cls((x, y, z), volume.affine)
@@ -94,7 +94,7 @@ class Canonical:
     label: Tensor
     body: Tensor
     affine: NDArray[np.float64]
-    native: Grid
+    native: VoxelGrid
 
 
 def preprocess(image: Volume, organs: NDArray[np.uint8], hounsfield: bool, settings: Preprocessing) -> Canonical:
@@ -106,7 +106,7 @@ def preprocess(image: Volume, organs: NDArray[np.uint8], hounsfield: bool, setti
         hounsfield: clip to the HU window; otherwise (MR, PNG slices) to percentiles of the body.
         settings: the experiment's preprocessing.
     """
-    native = Grid.of(image)
+    native = VoxelGrid.of(image)
     body = find_body(image, hounsfield, settings)
     grid = canonical_grid(native, body, settings)
     low, high = _intensity_limits(image, body, hounsfield, settings)
@@ -123,7 +123,7 @@ def preprocess(image: Volume, organs: NDArray[np.uint8], hounsfield: bool, setti
     )
 
 
-def to_native_labels(probabilities: Tensor, affine: NDArray[np.float64], native: Grid) -> NDArray[np.uint8]:
+def to_native_labels(probabilities: Tensor, affine: NDArray[np.float64], native: VoxelGrid) -> NDArray[np.uint8]:
     """Turn class probabilities on the canonical grid into labels on the image's own grid.
 
     Probabilities are interpolated and the largest wins. Only the box around predicted organs is computed: where every
@@ -144,8 +144,8 @@ def to_native_labels(probabilities: Tensor, affine: NDArray[np.float64], native:
         return labels
     corner = native.affine.copy()
     corner[:3, 3] = (native.affine @ np.array([*(side.start for side in box), 1.0]))[:3]
-    target = Grid((box[0].stop - box[0].start, box[1].stop - box[1].start, box[2].stop - box[2].start), corner)
-    source = Grid((volume.shape[1], volume.shape[2], volume.shape[3]), affine)
+    target = VoxelGrid((box[0].stop - box[0].start, box[1].stop - box[1].start, box[2].stop - box[2].start), corner)
+    source = VoxelGrid((volume.shape[1], volume.shape[2], volume.shape[3]), affine)
     organs = resample(volume[1:], source, target, mode="bilinear", outside="zeros")
     # Outside the canonical field of view nothing was predicted: what organs leave over is background.
     labels[box] = _largest(torch.cat([1.0 - organs.sum(0, keepdim=True), organs]))
@@ -153,7 +153,12 @@ def to_native_labels(probabilities: Tensor, affine: NDArray[np.float64], native:
 
 
 def resample(
-    channels: Tensor, source: Grid, target: Grid, *, mode: Literal["bilinear", "nearest"], outside: str = "zeros"
+    channels: Tensor,
+    source: VoxelGrid,
+    target: VoxelGrid,
+    *,
+    mode: Literal["bilinear", "nearest"],
+    outside: str = "zeros",
 ) -> Tensor:
     """Resample [C, X, Y, Z] from one grid to another by world position (MONAI's ``SpatialResample``)."""
     moving = MetaTensor(channels, affine=torch.from_numpy(source.affine))
@@ -179,7 +184,7 @@ def find_body(image: Volume, hounsfield: bool, settings: Preprocessing) -> NDArr
     return np.moveaxis(np.stack(filled), 0, axial)
 
 
-def canonical_grid(native: Grid, body: NDArray[np.bool_], settings: Preprocessing) -> Grid:
+def canonical_grid(native: VoxelGrid, body: NDArray[np.bool_], settings: Preprocessing) -> VoxelGrid:
     """Lay the canonical grid: RAS+, the native slices, square pixels, centred in plane on the body's bounding box."""
     to_ras = nibabel.orientations.io_orientation(native.affine)
     ras = native.affine @ nibabel.orientations.inv_ornt_aff(to_ras, native.shape)
@@ -192,7 +197,7 @@ def canonical_grid(native: Grid, body: NDArray[np.bool_], settings: Preprocessin
     centre[2] = (body_ras.shape[2] - 1) / 2.0
     size = (*settings.size, body_ras.shape[2])
     affine[:3, 3] = (ras @ np.array([*centre, 1.0]))[:3] - affine[:3, :3] @ ((np.array(size) - 1) / 2.0)
-    return Grid(size, affine)
+    return VoxelGrid(size, affine)
 
 
 def _largest(classes: Tensor) -> NDArray[np.uint8]:
@@ -239,7 +244,7 @@ def _box_centre(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _native_box(
-    mask: NDArray[np.bool_], affine: NDArray[np.float64], native: Grid
+    mask: NDArray[np.bool_], affine: NDArray[np.float64], native: VoxelGrid
 ) -> tuple[slice, slice, slice] | None:
     """Return the native index box that holds every voxel within one canonical voxel of ``mask``."""
     filled = np.argwhere(mask)

@@ -10,7 +10,7 @@ LayerName = Annotated[str, StringConstraints(pattern=r"^\w+(\.\w+)*$", max_lengt
 
 
 class Privacy(Settings):
-    """The site's own choice; what it means is in ``docs/privacy.md``, how it is applied in :mod:`fedgin.train.privacy`.
+    """The site's own choice: ``docs/privacy.md`` says what it means, :mod:`fedgin.train.privacy.protect` applies it.
 
     Attributes:
         clip_norm: largest L2 norm of the whole update.

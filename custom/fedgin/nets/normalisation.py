@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import nn
 
-from fedgin.nets.domains import EPS, MOMENTUM, DomainBatchNorm2d
+from fedgin.nets.dsbn import EPS, MOMENTUM, DomainBatchNorm2d
 
 Normalisation = Literal["instance", "batch", "dsbn", "fedbn"]
 

@@ -13,16 +13,16 @@ from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData, choose_device
 from fedgin.data.site import Modality
 from fedgin.errors import ConfigError
-from fedgin.flare.job import Job
-from fedgin.flare.results import RoundMetrics
-from fedgin.flare.simulation import session_folder, simulate
-from fedgin.train.alone import AloneRun, train_alone
-from fedgin.train.checkpoint import save_checkpoint, travelling_weights
-from fedgin.train.evaluator import evaluate
+from fedgin.flare.jobs.job import Job
+from fedgin.flare.run.results import RoundMetrics
+from fedgin.flare.run.simulation import session_folder, simulate
+from fedgin.train.checkpoint import averaged_weights, save_checkpoint
+from fedgin.train.evaluate.evaluator import evaluate
+from fedgin.train.evaluate.scores import mean_dice
 from fedgin.train.experiment import Experiment
-from fedgin.train.scores import mean_dice
+from fedgin.train.site.state import LOCAL_LAYERS
+from fedgin.train.standalone import StandaloneRun, train_standalone
 from fedgin.train.trainer import RoundResult
-from fedgin.train.travel import STAYING_FILE
 
 Curve = list[dict[str, float]]
 OnRound = Callable[[dict[str, float]], None]
@@ -93,9 +93,9 @@ class FederatedArm(Arm):
         shutil.copyfile(result.last_model, model)
         shutil.copyfile(result.cross_site, cross_site)
         for site in sites:
-            staying = staying_checkpoint(self, model, site)
+            staying = local_layers_checkpoint(self, model, site)
             if staying:
-                shutil.copyfile(session_folder(folder / "flare", site) / STAYING_FILE, staying)
+                shutil.copyfile(session_folder(folder / "flare", site) / LOCAL_LAYERS, staying)
         return ArmOutcome(model, curve, cross_site)
 
 
@@ -147,16 +147,16 @@ class PooledArm(Arm):
             on_round(curve[-1])
 
         cases = [case for site in members for case in site.cases[Split.TRAINING]]
-        run = AloneRun(self.stream, cases, self.rounds, folder / "alone.pt")
-        network = train_alone(self.experiment, run, device, after_round=record)
-        save_checkpoint(folder / "model.pt", {"model": travelling_weights(network)})
+        run = StandaloneRun(self.stream, cases, self.rounds, folder / "alone.pt")
+        network = train_standalone(self.experiment, run, device, after_round=record)
+        save_checkpoint(folder / "model.pt", {"model": averaged_weights(network)})
         return ArmOutcome(folder / "model.pt", curve)
 
 
-def staying_checkpoint(arm: Arm, model: Path, site: str) -> Path | None:
-    """Return the file of what a site kept to itself, ``staying_SITE.pt``; ``None`` where ``model`` has everything."""
+def local_layers_checkpoint(arm: Arm, model: Path, site: str) -> Path | None:
+    """Return the file of what a site kept to itself, ``local_layers_SITE.pt``; ``None`` where it kept nothing."""
     stays = isinstance(arm, FederatedArm) and arm.experiment.network.normalisation == "fedbn"
-    return model.with_name(f"staying_{site}.pt") if stays else None
+    return model.with_name(f"local_layers_{site}.pt") if stays else None
 
 
 def cases_by_modality(sites: Mapping[str, SiteData], split: Split) -> dict[str, list[CachedCase]]:

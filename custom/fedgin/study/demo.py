@@ -1,4 +1,4 @@
-"""The demonstration: plain FedAvg, FedGIN and training on MR alone, on the same sites, in one report."""
+"""The demonstration: plain FedAvg, FedGIN and training on MR alone, on the same sites."""
 
 import time
 from collections.abc import Callable
@@ -8,12 +8,11 @@ from typing import Protocol
 
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.site import Modality, SiteContract
-from fedgin.data.task import Task
-from fedgin.flare.job import Job, load_job, stage_job
+from fedgin.flare.jobs.job import Job, load_job, stage_job
+from fedgin.phantoms.task import Task
+from fedgin.study.arm_result import Comparison, run_arm
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
-from fedgin.study.comparison import run_arm
-from fedgin.study.report import Comparison, write_report
-from fedgin.study.setting import find_sites
+from fedgin.study.planned_arm import find_sites
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class DemoPlan:
     note: str
 
 
-class Listener(Protocol):
+class DemoListener(Protocol):
     """Is told how far the demonstration is."""
 
     def preparing(self, site: str, done: int, total: int) -> None:
@@ -61,11 +60,8 @@ class Listener(Protocol):
         """An arm is complete; ``resumed`` when an earlier run had completed it."""
 
 
-def run_demo(plan: DemoPlan, listener: Listener) -> Path:
-    """Run every arm that is not complete yet and write the report.
-
-    Returns:
-        path of the report.
+def run_demo(plan: DemoPlan, listener: DemoListener) -> Comparison:
+    """Run every arm that is not complete yet; return what all of them measured.
 
     Raises:
         FedginError: settings, data or an arm are wrong; complete arms are kept.
@@ -79,11 +75,9 @@ def run_demo(plan: DemoPlan, listener: Listener) -> Path:
         listener.arm_started(arm)
         results.append(run_arm(arm, sites, plan.out / "arms", listener.round_done))
         listener.arm_done(arm, resumed=results[-1].resumed)
-    report = plan.out / "report.html"
     anew = not all(result.resumed for result in results)
     seconds = time.monotonic() - started if anew else 0.0
-    write_report(report, Comparison(plan.title, plan.note, sites, results, seconds))
-    return report
+    return Comparison(plan.title, plan.note, sites, results, seconds)
 
 
 def make_arms(plan: DemoPlan, sites: int) -> list[Arm]:
@@ -99,7 +93,7 @@ def _stage(plan: DemoPlan, name: str, sites: int) -> Job:
     return stage_job(load_job(plan.jobs / name), target, sites=sites, rounds=plan.rounds, changes=changes)
 
 
-def _prepare(contracts: list[SiteContract], arm: Arm, listener: Listener) -> dict[str, SiteData]:
+def _prepare(contracts: list[SiteContract], arm: Arm, listener: DemoListener) -> dict[str, SiteData]:
     return {
         contract.site: prepare_site(
             contract,
@@ -111,5 +105,5 @@ def _prepare(contracts: list[SiteContract], arm: Arm, listener: Listener) -> dic
     }
 
 
-def _for_site(listener: Listener, site: str) -> Callable[[int, int], None]:
+def _for_site(listener: DemoListener, site: str) -> Callable[[int, int], None]:
     return lambda done, total: listener.preparing(site, done, total)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Protocol
 
 from fedgin.errors import FedginError
-from fedgin.study.comparison import ArmResult, read_result
+from fedgin.study.arm_result import ArmResult, read_result
 from fedgin.study.plan import ArmSpec, Study, load_study
-from fedgin.study.setting import Setting, StudySites
+from fedgin.study.planned_arm import PlannedArm, StudySites
 
 Point = dict[str, float]
 SECONDS_TO_STOP = 45.0
@@ -27,7 +27,7 @@ class StudyError(FedginError):
     """An arm failed; complete arms are kept."""
 
 
-class Listener(Protocol):
+class StudyListener(Protocol):
     """Is told how far the study is."""
 
     def preparing(self, site: str, done: int, total: int) -> None:
@@ -49,7 +49,7 @@ class Listener(Protocol):
         """An arm ended, with a problem or none; ``left`` estimates the seconds that the study still needs."""
 
 
-def run_study(source: Path, out: Path, listener: Listener, *, cores: int) -> list[tuple[ArmSpec, ArmResult]]:
+def run_study(source: Path, out: Path, listener: StudyListener, *, cores: int) -> list[tuple[ArmSpec, ArmResult]]:
     """Run what is not complete yet and return every arm's result in the study's order.
 
     Args:
@@ -74,16 +74,16 @@ def run_study(source: Path, out: Path, listener: Listener, *, cores: int) -> lis
     return [(setting.spec, _complete(setting)) for setting in settings]
 
 
-def _prepare(study: Study, out: Path, listener: Listener) -> list[Setting]:
+def _prepare(study: Study, out: Path, listener: StudyListener) -> list[PlannedArm]:
     sites = StudySites(study, out, on_prepared=listener.preparing, on_left_out=listener.left_out)
     return [sites.setting(spec) for spec in study.arms()]
 
 
-def _result(setting: Setting) -> ArmResult | None:
+def _result(setting: PlannedArm) -> ArmResult | None:
     return read_result(setting.arm, setting.sites, setting.home.parent)
 
 
-def _complete(setting: Setting) -> ArmResult:
+def _complete(setting: PlannedArm) -> ArmResult:
     result = _result(setting)
     if result is None:
         raise StudyError(f"arm {setting.spec.name} left no result", "run the study again; was its folder changed?")
@@ -94,7 +94,7 @@ def _complete(setting: Setting) -> ArmResult:
 class _Running:
     """A worker process and what it has said."""
 
-    setting: Setting
+    setting: PlannedArm
     process: "subprocess.Popen[str]"
     cores: int
     started: float = field(default_factory=time.monotonic)
@@ -105,13 +105,13 @@ class _Running:
 class _Crew:
     """Workers side by side; a thread for each hands its lines to the caller's thread."""
 
-    def __init__(self, source: Path, out: Path, listener: Listener, cores: int) -> None:
+    def __init__(self, source: Path, out: Path, listener: StudyListener, cores: int) -> None:
         self.source, self.out, self.listener, self.cores = source, out, listener, cores
         self.running: dict[str, _Running] = {}
         self.lines: queue.Queue[tuple[str, str | None]] = queue.Queue()
         self.pace = _Pace(cores)
 
-    def run(self, arms: Sequence[Setting]) -> list[str]:
+    def run(self, arms: Sequence[PlannedArm]) -> list[str]:
         """Run all arms; return ``NAME: problem`` of those that failed."""
         waiting, failed = list(arms), list[str]()
         try:
@@ -128,7 +128,7 @@ class _Crew:
             self._stop()
         return failed
 
-    def _start_what_fits(self, waiting: list[Setting]) -> None:
+    def _start_what_fits(self, waiting: list[PlannedArm]) -> None:
         free = self.cores - sum(worker.cores for worker in self.running.values())
         for setting in list(waiting):
             need = min(self.cores, cores_of(setting))
@@ -137,12 +137,12 @@ class _Crew:
                 self._start(setting, need)
                 free -= need
 
-    def _start(self, setting: Setting, cores: int) -> None:
+    def _start(self, setting: PlannedArm, cores: int) -> None:
         name = setting.spec.name
         setting.home.mkdir(parents=True, exist_ok=True)
         with setting.home.with_name(f"{name}.log").open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "fedgin.study.worker", str(self.source), name, str(self.out)],
+                [sys.executable, "-m", "fedgin.study.arm_worker", str(self.source), name, str(self.out)],
                 stdin=subprocess.PIPE,  # its end tells the worker that this process has ended
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -173,7 +173,7 @@ class _Crew:
             worker.rounds += 1
             self.listener.round_done(worker.setting.spec, said, worker.setting.arm.rounds)
 
-    def _close(self, worker: _Running, waiting: Sequence[Setting]) -> str:
+    def _close(self, worker: _Running, waiting: Sequence[PlannedArm]) -> str:
         code = worker.process.returncode
         problem = worker.problem or (f"its process ended with code {code}" if code else "")
         seconds = time.monotonic() - worker.started
@@ -201,11 +201,11 @@ class _Pace:
         self.cores = cores
         self.spent, self.steps = 0.0, 0
 
-    def learn(self, setting: Setting, core_seconds: float) -> None:
+    def learn(self, setting: PlannedArm, core_seconds: float) -> None:
         self.spent += core_seconds
         self.steps += _steps(setting)
 
-    def left(self, waiting: Sequence[Setting], running: Sequence[_Running]) -> float:
+    def left(self, waiting: Sequence[PlannedArm], running: Sequence[_Running]) -> float:
         """Return seconds, or NaN before the first arm is complete."""
         if not self.steps:
             return float("nan")
@@ -215,12 +215,12 @@ class _Pace:
         return steps * self.spent / self.steps / self.cores
 
 
-def cores_of(setting: Setting) -> int:
+def cores_of(setting: PlannedArm) -> int:
     """Return how many processes of an arm compute at the same time."""
     return len(setting.sites) if setting.spec.regime == "federated" else 1
 
 
-def _steps(setting: Setting) -> int:
+def _steps(setting: PlannedArm) -> int:
     return cores_of(setting) * setting.arm.rounds * setting.arm.experiment.training.local_steps
 
 

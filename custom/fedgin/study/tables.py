@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fedgin.study.comparison import ArmResult
+from fedgin.study.arm_result import ArmResult
+from fedgin.study.patient_values import MEASURES, subject_values
 from fedgin.study.plan import ArmSpec, Regime
 from fedgin.study.statistics import (
     Estimate,
@@ -15,8 +16,7 @@ from fedgin.study.statistics import (
     paired_tests,
     ratio_of,
 )
-from fedgin.study.subjects import MEASURES, subject_values
-from fedgin.train.scores import CaseScore
+from fedgin.train.evaluate.scores import CaseScore
 
 REFERENCE = "gin"
 

@@ -10,7 +10,7 @@ from monai.transforms import RandAffine
 from torch import Tensor, nn
 
 from fedgin.augment import Augmentation
-from fedgin.nets.domains import route
+from fedgin.nets.dsbn import route
 from fedgin.seeds import derive_seed
 from fedgin.train.experiment import Experiment, SpatialSettings
 from fedgin.train.losses import Targets
@@ -23,13 +23,13 @@ class RoundPlan:
 
     Attributes:
         site: whose random streams are used.
-        number: the round, from 0.
-        total: rounds of the whole run, for the learning-rate schedule.
+        round_number: the round, from 0.
+        total_rounds: rounds of the whole run, for the learning-rate schedule.
     """
 
     site: str
-    number: int
-    total: int
+    round_number: int
+    total_rounds: int
 
 
 class BatchMaker:
@@ -67,7 +67,7 @@ class BatchMaker:
         step = 0
         while True:
             for purpose in ("spatial", "appearance"):
-                yield derive_seed(seed, plan.site, plan.number, step, purpose)
+                yield derive_seed(seed, plan.site, plan.round_number, step, purpose)
             step += 1
 
 

@@ -64,7 +64,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, source: s
         WeightsError: missing, extra or misshapen entries, NaN, infinity or what becomes infinite in the network's
             precision; names the first entry at fault.
     """
-    expected = travelling_weights(network)
+    expected = averaged_weights(network)
     if not isinstance(weights, Mapping) or not all(_is_entry(*item) for item in weights.items()):
         raise WeightsError(f"{source}: no tensors by name", "give weights that this package or FLARE wrote")
     weights = {name: value for name, value in weights.items() if value.is_floating_point()}
@@ -77,7 +77,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, source: s
     network.load_state_dict({**network.state_dict(), **weights})
 
 
-def travelling_weights(network: nn.Module) -> dict[str, Tensor]:
+def averaged_weights(network: nn.Module) -> dict[str, Tensor]:
     """Return the entries of the state dict that can be averaged: all floating-point ones."""
     return {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
 

@@ -43,7 +43,7 @@ class LossSettings(Settings):
     name: Literal["dice_ce", "dice_focal"] = "dice_ce"
 
 
-class Training(Settings):
+class TrainingSettings(Settings):
     """How a site trains between receiving a global model and sending its update.
 
     Attributes:
@@ -79,7 +79,7 @@ class AgreedSite(Settings):
     slices: int = Field(ge=1)
 
 
-class Federation(Settings):
+class FederationSettings(Settings):
     """How updates are weighted on the server, and what an update must be to count at all.
 
     Attributes:
@@ -139,8 +139,8 @@ class Experiment(Settings):
     loss: LossSettings = LossSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     spatial: SpatialSettings = SpatialSettings()
-    training: Training = Training()
-    federation: Federation = Federation()
+    training: TrainingSettings = TrainingSettings()
+    federation: FederationSettings = FederationSettings()
     resumes: Resumed | None = None
 
     @field_validator("organs")

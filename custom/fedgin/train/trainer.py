@@ -16,7 +16,7 @@ from fedgin.data.slices import BalancedBatches, SliceDataset
 from fedgin.errors import WeightsError
 from fedgin.seeds import derive_seed, make_generator
 from fedgin.train.batches import BatchMaker, RoundPlan
-from fedgin.train.experiment import Experiment, Training
+from fedgin.train.experiment import Experiment, TrainingSettings
 from fedgin.train.method_loss import MethodLoss
 
 Stop = Callable[[], bool]
@@ -95,7 +95,7 @@ class Trainer:
         self._attach(engine, plan, losses, stop)
         # Dropout draws from PyTorch's global stream, which must not depend on what ran before in this process either.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(derive_seed(self.experiment.seed, plan.site, plan.number, "dropout"))
+            torch.manual_seed(derive_seed(self.experiment.seed, plan.site, plan.round_number, "dropout"))
             engine.run()
         return RoundResult(
             len(losses),
@@ -113,7 +113,7 @@ class Trainer:
             batch_size=settings.batch_size,
             batches=settings.local_steps,
             foreground_share=settings.foreground_share,
-            generator=make_generator(self.experiment.seed, plan.site, plan.number, "slices"),
+            generator=make_generator(self.experiment.seed, plan.site, plan.round_number, "slices"),
         )
         return DataLoader(dataset, batch_sampler=list(batches), num_workers=0)
 
@@ -123,15 +123,15 @@ class Trainer:
         def before_step(trainer: Engine) -> None:
             if stop():
                 trainer.terminate()
-            step = plan.number * settings.local_steps + trainer.state.iteration - 1
+            step = plan.round_number * settings.local_steps + trainer.state.iteration - 1
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(settings, step, plan.total * settings.local_steps)
+                group["lr"] = learning_rate(settings, step, plan.total_rounds * settings.local_steps)
 
         def after_step(trainer: Engine) -> None:
             loss = float(trainer.state.output["loss"].detach())
             if not math.isfinite(loss):
                 raise WeightsError(
-                    f"site {plan.site}, round {plan.number}: the training loss is not finite",
+                    f"site {plan.site}, round {plan.round_number}: the training loss is not finite",
                     "lower training.learning_rate",
                 )
             losses.append(loss)
@@ -147,7 +147,7 @@ def _count_drawn(loader: DataLoader) -> tuple[int, int]:
     return len({(case.site, case.number) for case in cases}), len(drawn)
 
 
-def learning_rate(settings: Training, step: int, total: int) -> float:
+def learning_rate(settings: TrainingSettings, step: int, total: int) -> float:
     """Return the rate of one step, from 0, of a run of ``total`` steps."""
     if settings.schedule == "constant":
         return settings.learning_rate

@@ -11,7 +11,7 @@ from benchmarks.attacks.inversion import (
     reconstruct,
     total_variation,
 )
-from fedgin.augment.gin import GIN
+from fedgin.augment.methods.gin import GIN
 from fedgin.seeds import make_generator
 
 SHAPE = (1, 1, 12, 12)

@@ -13,6 +13,7 @@ from fedgin.data.site import Limits, Modality, SiteContract
 from fedgin.data.validation import Severity
 from fedgin.deploy.doctor import accelerator, clock, machine, packages
 from tests.deploy.doctor.kits import issue
+from tests.places import ROOT
 
 PASS, WARN, FAIL = Severity.PASS, Severity.WARN, Severity.FAIL
 GB = 10**9
@@ -110,7 +111,7 @@ def test_packages_are_compared_with_the_lock(tmp_path: Path) -> None:
 
 
 def test_the_lock_of_this_repository_holds_here() -> None:
-    lock = Path(__file__).resolve().parents[3] / "requirements.txt"
+    lock = ROOT / "requirements.txt"
     assert packages.check_packages(lock)[0].severity is PASS
 
 

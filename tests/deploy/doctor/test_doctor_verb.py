@@ -14,8 +14,9 @@ from fedgin.deploy.doctor.dataset import check_dataset
 from tests.data.validation.small_site import BORN, NAME, RECORD, SmallSite
 from tests.data.validation.test_validation_faults import few_cases, missing
 from tests.deploy.doctor.kits import SITE, issue, serve, write_kit
+from tests.places import ROOT
 
-LOCK = Path(__file__).resolve().parents[3] / "requirements.txt"
+LOCK = ROOT / "requirements.txt"
 
 
 def run(site_yaml: Path, *options: str) -> Result:

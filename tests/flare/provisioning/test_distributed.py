@@ -15,12 +15,13 @@ from cryptography import x509
 
 from fedgin.config import parse_settings
 from fedgin.errors import ConfigError
-from fedgin.flare.allow_list import ALLOWED_CLASSES
+from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES
 from fedgin.flare.provisioning.distributed import write_definitions
-from fedgin.flare.provisioning.plan import Federation
+from fedgin.flare.provisioning.federation import Federation
 from fedgin.manifest import check_manifest
+from tests.places import ROOT
 
-PROVISIONING = Path(__file__).resolve().parents[3] / "provisioning"
+PROVISIONING = ROOT / "provisioning"
 SITE = "hospital-a"
 
 
@@ -70,7 +71,7 @@ def test_a_kit_made_at_the_hospital_carries_our_policies(home: Path) -> None:
     local = kit(home, SITE) / "local"
     resources = json.loads((local / "resources.json.default").read_text())
     assert sorted(resources["class_allow_list"]) == sorted(ALLOWED_CLASSES)
-    assert resources["app_validator"]["path"] == "fedgin.flare.job_validator.JobValidator"
+    assert resources["app_validator"]["path"] == "fedgin.flare.jobs.job_validator.JobValidator"
     assert "site_log_streamer" not in {component["id"] for component in resources["components"]}
     ours = PROVISIONING / "policies" / "site"
     assert json.loads((local / "authorization.json.default").read_text()) == json.loads(

@@ -15,15 +15,16 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fedgin.config import parse_settings
 from fedgin.errors import ConfigError
-from fedgin.flare.allow_list import ALLOWED_CLASSES
-from fedgin.flare.encrypted_job import SERVER_KEY, SITE_KEY
+from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES
+from fedgin.flare.jobs.encrypted_job import SERVER_KEY, SITE_KEY
 from fedgin.flare.provisioning.authority import ProvisioningError
+from fedgin.flare.provisioning.federation import Federation
 from fedgin.flare.provisioning.kits import KitRow, issue_kits
-from fedgin.flare.provisioning.plan import Federation
 from fedgin.flare.provisioning.project import make_project
-from fedgin.flare.simulation import MALLOC_ARENAS
+from fedgin.flare.run.simulation import MALLOC_ARENAS
+from tests.places import ROOT
 
-PROVISIONING = Path(__file__).resolve().parents[3] / "provisioning"
+PROVISIONING = ROOT / "provisioning"
 POLICIES = PROVISIONING / "policies"
 PROJECT = "abdomen-organs"
 
@@ -173,8 +174,8 @@ def test_policies_are_in_the_kit(issued: Path, tmp_path: Path, name: str) -> Non
     resources = json.loads((local / "resources.json.default").read_text())
     assert resources["class_allow_list"] == list(ALLOWED_CLASSES)
     assert resources["class_list_enforcement_mode"] == "enforce"
-    assert resources["app_validator"]["path"] == "fedgin.flare.job_validator.JobValidator"
-    assert "fedgin.flare.security_events.SecurityEvents" in {item["path"] for item in resources["components"]}
+    assert resources["app_validator"]["path"] == "fedgin.flare.jobs.job_validator.JobValidator"
+    assert "fedgin.flare.audit.security_events.SecurityEvents" in {item["path"] for item in resources["components"]}
     assert "/tmp/nvflare" not in json.dumps(resources)
     permissions = json.loads((local / "authorization.json.default").read_text())["permissions"]
     assert {role: rights["byoc"] for role, rights in permissions.items()} == dict.fromkeys(permissions, "none")

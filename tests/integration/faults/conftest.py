@@ -5,8 +5,8 @@ from collections.abc import Callable, Generator, Iterator
 import pytest
 
 from fedgin.data.site import load_site
-from fedgin.flare.job import load_job, stage_job
-from fedgin.flare.simulation import simulate
+from fedgin.flare.jobs.job import load_job, stage_job
+from fedgin.flare.run.simulation import simulate
 from fedgin.train.checkpoint import load_checkpoint
 from poc.federation import free_port, provision, running
 from tests.integration.faults.proxy import Network

@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 
 from fedgin.cli.main import app
 from fedgin.data.site import SiteContract
-from fedgin.flare.console import Session, connect, connected_sites, fetch, follow, submit
-from fedgin.flare.job import Job
-from fedgin.flare.provisioning.plan import Role
-from fedgin.flare.results import CONTEXT, RoundMetrics, RunResult, first_errors
+from fedgin.flare.jobs.job import Job
+from fedgin.flare.provisioning.federation import Role
+from fedgin.flare.run.console import Session, connect, connected_sites, fetch, submit
+from fedgin.flare.run.follow import follow
+from fedgin.flare.run.results import CONTEXT, RoundMetrics, RunResult, first_errors
 from fedgin.train.checkpoint import load_checkpoint
 from poc.federation import SERVER, LocalFederation, start_all
 from tests.integration.faults.proxy import Network
@@ -106,7 +107,7 @@ def leave(run: Run) -> None:
 
 def trainer(federation: LocalFederation, site: str) -> psutil.Process:
     """Return the process in which a site trains."""
-    [found] = [child for child in federation.family(site) if "fedgin.train.worker" in child.cmdline()]
+    [found] = [child for child in federation.family(site) if "fedgin.train.site.worker" in child.cmdline()]
     return found
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedgin.flare.console import connect
+from fedgin.flare.run.console import connect
 from poc.federation import SERVER
 from tests.integration.faults.setting import (
     ROUNDS,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedgin.data.datalist import Split, list_cases
-from fedgin.flare.job import stage_job
+from fedgin.flare.jobs.job import stage_job
 from poc.federation import SERVER
 from tests.integration.faults.setting import (
     Fault,

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgin.data.datalist import Case
-from fedgin.data.validation.content import hash_files
+from fedgin.data.validation.content import hash_case
 from fedgin.data.validation.facts import CaseFacts, ImageFacts, LabelFacts, measure_image, measure_label
 from fedgin.data.validation.findings import Finding, collect, fail, warn
 from fedgin.data.validation.sides import check_sides
@@ -46,7 +46,7 @@ def check_case(case: Case) -> tuple[CaseFacts, list[Finding]]:
     findings += faults
     files = b""
     with collect(findings, "unreadable", case):
-        files = hash_files(case)
+        files = hash_case(case)
     overlay = label if label_facts and not faults else None
     return CaseFacts(case, image_facts, label_facts, files, _draw(case, image, image_facts, overlay)), findings
 

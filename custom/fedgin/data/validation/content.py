@@ -24,7 +24,7 @@ def hash_voxels(voxels: NDArray[Any]) -> bytes:
     return digest.digest()
 
 
-def hash_files(case: Case) -> bytes:
+def hash_case(case: Case) -> bytes:
     """Return SHA-256 over the bytes of image and label.
 
     Raises:

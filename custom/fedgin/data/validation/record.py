@@ -18,7 +18,7 @@ RESULT = "validation.json"
 
 
 @dataclass(frozen=True)
-class Record:
+class ValidationRecord:
     """The last validation of a site.
 
     Attributes:
@@ -54,14 +54,14 @@ def write_record(folder: Path, validation: Validation) -> None:
     write_text(folder / RESULT, json.dumps(values, indent=2) + "\n")
 
 
-def read_record(folder: Path, contract: SiteContract) -> Record | None:
+def read_record(folder: Path, contract: SiteContract) -> ValidationRecord | None:
     """Return the last result in ``folder``; ``None`` when there is none that can be read."""
     if not all((folder / name).is_file() for name in (RESULT, KEY_FILE)):
         return None
     try:
         values = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         inputs = hash_inputs(contract, load_key(folder))
-        return Record(Severity(values["verdict"]), int(values["cases"]), values["inputs"] == inputs)
+        return ValidationRecord(Severity(values["verdict"]), int(values["cases"]), values["inputs"] == inputs)
     except (OSError, ValueError, KeyError, TypeError, FedginError):
         return None
 

@@ -12,7 +12,7 @@ import yaml
 
 from fedgin.errors import ConfigError
 from fedgin.files import write_text
-from fedgin.flare.provisioning.plan import Federation, Person, Role, Site
+from fedgin.flare.provisioning.federation import Federation, Person, Role, Site
 from fedgin.flare.provisioning.project import LIGHTER, participant, policy_builder, server_participant, static_files
 
 PROFILE = "profile.yaml"

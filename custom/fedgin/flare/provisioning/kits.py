@@ -11,9 +11,9 @@ from pathlib import Path
 from fedgin.errors import ConfigError
 from fedgin.files import whole_file
 from fedgin.flare.provisioning.authority import Authority
-from fedgin.flare.provisioning.plan import Federation, Person, Server, Site
+from fedgin.flare.provisioning.federation import Federation, Person, Server, Site
+from fedgin.flare.provisioning.issued import IssuedKit, IssuedKits, read_issued, write_issued
 from fedgin.flare.provisioning.project import make_project
-from fedgin.flare.provisioning.record import IssuedKit, Record, read_record, write_record
 from fedgin.manifest import package_hash
 
 RENEW_BEFORE = timedelta(days=30)
@@ -55,7 +55,7 @@ def issue_kits(federation: Federation, policies: Path, out: Path, *, renew: Coll
         ProvisioningError: FLARE refused; nothing is changed then.
     """
     folder = out / federation.project
-    record = read_record(folder)
+    record = read_issued(folder)
     participants = dict(_participants(federation))
     _check(federation, record, participants, renew)
     authority = Authority(folder / "authority", federation.project)
@@ -79,7 +79,7 @@ def issue_kits(federation: Federation, policies: Path, out: Path, *, renew: Coll
         authority.discard()
     for name in kits.keys() - participants.keys():
         (folder / kits[name].archive).unlink(missing_ok=True)
-    write_record(folder, Record(kits=kits))
+    write_issued(folder, IssuedKits(kits=kits))
     return [*_rows(federation, participants, status, kits)]
 
 
@@ -90,7 +90,7 @@ def _participants(federation: Federation) -> Iterator[tuple[str, Server | Site |
 
 
 def _check(
-    federation: Federation, record: Record, participants: dict[str, Server | Site | Person], renew: Collection[str]
+    federation: Federation, record: IssuedKits, participants: dict[str, Server | Site | Person], renew: Collection[str]
 ) -> None:
     gone = {item.name for item in federation.everyone if item.withdrawn}
     for name, kit in record.kits.items():

@@ -7,12 +7,12 @@ from typing import Any
 
 from fedgin.errors import ConfigError
 from fedgin.files import write_text
-from fedgin.flare.allow_list import resources
+from fedgin.flare.jobs.allow_list import resources
 
-VALIDATOR = {"path": "fedgin.flare.job_validator.JobValidator", "args": {}}
-CRASHED_JOBS = {"id": "crashed_jobs", "path": "fedgin.flare.crashed_jobs.CrashedJobs", "args": {}}
-JOB_MANAGER = "fedgin.flare.job_manager.JobManager"
-EVENTS = {"id": "security_events", "path": "fedgin.flare.security_events.SecurityEvents", "args": {}}
+VALIDATOR = {"path": "fedgin.flare.jobs.job_validator.JobValidator", "args": {}}
+CRASHED_JOBS = {"id": "crashed_jobs", "path": "fedgin.flare.server.crashed_jobs.CrashedJobs", "args": {}}
+JOB_MANAGER = "fedgin.flare.server.job_manager.JobManager"
+EVENTS = {"id": "security_events", "path": "fedgin.flare.audit.security_events.SecurityEvents", "args": {}}
 # Uploads the site's error log to the server.
 LOG_UPLOAD = "site_log_streamer"
 

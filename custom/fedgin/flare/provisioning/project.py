@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fedgin.flare.provisioning.plan import Federation, Person, Site
+from fedgin.flare.provisioning.federation import Federation, Person, Site
 
 # The root outlives every certificate it signs; FLARE cannot renew it in place.
 ROOT_VALID_DAYS = 3650

@@ -1,0 +1,1 @@
+"""The augmentations that an experiment can name, one file each."""

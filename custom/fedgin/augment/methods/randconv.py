@@ -1,0 +1,117 @@
+"""Random convolution (RandConv): one random linear filter for the images of a batch.
+
+Source: Xu et al., "Robust and generalizable visual representation learning via random convolutions", ICLR 2021.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fedgin.augment.base import Augmentation, per_sample
+from fedgin.augment.checks import check_choice, check_flag, check_number
+from fedgin.augment.filters.consistency import divergence_from_mean
+from fedgin.augment.filters.random_conv import PADDINGS, ConvLayer, random_conv_net
+from fedgin.augment.registry import register
+
+VARIANTS = ("mix", "image")
+KERNEL_SIZES = (1, 3, 5, 7)
+
+
+@dataclass(frozen=True)
+class RandConvParams:
+    """The filters and how much of the filtered image is mixed in.
+
+    Attributes:
+        layer: weights [G, C, C, *kernel] without bias, on the CPU; G is 1, or the batch size with ``per_sample``.
+        alpha: float32 [B]; weight of the filtered image, the rest is the image. 0 or 1 in the variant ``image``.
+    """
+
+    layer: ConvLayer
+    alpha: Tensor
+
+
+@register("randconv")
+class RandConv(Augmentation[RandConvParams]):
+    """Filter the images with a random kernel: result = alpha * (W convolved with x) + (1 - alpha) * x.
+
+    The kernel has k pixels on every axis, k uniform from 1, 3, 5 and 7 where they fit into the image; its weights are
+    normal with mean 0 and variance 1 / (channels * k^axes); there is no bias. With one channel k = 1 only scales the
+    image, and every kernel inverts the contrast half of the time.
+
+    Args:
+        variant: ``mix``: alpha is uniform in [0, 1] (the original's RC_mix, our default); ``image``: alpha is 0 with
+            ``identity_probability``, otherwise 1 (the original's RC_img).
+        identity_probability: chance in [0, 1] that the variant ``image`` leaves the batch as it is (original: 0.5).
+        consistency_weight: above 0, each step uses three draws of the clean image: the segmentation loss is of the
+            first, and this weight times the divergence of the three predictions from their mean is added, KL(p_i ||
+            mean). The authors advise 10 for ``mix`` and 5 for ``image``; their loop draws the second and third from
+            the augmented image, which we do not copy.
+        per_sample: every sample draws its own kernel and alpha (ours); otherwise a batch shares them (original).
+        padding: ``reflect`` (our default) or ``zeros`` (original).
+        probability: see :class:`fedgin.augment.base.Augmentation`.
+        background: see :class:`fedgin.augment.base.Augmentation`.
+
+    Images may have any intensity unit; the original expects them whitened. The result's range is not bounded.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        variant: str = "mix",
+        identity_probability: float = 0.5,
+        consistency_weight: float = 0.0,
+        per_sample: bool = False,
+        padding: str = "reflect",
+        probability: float = 1.0,
+        background: str = "free",
+    ) -> None:
+        super().__init__(probability=probability, background=background)
+        self.variant = check_choice("variant", variant, VARIANTS)
+        self.identity_probability = check_number("identity_probability", identity_probability, low=0.0, high=1.0)
+        self.consistency_weight = check_number("consistency_weight", consistency_weight, low=0.0, high=1e4)
+        self.per_sample = check_flag("per_sample", per_sample)
+        self.padding = check_choice("padding", padding, PADDINGS)
+
+    def views(self, image: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> list[Tensor]:
+        """Return one draw, or three where their predictions are compared."""
+        return [self(image, gen=gen, body=body) for _ in range(3 if self.consistency_weight else 1)]
+
+    def extra_loss(self, logits: Sequence[Tensor], extra: Sequence[Tensor], clean: Tensor) -> Tensor | None:
+        """Return the weighted divergence of the predictions from their mean."""
+        if not self.consistency_weight:
+            return None
+        return self.consistency_weight * divergence_from_mean(logits, to_mean=True)
+
+    def draw_params(self, shape: Sequence[int], *, gen: torch.Generator) -> RandConvParams:
+        """Draw kernel sizes, then the kernels, then alpha."""
+        batch, channels, spatial = shape[0], shape[1], shape[2:]
+        groups = batch if self.per_sample else 1
+        pool = [size for size in KERNEL_SIZES if size <= min(spatial)]
+        sizes = [pool[i] for i in torch.randint(len(pool), (groups,), generator=gen).tolist()]
+        kernels = [_draw_kernel(channels, size, len(spatial), gen) for size in sizes]
+        # Zeros around a smaller kernel change nothing and let all samples share one call.
+        weight = torch.stack(
+            [F.pad(k, [(max(sizes) - size) // 2] * 2 * len(spatial)) for k, size in zip(kernels, sizes, strict=True)]
+        )
+        alpha = torch.rand(groups, generator=gen)
+        if self.variant == "image":
+            alpha = (alpha >= self.identity_probability).float()
+        return RandConvParams(ConvLayer(weight, torch.zeros(groups, channels)), alpha.expand(batch))
+
+    def transform(self, x: Tensor, params: RandConvParams) -> Tensor:
+        """Return the mixture of ``x`` and the filtered image."""
+        # The slope is of no consequence: no activation follows the last layer, and there is only one.
+        filtered = random_conv_net(x, [params.layer], slope=1.0, padding=self.padding)
+        return torch.lerp(x, filtered, per_sample(params.alpha.to(x.device), x.dim()))
+
+
+def _draw_kernel(channels: int, size: int, axes: int, gen: torch.Generator) -> Tensor:
+    deviation = 1 / math.sqrt(channels * size**axes)
+    return deviation * torch.randn(channels, channels, *(size,) * axes, generator=gen)

@@ -1,0 +1,180 @@
+"""The executor of a site: FLARE tasks become calls on a :class:`~fedgin.flare.client.site_process.SiteProcess`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from nvflare.apis.analytix import ANALYTIC_EVENT_TYPE, AnalyticsDataType
+from nvflare.apis.dxo import DXO, DataKind, MetaKey
+from nvflare.apis.event_type import EventType
+from nvflare.apis.executor import Executor
+from nvflare.apis.fl_constant import FLContextKey, ReturnCode
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.apis.signal import Signal
+from nvflare.apis.workspace import Workspace
+from nvflare.app_common.app_constant import AppConstants
+from nvflare.app_common.widgets.streaming import create_analytic_dxo, send_analytic_dxo
+
+from fedgin.data.site import SiteContract, load_site
+from fedgin.errors import ConfigError, FedginError, one_line, unforeseen
+from fedgin.flare.audit.security_log import Kind, record
+from fedgin.flare.client.site_process import Places, SiteProcess
+from fedgin.flare.client.weights import weights_from_shareable, weights_to_dxo
+from fedgin.flare.protocol import (
+    CAUSE,
+    DICE,
+    MODALITY,
+    SERVER_MODEL,
+    SESSION,
+    TRAINED,
+    TRAINING_LOSS,
+    UPDATE_REFUSED,
+    WITHHELD,
+)
+from fedgin.train.site.update import InterruptedTaskError
+
+
+class FedginExecutor(Executor):
+    """Runs ``train``, ``validate`` and ``submit_model`` for a CT or an MR site.
+
+    The experiment comes with the job (``app/config/experiment.yaml``), the site contract from the site
+    (``local/site.yaml``). ``train`` receives full weights and returns their difference; the validation metrics that go
+    with it are those of the received model, as FLARE's ``IntimeModelSelector`` expects.
+
+    Privacy settings of the site are applied in the session, not by a result filter of FLARE's privacy scope: a filter
+    runs on every answer, so a repeated task would get a second draw of noise, and ``submit_model`` weights whose
+    difference it cannot know. The scope stays in force on top of it: it blocks what is no weights and no metrics.
+
+    Errors never leave :meth:`execute` as exceptions, and training has a process of its own: stock FLARE ends the whole
+    job when a client process dies, but tolerates a site that answers with a return code.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._process: SiteProcess | None = None
+        self._modality = ""
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """End the training process with the run; tell the site's logs that the server refused its update."""
+        if event_type == EventType.END_RUN and self._process is not None:
+            self._process.close()
+        elif event_type == UPDATE_REFUSED:
+            notice: Shareable = fl_ctx.get_prop(FLContextKey.EVENT_DATA)
+            self._log_refusal("", one_line(str(notice.get_header(CAUSE))), fl_ctx, Kind.UPDATE_REFUSED)
+
+    def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        """Do one task; every failure becomes a return code and one line in the site's logs."""
+        tasks = {
+            AppConstants.TASK_TRAIN: self._train,
+            AppConstants.TASK_VALIDATION: self._validate,
+            AppConstants.TASK_SUBMIT_MODEL: self._submit_model,
+        }
+        if task_name not in tasks:
+            cause = f"unknown task '{task_name}'. Fix: use this package's job on the server too"
+            self._log_refusal(task_name, cause, fl_ctx)
+            return make_reply(ReturnCode.TASK_UNKNOWN)
+        try:
+            return tasks[task_name](shareable, fl_ctx, abort_signal)
+        except InterruptedTaskError as error:
+            self.log_info(fl_ctx, str(error))
+            return make_reply(ReturnCode.TASK_ABORTED)
+        except FedginError as error:
+            cause = str(error.below(_kit(fl_ctx)))
+        except Exception as error:  # a site that answers with a code does not end the job; one that dies does
+            cause = str(unforeseen(error, task_name))
+        self._log_refusal(task_name, cause, fl_ctx)
+        return make_reply(ReturnCode.EXECUTION_EXCEPTION, {CAUSE: cause})
+
+    def _log_refusal(self, task: str, cause: str, fl_ctx: FLContext, kind: Kind = Kind.TASK_REFUSED) -> None:
+        """Tell the site's log and its security log; a full disk must not turn an answer into an exception."""
+        self.log_error(fl_ctx, cause)
+        try:
+            record(_kit(fl_ctx), kind, job_id=str(fl_ctx.get_job_id()), task=task, reason=cause)
+        except FedginError as error:
+            self.log_error(fl_ctx, str(error))
+
+    def _train(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        process = self._open(fl_ctx)
+        round_number = _count(shareable, AppConstants.CURRENT_ROUND)
+        rounds = _count(shareable, AppConstants.NUM_ROUNDS)
+        received = weights_from_shareable(shareable, source=f"round {round_number}")
+        update = process.train(received, round_number, rounds, stop=lambda: bool(abort_signal.triggered))
+        self.log_info(
+            fl_ctx,
+            f"round {round_number}: validation Dice {update.metrics[DICE]:.3f}, loss {update.loss:.3f}",
+        )
+        if update.protection:
+            self.log_info(fl_ctx, f"round {round_number}: {update.protection}")
+        self._stream({**update.metrics, TRAINING_LOSS: update.loss}, round_number, fl_ctx)
+        meta = {
+            MetaKey.NUM_STEPS_CURRENT_ROUND: update.weight,
+            MetaKey.INITIAL_METRICS: {**update.metrics, TRAINING_LOSS: update.loss},
+            MODALITY: self._modality,
+            TRAINED: update.trained,
+            WITHHELD: update.withheld,
+        }
+        return weights_to_dxo(update.difference, DataKind.WEIGHT_DIFF, meta).to_shareable()
+
+    def _stream(self, metrics: Mapping[str, float], round_number: int, fl_ctx: FLContext) -> None:
+        """Send metrics of a round to FLARE's analytics receivers, such as TensorBoard's."""
+        for tag, value in metrics.items():
+            dxo = create_analytic_dxo(tag, float(value), AnalyticsDataType.SCALAR, global_step=round_number)
+            send_analytic_dxo(self, dxo, fl_ctx, ANALYTIC_EVENT_TYPE)
+
+    def _validate(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        owner = str(shareable.get_header(AppConstants.MODEL_OWNER, "model"))
+        weights = weights_from_shareable(shareable, source=owner)
+        metrics = self._open(fl_ctx).validate(
+            weights,
+            _plain(owner),
+            candidate=owner.startswith(SERVER_MODEL),
+            stop=lambda: bool(abort_signal.triggered),
+        )
+        return DXO(data_kind=DataKind.METRICS, data=metrics).to_shareable()
+
+    def _submit_model(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        weights = self._open(fl_ctx).local_model(stop=lambda: bool(abort_signal.triggered))
+        return weights_to_dxo(weights, DataKind.WEIGHTS).to_shareable()
+
+    def _open(self, fl_ctx: FLContext) -> SiteProcess:
+        if self._process is None:
+            workspace: Workspace = fl_ctx.get_engine().get_workspace()
+            job, site = fl_ctx.get_job_id(), fl_ctx.get_identity_name()
+            path = _contract_path(Path(workspace.get_site_config_dir()), site)
+            self._modality = _load_contract(path, site).modality.value
+            run = Path(workspace.get_run_dir(job))
+            experiment = Path(workspace.get_app_config_dir(job)) / "experiment.yaml"
+            places = Places(experiment, path, run / SESSION, runs=run.parent)
+            self._process = SiteProcess(site, places, log=lambda line: self.log_info(fl_ctx, line))
+        return self._process
+
+
+def _count(shareable: Shareable, header: str) -> int:
+    count = shareable.get_header(header)
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 2**31:
+        raise ConfigError(f"the task's header '{header}' is no count", "use this package's job on the server too")
+    return count
+
+
+def _kit(fl_ctx: FLContext) -> Path:
+    return Path(fl_ctx.get_engine().get_workspace().get_root_dir())
+
+
+def _contract_path(local: Path, site: str) -> Path:
+    """Return ``local/site.yaml``; FLARE's simulator gives all sites one ``local``, with ``sites/NAME.yaml`` in it."""
+    simulated = local / "sites" / f"{site}.yaml"
+    return simulated if simulated.is_file() else local / "site.yaml"
+
+
+def _load_contract(path: Path, site: str) -> SiteContract:
+    contract = load_site(path)
+    if contract.site != site:
+        raise ConfigError(
+            f"site.yaml is of site '{contract.site}', but FLARE knows this site as '{site}'",
+            "use the kit and the site.yaml of the same site",
+        )
+    return contract
+
+
+def _plain(owner: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in owner)[:64]

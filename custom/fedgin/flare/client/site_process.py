@@ -1,0 +1,197 @@
+"""A site's training in a process of its own, so that its crash does not end FLARE's worker and with it the job."""
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+from torch import Tensor
+
+from fedgin.errors import FedginError
+from fedgin.train.site.messages import Message, read_message, write_message
+from fedgin.train.site.update import InterruptedTaskError, LocalUpdate
+
+Stop = Callable[[], bool]
+Log = Callable[[str], None]
+
+ATTEMPTS = 2
+POLL_SECONDS = 0.1
+# A training step or a case may be under way when an abort comes; afterwards the process is killed.
+STOP_SECONDS = 5.0
+
+
+class CrashError(FedginError):
+    """The training process died twice in the same task."""
+
+
+class Child(Protocol):
+    """What is needed of :class:`subprocess.Popen`."""
+
+    def kill(self) -> None: ...  # noqa: D102
+    def wait(self) -> int: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a site's run finds and keeps its things.
+
+    Attributes:
+        experiment: the job's ``experiment.yaml``.
+        contract: ``site.yaml``.
+        folder: of the session.
+        runs: has a folder for each run of the site, by the job's id.
+    """
+
+    experiment: Path
+    contract: Path
+    folder: Path
+    runs: Path
+
+
+def spawn(places: Places) -> tuple[Child, BinaryIO, BinaryIO]:
+    """Start :mod:`fedgin.train.site.worker`; return it with its input and output."""
+    command = [sys.executable, "-m", "fedgin.train.site.worker"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    child = subprocess.Popen(
+        [*command, places.experiment, places.contract, places.folder, places.runs],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+    )
+    return child, cast(BinaryIO, child.stdin), cast(BinaryIO, child.stdout)
+
+
+class _Connection:
+    """A running child; its answers are collected by a thread, so that waiting for one can be given up."""
+
+    def __init__(self, places: Places) -> None:
+        self.child, self.tasks, self.answers = spawn(places)
+        self.received: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self.collector = threading.Thread(target=self._collect, daemon=True)
+        self.collector.start()
+
+    def _collect(self) -> None:
+        while (message := read_message(self.answers)) is not None:
+            self.received.put(message)
+        self.received.put(None)
+
+    def send(self, message: Message) -> None:
+        """Send a message; a dead child is noticed by the end of its answers."""
+        with contextlib.suppress(OSError):
+            write_message(self.tasks, message)
+
+    def end(self) -> int:
+        """Kill the child where it still runs; return how it ended."""
+        self.child.kill()
+        with contextlib.suppress(OSError):
+            self.tasks.close()
+        code = self.child.wait()
+        self.collector.join()
+        self.answers.close()
+        return code
+
+
+class SiteProcess:
+    """The tasks of :class:`~fedgin.train.site.session.SiteSession`, done in a child process, started when needed.
+
+    A child that dies in a task (out of memory, kill -9, a fault in native code) is started again once, and the task is
+    repeated: what a session needs is on disk, so that the result is the same as without the crash.
+
+    Args:
+        site: its name, for messages.
+        places: of the run.
+        log: told of crashes and of preprocessing.
+    """
+
+    def __init__(self, site: str, places: Places, log: Log) -> None:
+        self.site = site
+        self.places = places
+        self.log = log
+        self._running: _Connection | None = None
+
+    def train(self, received: Mapping[str, Tensor], round_number: int, rounds: int, *, stop: Stop) -> LocalUpdate:
+        """Validate and train; as :meth:`SiteSession.train`, but for ``rounds``.
+
+        Args:
+            received: the global model.
+            round_number: the round, from 0.
+            rounds: of this job; one that resumes another does not count those of the other.
+            stop: asked ten times a second.
+
+        Raises:
+            CrashError: the child died twice.
+        """
+        done = self._do(Message("train", {"number": round_number, "rounds": rounds}, received), stop)
+        return LocalUpdate(difference=dict(done.tensors), **done.values)
+
+    def validate(
+        self, weights: Mapping[str, Tensor], owner: str, *, candidate: bool = False, stop: Stop
+    ) -> dict[str, float]:
+        """Score a model; as :meth:`SiteSession.validate` and :meth:`train`."""
+        task = Message("validate", {"owner": owner, "candidate": candidate}, weights)
+        return dict(self._do(task, stop).values["metrics"])
+
+    def local_model(self, *, stop: Stop) -> dict[str, Tensor]:
+        """Return the weights after the last local training; as :meth:`SiteSession.local_model` and :meth:`train`."""
+        return dict(self._do(Message("local_model"), stop).tensors)
+
+    def close(self) -> int:
+        """End the child and return its code; a later task starts another."""
+        running, self._running = self._running, None
+        return running.end() if running else 0
+
+    def _do(self, task: Message, stop: Stop) -> Message:
+        causes = []
+        for _ in range(ATTEMPTS):
+            answer = self._attempt(task, stop)
+            if answer is not None:
+                return answer
+            code = self.close()
+            causes.append(signal.Signals(-code).name if code < 0 else f"exit code {code}")
+            self.log(f"site {self.site}: the training process was ended by {causes[-1]} in task '{task.kind}'")
+        raise CrashError(
+            f"site {self.site}: task '{task.kind}': the training process was ended by {' and again by '.join(causes)}",
+            "look for 'out of memory' in the site's system log; give it more memory or lower training.batch_size",
+        )
+
+    def _attempt(self, task: Message, stop: Stop) -> Message | None:
+        """Return the answer, or ``None`` when the child died."""
+        if stop():
+            raise InterruptedTaskError(self.site)
+        self._running = self._running or _Connection(self.places)
+        self._running.send(task)
+        while True:
+            answer = self._next_answer(self._running, stop)
+            if answer is None or answer.kind == "done":
+                return answer
+            if answer.kind == "progress":
+                self.log("preprocessed {done} of {total} cases".format(**answer.values))
+            elif answer.kind == "stopped":
+                raise InterruptedTaskError(self.site)
+            else:
+                raise FedginError(answer.values["problem"], answer.values["fix"])
+
+    def _next_answer(self, running: _Connection, stop: Stop) -> Message | None:
+        """Wait for an answer; pass an abort on, and kill a child that does not heed it."""
+        stopped_at = None
+        while True:
+            if stopped_at is None and stop():
+                stopped_at = time.monotonic()
+                running.send(Message("stop"))
+            with contextlib.suppress(queue.Empty):
+                answer = running.received.get(timeout=POLL_SECONDS)
+                if answer is None and stop():
+                    break
+                return answer
+            if stopped_at is not None and time.monotonic() > stopped_at + STOP_SECONDS:
+                break
+        self.close()
+        raise InterruptedTaskError(self.site)

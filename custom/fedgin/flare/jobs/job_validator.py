@@ -1,0 +1,161 @@
+"""What a job may be: checked by the server, and then by every site, before the job is deployed there.
+
+FLARE enforces the class allow-list as well, but only when the job's process starts; the reason then stays in the log of
+that site and the whole job ends. A validator's answer goes back to the project lead with the name of the site.
+"""
+
+import contextlib
+import importlib
+from pathlib import Path
+
+from nvflare.apis.app_validation import AppValidator
+from nvflare.lighter.utils import verify_folder_signature_and_get_signers
+
+from fedgin.config import load_settings
+from fedgin.data.site import SiteContract, load_site
+from fedgin.documents import read_json
+from fedgin.errors import ConfigError, FedginError
+from fedgin.files import hash_files
+from fedgin.flare.audit.security_log import Kind, record
+from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES, named_classes
+from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_round
+from fedgin.flare.jobs.encrypted_job import NO_KEY, SERVER_KEY, SITE_KEY, check_encryption
+from fedgin.manifest import check_manifest
+
+SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT = "config_fed_server.json", "config_fed_client.json", "experiment.yaml"
+CONFIG_FILES = {f"config/{name}" for name in (SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT, CHECKPOINT)}
+# FLARE adds these to each folder when it signs a job.
+SIGNATURE_FILES = {".__nvfl_sig.json", ".__nvfl_submitter.crt"}
+LONGEST_NAME = 120
+
+
+class JobValidator(AppValidator):
+    """Refuse a job that carries code, names a class that is not allowed, or does not fit this participant.
+
+    Nothing of the job is imported or run: only classes of the allow-list are imported, to see that they are installed.
+    The decision goes into the security log; a job that cannot be recorded is refused.
+
+    Args:
+        kit: the unpacked kit; by default the working folder, which FLARE's server and client set to their ``-m``
+            folder before they read ``resources.json``.
+    """
+
+    def __init__(self, kit: str = ".") -> None:
+        super().__init__()
+        self.kit = Path(kit).resolve()
+
+    def validate(self, app_folder: str) -> tuple[str, dict[str, object]]:
+        """Return the first cause and its fix, or an empty text; the text goes to the project lead.
+
+        Args:
+            app_folder: the application's folder, with ``config`` in it.
+        """
+        app = Path(app_folder)
+        refusal = self._refusal(app)
+        try:
+            record(self.kit, Kind.JOB_REFUSED if refusal else Kind.JOB_ACCEPTED, **self._facts(app), reason=refusal)
+        except FedginError as error:
+            refusal = refusal or str(error)
+        return refusal, {}
+
+    def _refusal(self, app: Path) -> str:
+        try:
+            check_manifest(self.kit / "startup")
+            _check_files(app)
+            _check_classes(app / "config")
+            _check_experiment(app / "config", self.kit / "startup")
+            if (self.kit / "startup" / "fed_client.json").is_file():
+                _check_contract(self.kit / "local" / "site.yaml")
+        except FedginError as error:
+            return str(error.below(app, self.kit))
+        except Exception as error:  # its text could quote a path of this machine
+            unforeseen = FedginError(
+                f"the job was not checked: unforeseen {type(error).__name__}",
+                "run 'fedgin site doctor' here and report this line",
+            )
+            return str(unforeseen)
+        return ""
+
+    def _facts(self, app: Path) -> dict[str, str]:
+        """Say which job it is, and whose: of the signature's certificate, not of the job's own words."""
+        _, signers = verify_folder_signature_and_get_signers(str(app), str(self.kit / "startup" / "rootCA.pem"))
+        names, organisations, roles = (", ".join(signer[part] for signer in signers) for part in range(3))
+        return {
+            # FLARE unpacks the application into RUN/app_NAME, and names the run after the job.
+            "job_id": app.parent.name,
+            "person": names,
+            "organisation": organisations,
+            "role": roles,
+            "app_sha256": _app_hash(app),
+        }
+
+
+def _app_hash(app: Path) -> str:
+    """Hash the job without its signatures: the same for the lead's folder, the server and every site."""
+    files = [path for path in app.rglob("*") if path.is_file() and not path.is_symlink()]
+    with contextlib.suppress(OSError):
+        return hash_files(app, [path for path in files if path.name not in SIGNATURE_FILES])
+    return ""
+
+
+def _check_files(app: Path) -> None:
+    for path in sorted(app.rglob("*")):
+        name = path.relative_to(app).as_posix()
+        plain = path.is_file() and (name in CONFIG_FILES or path.name in SIGNATURE_FILES)
+        if path.is_symlink() or not (plain or (path.is_dir() and name == "config")):
+            raise ConfigError(
+                f"the job carries '{name[:LONGEST_NAME]}'",
+                f"a job has {', '.join(sorted(CONFIG_FILES))} only; code is installed at the sites",
+            )
+
+
+def _check_experiment(config: Path, startup: Path) -> None:
+    # Here, because FLARE builds the validator in every job's process too, where PyTorch and MONAI are of no use.
+    from fedgin.train.experiment import load_experiment
+
+    experiment = load_experiment(config / EXPERIMENT)
+    if experiment.resumes is not None:
+        read_round(config / CHECKPOINT)
+    encrypted = experiment.federation.homomorphic_encryption
+    client, server = (read_json(config / name, source=name) for name in (CLIENT_CONFIG, SERVER_CONFIG))
+    check_encryption(client, server, encrypted=encrypted)
+    if encrypted and not any((startup / key).is_file() for key in (SERVER_KEY, SITE_KEY)):
+        raise ConfigError("this kit has no key of the encryption", NO_KEY)
+
+
+def _check_contract(path: Path) -> None:
+    """Check ``site.yaml``; its keys may be named to the project lead, the site's folders may not."""
+    load_settings(path, SiteContract)
+    try:
+        load_site(path)
+    except ConfigError:
+        raise ConfigError(
+            f"{path}: 'data_root' or 'datalist' is not there", "run 'fedgin site doctor' at the site"
+        ) from None
+
+
+def _check_classes(config: Path) -> None:
+    for name in (SERVER_CONFIG, CLIENT_CONFIG):
+        for path in named_classes(read_json(config / name, source=name)):
+            if path not in ALLOWED_CLASSES:
+                raise ConfigError(
+                    f"{name} names '{path[:LONGEST_NAME]}', which is not on the class allow-list",
+                    "use the classes of the jobs of this package",
+                )
+            _check_installed(path)
+
+
+def _check_installed(path: str) -> None:
+    module, _, attribute = path.rpartition(".")
+    try:
+        found = hasattr(importlib.import_module(module), attribute)
+    except Exception as error:  # a damaged installation raises many kinds
+        cause = f"{type(error).__name__} in module '{module}'"
+        if isinstance(error, ModuleNotFoundError):
+            cause = f"module '{error.name}' is missing"
+        raise ConfigError(
+            f"'{path}' cannot be imported here: {cause}",
+            "install the pinned requirements of this package at this site",
+        ) from None
+    if not found:
+        raise ConfigError(f"'{path}' does not exist here", "install the version of this package that the kit expects")

@@ -1,0 +1,36 @@
+"""The names that site, server and lead agree on: headers, keys of a DXO, events, metrics."""
+
+from collections.abc import Mapping
+from numbers import Real
+
+# Keys in the meta of a site's update (a DXO): its modality, what it trained on, and the entries that it keeps back.
+MODALITY = "fedgin_modality"
+TRAINED = "fedgin_trained"
+WITHHELD = "fedgin_withheld"
+# Metrics that go with an update: the training loss, and the mean Dice on the site's validation cases.
+TRAINING_LOSS = "train_loss"
+DICE = "val_dice_mean"
+# Folder of ours in the run folder that FLARE gives a job, at a site and at the server.
+SESSION = "fedgin"
+# Header of a failed reply: the problem and its fix, without anything of a patient.
+CAUSE = "fedgin_cause"
+# Event by which the server tells a site that its update was refused, with the reason under CAUSE.
+UPDATE_REFUSED = "fedgin_update_refused"
+# What FLARE's cross-site evaluation puts before the names of the server's models.
+SERVER_MODEL = "SRV_"
+# Properties of the server's FLContext for FLARE's events that follow: the Contribution or the Absence that the
+# aggregator's accept() came to, the list of Absences that its aggregate() came to, and whether it made an average.
+VERDICT = "fedgin_verdict"
+OUTLIERS = "fedgin_outliers"
+AGGREGATED = "fedgin_aggregated"
+# The part of `show_stats server` that is ours.
+STATS = "fedgin"
+
+
+def numbers(metrics: Mapping[str, object]) -> dict[str, float]:
+    """Keep the metrics that are numbers: FLARE lets a site report words, too.
+
+    Raises:
+        OverflowError: a number is too large for a float.
+    """
+    return {str(name): float(value) for name, value in metrics.items() if isinstance(value, Real)}

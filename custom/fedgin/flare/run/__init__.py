@@ -1,0 +1,1 @@
+"""What the project lead starts: submit, follow, simulate, read results."""

@@ -1,0 +1,111 @@
+"""Follow a job that was submitted: its status, its rounds, who failed and who is late."""
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from nvflare.apis.job_def import JobMetaKey, RunStatus
+from nvflare.fuel.flare_api.api_spec import JobNotFound, JobNotRunning, MonitorReturnCode, NoConnection
+
+from fedgin.errors import one_line
+from fedgin.flare.protocol import STATS
+from fedgin.flare.run.console import ConsoleError, Session
+from fedgin.flare.run.results import RoundMetrics
+
+POLL_SECONDS = 2.0
+PATIENCE_SECONDS = 60.0
+# A round in which some have answered and nobody else has for so long is worth a word.
+LATE_SECONDS = 60.0
+
+OnRound = Callable[[RoundMetrics], None]
+
+
+def follow(session: Session, job_id: str, *, on_status: Callable[[str], None], on_round: OnRound) -> dict[str, Any]:
+    """Wait until the job ends; return FLARE's record of it.
+
+    Args:
+        session: of a person who may view jobs.
+        job_id: as FLARE names it.
+        on_status: called with each new status, once with each reason why it was not started, once with each failure
+            that a site reports, and once a round with the sites that are late: a minute after another's last answer.
+        on_round: called for each round as soon as all answers are in.
+
+    Raises:
+        ConsoleError: the server could not be reached for a minute; the job may well go on.
+    """
+    follower = _Follower(on_status, on_round)
+    while True:
+        try:
+            code, meta = session.monitor_job_and_return_job_meta(job_id, poll_interval=POLL_SECONDS, cb=follower)
+        except NoConnection:
+            # One lost message is no reason to stop looking: the server may be busy, or the network away for a moment.
+            if time.monotonic() - follower.reached > PATIENCE_SECONDS:
+                raise ConsoleError(
+                    f"job {job_id}: the server could not be reached for {PATIENCE_SECONDS:.0f} s",
+                    "the job may well go on: look at the server, then follow the job again",
+                ) from None
+            time.sleep(POLL_SECONDS)
+            continue
+        assert code == MonitorReturnCode.JOB_FINISHED
+        return dict(meta)
+
+
+class _Follower:
+    """Turns FLARE's polls into events; each is told once."""
+
+    def __init__(self, on_status: Callable[[str], None], on_round: OnRound) -> None:
+        self.on_status = on_status
+        self.on_round = on_round
+        self.told: set[str] = set()
+        self.started = self.reached = time.monotonic()
+        self.answers: tuple[int, int] = (0, 0)
+        self.last_answer = self.reached
+
+    def __call__(self, session: Session, job_id: str, meta: Mapping[str, Any]) -> bool:
+        self.reached = time.monotonic()
+        status = str(meta[JobMetaKey.STATUS.value])
+        self._tell(status)
+        if status == RunStatus.SUBMITTED.value:
+            self._tell_why_it_waits(meta.get(JobMetaKey.SCHEDULE_HISTORY.value) or [])
+        with contextlib.suppress(JobNotRunning, JobNotFound):
+            stats = session.show_stats(job_id, "server").get("server", {})
+            if isinstance(stats, dict):
+                self._read(stats)
+        return True
+
+    def _read(self, stats: Mapping[str, Any]) -> None:
+        ours = stats.get(STATS, {})
+        for failure in ours.get("failures", []):
+            self._tell(failure)
+        rounds = ours.get("rounds", {})
+        # FLARE shows None as the round while its controller starts.
+        running = int(stats.get("ScatterAndGather", {}).get("current_round") or 0)
+        for number in sorted(rounds, key=int):
+            if f"round {number}" not in self.told and int(number) < running:
+                self.told.add(f"round {number}")
+                self.on_round(RoundMetrics(int(number), rounds[number]))
+        self._tell_who_is_late(running, rounds.get(str(running), {}), ours.get("expected", []))
+
+    def _tell_why_it_waits(self, tries: Sequence[str]) -> None:
+        """FLARE notes a reason, behind the time, whenever it tried in vain, and nothing while another job runs."""
+        for tried in tries:
+            self._tell(f"the server could not start it yet: {tried.partition(': ')[2]}")
+        if not tries and time.monotonic() - self.started >= LATE_SECONDS:
+            self._tell(
+                "the server has not tried to start it yet. Fix: if 'list_jobs' shows no other job RUNNING, restart it"
+            )
+
+    def _tell_who_is_late(self, number: int, answered: Collection[str], expected: Collection[str]) -> None:
+        """Name the sites that keep the others waiting; once everybody has answered nobody does."""
+        if self.answers != (number, len(answered)):
+            self.answers, self.last_answer = (number, len(answered)), time.monotonic()
+        late = sorted(set(expected) - set(answered))
+        if answered and late and time.monotonic() - self.last_answer >= LATE_SECONDS:
+            self._tell(f"round {number + 1} waits for {', '.join(late)}; the other sites have answered")
+
+    def _tell(self, said: str) -> None:
+        text = one_line(said)
+        if text not in self.told:
+            self.told.add(text)
+            self.on_status(text)

@@ -1,0 +1,250 @@
+"""What a finished run left in FLARE's run folder of the server, and whether it may be called a success."""
+
+import json
+import math
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fedgin.errors import DataError, WeightsError
+from fedgin.flare.jobs.checkpoint import CHECKPOINT
+from fedgin.flare.jobs.job import Job
+from fedgin.flare.participation import RoundParticipation, read_participation
+from fedgin.flare.protocol import DICE, SERVER_MODEL, SESSION, numbers
+from fedgin.train.checkpoint import averaged_weights, load_checkpoint, load_weights
+
+# Loggers of FLARE's transport: errors of a moment, as when our console asks for statistics before the job has any.
+TRANSPORT = ("blob_streamer", "byte_receiver", "CoreCell")
+# FLARE writes who, which run and which task in front of each message: 300 letters.
+CONTEXT = re.compile(r"\[identity=[^\]]*\] - ")
+
+
+@dataclass(frozen=True)
+class RoundMetrics:
+    """What the sites reported with their updates of one round, about the model they had received.
+
+    Attributes:
+        number: the round, from 0.
+        sites: metrics by site, such as ``val_dice_mean``.
+    """
+
+    number: int
+    sites: Mapping[str, Mapping[str, float]]
+
+    @property
+    def dice(self) -> dict[str, float]:
+        """Mean validation Dice by site; NaN where a site reported none, and FLARE leaves out NaN itself."""
+        return {site: metrics.get(DICE, math.nan) for site, metrics in sorted(self.sites.items())}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run folder of the server: the simulator's, or one that was downloaded.
+
+    Attributes:
+        folder: with ``app_server``, ``metrics`` and ``cross_site_val`` in it.
+    """
+
+    folder: Path
+
+    @property
+    def rounds(self) -> list[RoundMetrics]:
+        """What FLARE's ``MetricsArtifactWriter`` has written so far; a line being written is left for later.
+
+        Raises:
+            DataError: a line is none of the writer's.
+        """
+        path = self.folder / "metrics" / "round_metrics.jsonl"
+        if not path.is_file():
+            return []
+        lines = path.read_bytes().split(b"\n")[:-1]
+        return [_parse_round(line, f"{path.name}, line {number}") for number, line in enumerate(lines, start=1)]
+
+    @property
+    def participation(self) -> list[RoundParticipation]:
+        """Who took part in each round, also in one that ended the job."""
+        return read_participation(self.folder)
+
+    @property
+    def last_model(self) -> Path:
+        """Checkpoint of the last round's global model."""
+        return self.folder / "app_server" / "FL_global_model.pt"
+
+    @property
+    def best_model(self) -> Path:
+        """Checkpoint of the global model with the best validation Dice among those that sites received.
+
+        FLARE chooses it by the plain mean over sites and never looks at the last model; see :attr:`chosen_model`.
+        """
+        return self.folder / "app_server" / "best_FL_global_model.pt"
+
+    @property
+    def candidates(self) -> dict[str, float]:
+        """Validation Dice of the global models in the cross-site evaluation, by file name.
+
+        Measured on their validation cases, after the last round, by those sites whose updates are in some average;
+        averaged over the sites of a modality, then over the modalities. A model of which one of them reports no Dice
+        between 0 and 1 is no candidate.
+        """
+        modality = {site: item.modality for done in self.participation for site, item in done.contributed.items()}
+        measured = {site: models for site, models in self._measured().items() if site in modality}
+        models = {model for models in measured.values() for model in models if model.startswith(SERVER_MODEL)}
+        found = {model: {site: _dice(measured[site].get(model)) for site in measured} for model in sorted(models)}
+        means = {
+            model.removeprefix(SERVER_MODEL): _mean_over_modalities(dice, modality) for model, dice in found.items()
+        }
+        return {model: dice for model, dice in means.items() if math.isfinite(dice)}
+
+    @property
+    def measurers(self) -> set[str]:
+        """Sites that reported a Dice, 0 to 1, of the last model in the cross-site evaluation."""
+        model = f"{SERVER_MODEL}{self.last_model.name}"
+        return {site for site, models in self._measured().items() if math.isfinite(_dice(models.get(model)))}
+
+    @property
+    def chosen_model(self) -> Path:
+        """Checkpoint of the best of :attr:`candidates`; the last model when two are equal."""
+        dice = self.candidates
+        chosen = max(dice, key=lambda name: (dice[name], name == self.last_model.name), default=self.last_model.name)
+        return self.folder / "app_server" / chosen
+
+    @property
+    def checkpoint(self) -> Path:
+        """The global model of the last complete round that has another after it, from which a job is resumed."""
+        return self.folder / SESSION / CHECKPOINT
+
+    @property
+    def cross_site(self) -> Path:
+        """Cross-site evaluation: site -> model -> metrics, as JSON."""
+        return self.folder / "cross_site_val" / "cross_val_results.json"
+
+    def fault(self, job: Job, sites: Collection[str]) -> str:
+        """Say what keeps the run from being a success, or nothing.
+
+        Every round must have been aggregated from at least ``job.min_clients`` sites, the final model must be whole,
+        finite and another than the initial one, or encrypted where the job says so, and as many of the sites must have
+        reported a Dice, 0 to 1, of it.
+
+        Args:
+            job: what was to be done.
+            sites: that took part.
+
+        Raises:
+            DataError: participation or cross-site evaluation are not as they were written.
+        """
+        fault = _find_round_fault(self.participation, job) or self._find_model_fault(job)
+        return fault or self._find_measuring_fault(sites, job.min_clients)
+
+    def _find_model_fault(self, job: Job) -> str:
+        if not self.last_model.is_file():
+            return "there is no global model"
+        if job.experiment.federation.homomorphic_encryption:
+            return _find_encryption_fault(self.last_model, job)
+        initial = job.experiment.initial_network()
+        before = {name: value.clone() for name, value in averaged_weights(initial).items()}
+        try:
+            load_weights(initial, load_checkpoint(self.last_model, "model")["model"], source="the global model")
+        except WeightsError as error:
+            return f"the global model is no result: {error}"
+        return "" if _differs(initial, before) else "the global model is the initial one"
+
+    def _find_measuring_fault(self, sites: Collection[str], least: int) -> str:
+        missing = sorted(set(sites) - self.measurers)
+        if not missing or len(sites) - len(missing) >= least:
+            return ""
+        return f"site {', '.join(missing)} did not measure the global model in the cross-site evaluation"
+
+    def _measured(self) -> dict[str, dict[str, dict[str, float]]]:
+        return read_cross_site(self.cross_site) if self.cross_site.is_file() else {}
+
+
+def _find_round_fault(rounds: list[RoundParticipation], job: Job) -> str:
+    for done in rounds:
+        if not done.aggregated or len(done.contributed) < job.min_clients:
+            reasons = "; ".join(f"{item.site}: {item.reason}" for item in done.absent)
+            return f"round {done.number} has {len(done.contributed)} of {job.min_clients} updates ({reasons})"
+    return "" if len(rounds) == job.rounds else f"{len(rounds)} of {job.rounds} rounds were completed"
+
+
+def _find_encryption_fault(model: Path, job: Job) -> str:
+    """Say which weight the server could read; what is in the others only a site can tell, and its Dice does."""
+    try:
+        values = load_checkpoint(model, "model")["model"]
+    except WeightsError as error:
+        return f"the global model is no result: {error}"
+    names = averaged_weights(job.experiment.initial_network())
+    readable = [name for name in names if not isinstance(values.get(name), bytes)]
+    return f"the global model is not encrypted: entry '{readable[0]}'" if readable else ""
+
+
+def _differs(network: nn.Module, before: Mapping[str, torch.Tensor]) -> bool:
+    return any(not torch.equal(value, before[name]) for name, value in averaged_weights(network).items())
+
+
+def _dice(metrics: Mapping[str, float] | None) -> float:
+    value = float((metrics or {}).get(DICE, math.nan))
+    return value if 0.0 <= value <= 1.0 else math.nan
+
+
+def _mean_over_modalities(dice: Mapping[str, float], modality: Mapping[str, str]) -> float:
+    """Average over the sites of each modality, then over the modalities; NaN where a site's is missing."""
+    groups: dict[str, list[float]] = {}
+    for site, value in dice.items():
+        groups.setdefault(modality[site], []).append(value)
+    means = [sum(values) / len(values) for values in groups.values()]
+    return sum(means) / len(means) if means else math.nan
+
+
+def first_errors(log: Path) -> str:
+    """Quote the first error lines of a log, each on a line of its own and without FLARE's long list of the context."""
+    if not log.is_file():
+        return ""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    found, transport = [], False
+    for line in lines:
+        if " - " in line:  # a message; what follows without one is its traceback
+            transport = any(f" - {name} - " in line for name in TRANSPORT)
+        if not transport and (" - ERROR - " in line or line.startswith(("Error", "Traceback"))):
+            found.append(line.strip())
+    return "".join(f"\n  {CONTEXT.sub('', line)[:400]}" for line in found[:5])
+
+
+def read_cross_site(path: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Read FLARE's cross-site evaluation: site -> model -> metrics, of which those that are numbers are kept.
+
+    Raises:
+        DataError: the file is missing or holds something else.
+    """
+    try:
+        values = _parse(path.read_bytes())
+        return {site: {model: numbers(metrics) for model, metrics in models.items()} for site, models in values.items()}
+    except (OSError, ValueError, AttributeError, OverflowError):
+        raise _not_from_flare(path.name) from None
+
+
+def _parse_round(line: bytes, source: str) -> RoundMetrics:
+    try:
+        record = _parse(line)
+        sites = {
+            str(site["name"]): numbers({metric["name"]: metric["value"] for metric in site["metrics"]})
+            for site in record["sites"]
+        }
+        return RoundMetrics(int(record["round"]), sites)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        raise _not_from_flare(source) from None
+
+
+def _parse(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _not_from_flare(source: str) -> DataError:
+    return DataError(f"{source} is not what FLARE writes", "fetch the run's folder again, or run the job again")

@@ -1,0 +1,161 @@
+"""Run a job in FLARE's simulator, as a child process of its own, and follow its rounds."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import yaml
+
+from fedgin.data.site import SiteContract
+from fedgin.errors import ConfigError, FedginError
+from fedgin.flare.jobs.allow_list import resources
+from fedgin.flare.jobs.job import Job
+from fedgin.flare.protocol import SESSION
+from fedgin.flare.run.results import RoundMetrics, RunResult, first_errors
+from fedgin.processes import watch_starter
+
+POLL_SECONDS = 0.5
+# What FLARE's sub_start.sh sets in every kit; as there, a value in the environment comes first.
+MALLOC_ARENAS = "4"
+
+
+class SimulationError(FedginError):
+    """The simulated job did not end well; nothing of it counts as a result."""
+
+
+def simulate(
+    job: Job,
+    sites: Mapping[str, SiteContract],
+    workspace: Path,
+    *,
+    threads: int | None = None,
+    on_round: Callable[[RoundMetrics], None] = lambda metrics: None,
+) -> RunResult:
+    """Run a job to its end.
+
+    Args:
+        job: its ``min_clients`` should be the number of sites.
+        sites: contracts by site name, with absolute paths.
+        workspace: the simulator's folder; replaced.
+        threads: sites that run at the same time; by default all. With fewer, FLARE starts a process for each task.
+        on_round: called as soon as a round is complete.
+
+    Raises:
+        SimulationError: the job failed, or rounds, sites or the final model are missing.
+        ConfigError: the job is encrypted; keys come with provisioned kits.
+    """
+    if job.experiment.federation.homomorphic_encryption:
+        raise ConfigError(f"job {job.name} is encrypted, and simulated sites have no key", "run it on provisioned kits")
+    _lay_out(workspace, sites)
+    log = workspace.with_name(f"{workspace.name}.log")
+    arguments = [str(job.folder), str(workspace), ",".join(sites), str(threads or len(sites))]
+    with log.open("w", encoding="utf-8") as output, _start(arguments, output, len(sites)) as process:
+        try:
+            _follow(process, workspace, on_round)
+        finally:
+            _end(process)
+    result = _run_folder(workspace)
+    code = process.returncode
+    fault = f"FLARE's simulator ended with code {code}" if code else result.fault(job, list(sites))
+    if fault:
+        raise SimulationError(
+            f"job {job.name}: {fault}", f"read the first error below; the whole log is {log}{first_errors(log)}"
+        )
+    return result
+
+
+def session_folder(workspace: Path, site: str) -> Path:
+    """Return the folder in which a simulated site's session kept what must last."""
+    return workspace / site / "simulate_job" / SESSION
+
+
+def _lay_out(workspace: Path, sites: Mapping[str, SiteContract]) -> None:
+    """Make the workspace; FLARE copies its ``local`` folder to every simulated site."""
+    shutil.rmtree(workspace, ignore_errors=True)
+    folder = workspace / "local" / "sites"
+    folder.mkdir(parents=True)
+    for name, contract in sites.items():
+        text = yaml.safe_dump(contract.model_dump(mode="json"), sort_keys=False)
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    (workspace / "local" / "resources.json").write_text(json.dumps(resources()), encoding="utf-8")
+
+
+def _start(arguments: Sequence[str], output: TextIO, sites: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "fedgin.flare.run.simulation", *arguments],
+        stdin=subprocess.PIPE,  # its end tells the simulator that this process has ended
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=_environment(sites),
+        start_new_session=True,
+    )
+
+
+def _environment(sites: int) -> dict[str, str]:
+    """Return the environment of the simulator and of the sites, which it starts.
+
+    Sites share the cores: more threads than cores slow each other down. A kit's start script limits glibc's arenas, the
+    simulator does not; with glibc's own limit, eight for each core, the server's free but unreturned memory grows from
+    round to round.
+    """
+    threads = str(max(1, (os.cpu_count() or 1) // sites))
+    return {"MALLOC_ARENA_MAX": MALLOC_ARENAS, **os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+
+
+def _follow(process: "subprocess.Popen[bytes]", workspace: Path, on_round: Callable[[RoundMetrics], None]) -> None:
+    reported = 0
+    while True:
+        running = process.poll() is None
+        for metrics in _run_folder(workspace).rounds[reported:]:
+            on_round(metrics)
+            reported += 1
+        if not running:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Stop the simulator with everything it started, also when Ctrl-C or an error ended the waiting."""
+    if process.poll() is None:
+        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            _signal_group(process, sign)
+            try:
+                process.wait(timeout=10)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+    _signal_group(process, signal.SIGKILL)
+
+
+def _signal_group(process: "subprocess.Popen[bytes]", sign: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, sign)
+
+
+def _run_folder(workspace: Path) -> RunResult:
+    return RunResult(workspace / "server" / "simulate_job")
+
+
+def main() -> int:
+    """Run FLARE's simulator with the arguments of :func:`simulate`; the entry point of the child process.
+
+    It ends, with everything it started, when its starter does.
+    """
+    watch_starter(lambda: os.killpg(os.getpgrp(), signal.SIGKILL))
+    from fedgin.flare.run.simulator import Simulator
+
+    job, workspace, clients, threads = sys.argv[1:]
+    runner = Simulator(job_folder=job, workspace=workspace, clients=clients, threads=int(threads))
+    return int(runner.run())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

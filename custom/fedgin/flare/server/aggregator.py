@@ -1,0 +1,170 @@
+"""Let checked updates into the average, weighted as ``federation.client_weighting`` says, with FLARE's aggregator."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from nvflare.apis.dxo import DXO
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_constant import ReservedKey
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable
+from nvflare.app_common.abstract.aggregator import Aggregator
+from nvflare.app_common.app_constant import AppConstants
+from nvflare.app_common.app_event_type import AppEventType
+
+from fedgin.errors import FedginError
+from fedgin.flare.jobs.checkpoint import CHECKPOINT, CLAIMS, read_claims
+from fedgin.flare.jobs.job import read_min_clients
+from fedgin.flare.participation import Absence
+from fedgin.flare.protocol import AGGREGATED, CAUSE, OUTLIERS, UPDATE_REFUSED, VERDICT
+from fedgin.flare.server.average import AverageError, WeightedAverage, to_dxo
+from fedgin.flare.server.encryption import EncryptedAverage, EncryptedUpdateGuard, server_key
+from fedgin.flare.server.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
+from fedgin.flare.server.sender import sender
+from fedgin.train.experiment import Experiment, load_experiment
+
+SERVER_CONFIG = "config_fed_server.json"
+
+
+class ClientWeightedAggregator(Aggregator):
+    """FLARE's stock ``InTimeAccumulateWeightedAggregator``, behind a guard, one for all sites or one per modality.
+
+    ``modality_balanced``: a site's update counts by its slices inside its modality, and the result is the plain mean of
+    the modalities' means, so that few MR slices are not drowned by many CT slices. ``samples`` and ``uniform``: one
+    stock aggregator for all sites, which weighs them by what they report. See :mod:`fedgin.flare.server.average`, and
+    :mod:`fedgin.flare.server.encryption` for updates that the server cannot read.
+
+    Stock FLARE adds what it gets while it checks it. Here an update is checked whole
+    (:class:`~fedgin.flare.server.guard.UpdateGuard`), then kept until the round is closed, because its size can only be
+    judged beside the others'. The average therefore is what it would be without a refused site, and does not depend on
+    the order of arrival. The price is memory: one model for each site, 1 GB for eight sites with 30 million weights.
+
+    A refused site is told with the event :data:`~fedgin.flare.protocol.UPDATE_REFUSED`, and the round goes on. It ends
+    the job when fewer updates remain than the controller's ``min_clients``: stock FLARE would finish the round and call
+    an untrained model a success.
+
+    Args:
+        experiment: path of ``experiment.yaml`` on the server; the controller's configuration lies beside it.
+    """
+
+    def __init__(self, experiment: str) -> None:
+        super().__init__()
+        self.experiment = experiment
+        self._lock = threading.Lock()
+        self._sites: set[str] = set()
+        self._updates: dict[str, Update] = {}
+        self._sizes: list[float] = []
+        self._closed = -1
+        self._average: WeightedAverage | None = None
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Prepare a run; note at the start of each round which sites FLARE deployed the job to."""
+        if event_type == EventType.START_RUN:
+            try:
+                self._prepare(load_experiment(Path(self.experiment)), fl_ctx)
+            except FedginError as error:  # FLARE would log it and start the rounds
+                self.system_panic(str(error), fl_ctx)
+        elif event_type == AppEventType.ROUND_STARTED:
+            self._sites |= {client.name for client in fl_ctx.get_engine().get_clients()}
+        if self._average is not None:
+            self._average.handle_event(event_type, fl_ctx)
+
+    def _prepare(self, experiment: Experiment, fl_ctx: FLContext) -> None:
+        earlier = read_claims(Path(self.experiment).with_name(CHECKPOINT)) if experiment.resumes else {}
+        balanced = experiment.federation.client_weighting == "modality_balanced"
+        if experiment.federation.homomorphic_encryption:
+            self._guard: UpdateGuard = EncryptedUpdateGuard(experiment, earlier, server_key(fl_ctx))
+            self._average = EncryptedAverage(balanced=balanced, entries=experiment.initial_network().state_dict())
+        else:
+            self._guard = UpdateGuard(experiment, earlier)
+            self._average = WeightedAverage(balanced=balanced)
+        self._ratio = experiment.federation.max_norm_ratio
+        self._min_clients = read_min_clients(Path(self.experiment).with_name(SERVER_CONFIG))
+
+    def accept(self, shareable: Shareable, fl_ctx: FLContext) -> bool:
+        """Keep an update that passes every check, or refuse it; :meth:`aggregate` compares the sizes."""
+        site, round_number = sender(shareable), _round(fl_ctx)
+        try:
+            with self._lock:
+                self._updates[site] = update = self._judge(site, round_number, shareable)
+        except UpdateRefusedError as refusal:
+            absence = self._refuse(site, round_number, str(refusal), fl_ctx)
+            fl_ctx.set_prop(VERDICT, absence, private=True, sticky=False)
+            return False
+        fl_ctx.set_prop(VERDICT, update.contribution, private=True, sticky=False)
+        return True
+
+    def aggregate(self, fl_ctx: FLContext) -> Shareable:
+        """Return the weighted mean of this round's updates as a DXO of weight differences, or stop the job."""
+        round_number = _round(fl_ctx)
+        with self._lock:
+            updates, self._updates, self._closed = self._updates, {}, round_number
+        kept = self._without_outliers(updates, round_number, fl_ctx)
+        try:
+            mean = self._mean_of(kept, round_number, fl_ctx)
+        except AverageError as error:
+            fl_ctx.set_prop(AGGREGATED, False, private=True, sticky=False)
+            self.system_panic(f"round {round_number}: {error}", fl_ctx)
+            return to_dxo({}).to_shareable()
+        fl_ctx.set_prop(AGGREGATED, True, private=True, sticky=False)
+        self._sizes = list(_sizes(kept).values())
+        for site, update in kept.items():
+            self._guard.remember(site, update)
+        fl_ctx.set_prop(CLAIMS, dict(self._guard.claims), private=True, sticky=False)
+        return mean.to_shareable()
+
+    def _mean_of(self, updates: Mapping[str, Update], round_number: int, fl_ctx: FLContext) -> DXO:
+        if len(updates) < self._min_clients:
+            raise AverageError(
+                f"{len(updates)} of at least {self._min_clients} updates can be averaged",
+                "read above which site was refused, failed or sent nothing",
+            )
+        assert self._average is not None, "FLARE starts a run before its first round"
+        return self._average.of(updates, round_number, fl_ctx)
+
+    def _without_outliers(
+        self, updates: Mapping[str, Update], round_number: int, fl_ctx: FLContext
+    ) -> dict[str, Update]:
+        outliers = find_outliers(_sizes(updates), self._sizes, self._ratio)
+        refused = [self._refuse(site, round_number, reason, fl_ctx) for site, reason in sorted(outliers.items())]
+        fl_ctx.set_prop(OUTLIERS, refused, private=True, sticky=False)
+        return {site: updates[site] for site in sorted(updates.keys() - outliers.keys())}
+
+    def _judge(self, site: str, round_number: int, shareable: Shareable) -> Update:
+        try:
+            self._check_turn(site, round_number, shareable)
+            return self._guard.check(site, shareable)
+        except UpdateRefusedError:
+            raise
+        except Exception as error:  # FLARE closes a round at once when accept() raises, whoever has not answered yet
+            raise UpdateRefusedError(f"unforeseen {type(error).__name__} when it was checked", "report this") from None
+
+    def _check_turn(self, site: str, round_number: int, shareable: Shareable) -> None:
+        named = shareable.get_peer_prop(ReservedKey.IDENTITY_NAME, None)
+        if not isinstance(named, str) or named != site:
+            raise UpdateRefusedError(f"it names itself {named!r}"[:80], "run the site with its own kit")
+        if site not in self._sites:
+            raise UpdateRefusedError("the job was not deployed to this site", "submit a job that names it")
+        sent = shareable.get_cookie(AppConstants.CONTRIBUTION_ROUND)
+        if type(sent) is not int or sent != round_number or round_number == self._closed:
+            raise UpdateRefusedError(f"it is late, of round {sent!r}"[:80], "give the round more time")
+        if site in self._updates:
+            raise UpdateRefusedError("it is the second of the round", "run one client with the site's kit")
+
+    def _refuse(self, site: str, round_number: int, reason: str, fl_ctx: FLContext) -> Absence:
+        self.log_error(fl_ctx, f"round {round_number}: the update of site {site} is refused: {reason}")
+        if site in self._sites:
+            notice = Shareable()
+            notice.set_header(CAUSE, f"round {round_number}: the update was refused: {reason}")
+            self.fire_fed_event(UPDATE_REFUSED, notice, fl_ctx, targets=[site])
+        return Absence(site, reason)
+
+
+def _round(fl_ctx: FLContext) -> int:
+    return int(fl_ctx.get_prop(AppConstants.CURRENT_ROUND))
+
+
+def _sizes(updates: Mapping[str, Update]) -> dict[str, float]:
+    """Return the sizes that can be compared; an encrypted update has none."""
+    return {site: update.size for site, update in updates.items() if update.size is not None}

@@ -1,0 +1,258 @@
+"""Write a study: every score as CSV, the tables as Markdown, and tables with pictures as one offline HTML page."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from fedgin.data.datalist import Split
+from fedgin.files import write_text
+from fedgin.report.figures import busiest_slice, draw_curves, draw_predictions
+from fedgin.study import tables
+from fedgin.study.arm_result import ArmResult, load_network
+from fedgin.study.arms import cases_by_modality
+from fedgin.study.plan import ArmSpec, Regime, Study, load_study
+from fedgin.study.planned_arm import StudySites
+from fedgin.study.tables import Cell, Group, Groups
+
+Results = Sequence[tuple[ArmSpec, ArmResult]]
+
+COLUMNS = [
+    *("arm", "regime", "method", "patients", "seed", "site", "modality", "subject", "case", "organ"),
+    *("dice", "hd95_mm", "surface_dice_2mm"),
+]
+
+TITLES = {"dice": "Dice", "hd95_mm": "HD95 in mm", "surface_dice": "surface Dice at 2 mm"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table: a method and one cell for each column; a cell is empty where there was no such run."""
+
+    method: str
+    cells: list[Cell | None]
+
+    @property
+    def seeds(self) -> int | None:
+        """The seeds behind every cell; nothing where they differ."""
+        return _shared(cell.seeds for cell in self.cells if cell)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of one population: columns and lines; numbers have so many ``digits`` after the point."""
+
+    title: str
+    columns: list[str]
+    lines: list[Line]
+    digits: int = 3
+
+    @property
+    def patients(self) -> list[int | None]:
+        """For each column, the patients behind every cell; nothing where they differ."""
+        columns = [[line.cells[place] for line in self.lines] for place in range(len(self.columns))]
+        return [_shared(cell.estimate.cases for cell in cells if cell) for cells in columns]
+
+
+def write_study(source: Path, results: Results, out: Path) -> Path:
+    """Write ``scores.csv``, ``tables.md`` and ``report.html``.
+
+    Args:
+        source: the ``study.yaml``.
+        results: of all its arms.
+        out: folder of the study.
+
+    Returns:
+        path of the page.
+    """
+    study = load_study(source)
+    write_text(out / "scores.csv", _csv(results))
+    write_text(out / "tables.md", tables_text(study, results))
+    content = _context(study, results) | {"curves": _curves(results), "panels": _panels(study, results, out)}
+    write_text(out / "report.html", _environment().get_template("study.html").render(content))
+    return out / "report.html"
+
+
+def tables_text(study: Study, results: Results) -> str:
+    """Return the study's tables as Markdown."""
+    return _environment().get_template("study.md").render(_context(study, results))
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fedgin.report"),
+        autoescape=jinja2.select_autoescape(["html"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["words"] = lambda name: name.replace("_", " ")
+    return environment
+
+
+def _csv(results: Results) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for spec, result in results:
+        arm = [spec.name, spec.regime.value, spec.method, spec.population, spec.seed]
+        for score in result.scores:
+            case = [score.site, score.modality, score.subject, score.case, score.organ]
+            values = (score.dice, score.hd95_mm, score.surface_dice)
+            writer.writerow([*arm, *case, *(f"{value:.5g}" for value in values)])
+    return text.getvalue()
+
+
+def _context(study: Study, results: Results) -> dict[str, Any]:
+    groups = tables.group_runs(results)
+    populations = list(dict.fromkeys(group.population for group in groups))
+    return {
+        "study": study,
+        "levels": [_levels(groups, population) for population in populations],
+        "organs": [table for population in populations for table in _organ_tables(groups, population)],
+        "of_central": [table for population in populations if (table := _shares_of_central(groups, population)).lines],
+        "of_baseline": [_shares_of_baseline(groups, population, study.baseline) for population in populations],
+        "tests": tables.tests_of_reference(groups),
+        "reference": tables.REFERENCE,
+        "ranks": _ranks(groups, populations),
+        "runs": len(results),
+        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _levels(groups: Groups, population: str) -> Table:
+    """Mean Dice of organs: a line a method, a column for each modality and regime."""
+    columns = list(product(tables.modalities_of(groups), _regimes(groups, population)))
+    lines = [
+        Line(method, [_level(groups, Group(population, regime, method), modality) for modality, regime in columns])
+        for method in _methods(groups, population)
+    ]
+    return Table(population, [f"{modality}, {_words(regime)}" for modality, regime in columns], lines)
+
+
+def _organ_tables(groups: Groups, population: str) -> list[Table]:
+    """One table for each modality and regime: a line a method, a column an organ, for each measure."""
+    places = product(tables.modalities_of(groups), _regimes(groups, population), TITLES)
+    return [
+        _organ_table(groups, Group(population, regime, ""), modality, measure) for modality, regime, measure in places
+    ]
+
+
+def _organ_table(groups: Groups, place: Group, modality: str, measure: str) -> Table:
+    organs = [organ for organ in tables.organs_of(groups) if _is_shown(groups, modality, organ)]
+    lines = [
+        Line(method, [_level(groups, key, modality, organ, measure) for organ in organs])
+        for method in _methods(groups, place.population)
+        if (key := Group(place.population, place.regime, method)) in groups
+    ]
+    heading = f"{TITLES[measure]}, {modality}, {_words(place.regime)}" + _suffix(place.population)
+    return Table(heading, [_words(organ) for organ in organs], lines, digits=1 if measure == "hd95_mm" else 3)
+
+
+def _shares_of_central(groups: Groups, population: str) -> Table:
+    """Dice of the methods that have both regimes, with a seed in common."""
+    modalities = tables.modalities_of(groups)
+    keys = [Group(population, Regime.FEDERATED, method) for method in _methods(groups, population)]
+    lines = [
+        Line(key.method, [tables.share_of_central(groups, key, modality) for modality in modalities])
+        for key in keys
+        if key in groups
+    ]
+    return Table(population, modalities, [line for line in lines if any(line.cells)])
+
+
+def _shares_of_baseline(groups: Groups, population: str, baseline: str) -> Table:
+    """The baseline's own modality is where it can be compared: ``mr_only`` on MR, ``ct_only`` on CT, else all."""
+    own = baseline.split("_only")[0].upper()
+    modalities = [own] if own in tables.modalities_of(groups) else tables.modalities_of(groups)
+    columns = list(product(modalities, _regimes(groups, population)))
+    lines = [
+        Line(
+            method,
+            [
+                tables.share_of_baseline(groups, Group(population, regime, method), baseline, modality)
+                for modality, regime in columns
+            ],
+        )
+        for method in _methods(groups, population)
+    ]
+    return Table(population, [f"{modality}, {_words(regime)}" for modality, regime in columns], lines)
+
+
+def _ranks(groups: Groups, populations: Sequence[str]) -> list[tuple[str, dict[str, float]]]:
+    found = []
+    for population in populations:
+        for regime in _regimes(groups, population):
+            ranks = tables.ranks(groups, population, regime)
+            if ranks:
+                place = _words(regime) + _suffix(population)
+                found.append((place, dict(sorted(ranks.items(), key=lambda item: item[1]))))
+    return found
+
+
+def _level(groups: Groups, key: Group, modality: str, organ: str | None = None, measure: str = "dice") -> Cell | None:
+    return tables.level(groups[key], modality=modality, organ=organ, measure=measure) if key in groups else None
+
+
+def _is_shown(groups: Groups, modality: str, organ: str) -> bool:
+    return any(_level(groups, key, modality, organ) for key in groups)
+
+
+def _methods(groups: Groups, population: str) -> list[str]:
+    return list(dict.fromkeys(group.method for group in groups if group.population == population))
+
+
+def _regimes(groups: Groups, population: str) -> list[Regime]:
+    return [regime for regime in Regime if any((g.population, g.regime) == (population, regime) for g in groups)]
+
+
+def _shared(values: Iterable[int]) -> int | None:
+    """Return the one value that all are, or nothing."""
+    different = set(values)
+    return different.pop() if len(different) == 1 else None
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _suffix(population: str) -> str:
+    return "" if population == "all" else f", {_words(population)}"
+
+
+def _shown_arms(results: Results) -> dict[str, ArmResult]:
+    """Return each method's federated run with its first seed; another regime's, and named so, where there is none."""
+    shown: dict[str, tuple[str, ArmResult]] = {}
+    for regime in (Regime.FEDERATED, Regime.CENTRAL, Regime.MR_ONLY, Regime.CT_ONLY):
+        for spec, result in results:
+            if spec.regime is regime and spec.population == results[0][0].population:
+                title = spec.method if regime is Regime.FEDERATED else f"{spec.method}, {_words(regime)}"
+                shown.setdefault(spec.method, (title, result))
+    return dict(shown.values())
+
+
+def _curves(results: Results) -> str:
+    shown = _shown_arms(results)
+    modalities = sorted({score.modality for _, result in results for score in result.scores})
+    return draw_curves({title: result.curve for title, result in shown.items()}, modalities)
+
+
+def _panels(study: Study, results: Results, out: Path) -> str:
+    """Draw a test case of each modality with every method's prediction."""
+    setting = StudySites(study, out).setting(results[0][0])
+    test = cases_by_modality(setting.sites, Split.TEST)
+    slices = [busiest_slice(cases[0]) for _, cases in sorted(test.items())]
+    shown = _shown_arms(results)
+    networks = [
+        {name: load_network(run.arm, run.model, entry.case.case.site).eval() for name, run in shown.items()}
+        for entry in slices
+    ]
+    drawn = [result for spec, result in results if spec.method == tables.REFERENCE] or list(shown.values())
+    experiment = drawn[0].arm.experiment
+    return draw_predictions(slices, networks, experiment.build_augmentation(), seed=experiment.seed, draws=2)

@@ -1,0 +1,43 @@
+"""Run one arm of a study as a process of its own: ``python -m fedgin.study.arm_worker STUDY.yaml ARM OUT``.
+
+It prints a JSON line for each validation, and one with ``problem`` and ``fix`` when it fails. It ends with whoever
+started it.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from fedgin.errors import FedginError
+from fedgin.processes import watch_starter
+from fedgin.study.arm_result import run_arm
+from fedgin.study.plan import load_study
+from fedgin.study.planned_arm import StudySites
+
+
+def main() -> int:
+    """Run the arm; 0 when its results are complete, 2 after a foreseen error, which is printed."""
+    watch_starter(lambda: os._exit(1))
+    source, name, out = sys.argv[1:]
+    # PyTorch does not always follow the variable once another library has started its threads.
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    try:
+        study = load_study(Path(source))
+        spec = next(spec for spec in study.arms() if spec.name == name)
+        setting = StudySites(study, Path(out)).setting(spec)
+        run_arm(setting.arm, setting.sites, setting.home.parent, lambda _, point: _print(point))
+    except FedginError as error:
+        _print({"problem": error.problem, "fix": error.fix})
+        return 2
+    return 0
+
+
+def _print(values: object) -> None:
+    print(json.dumps(values), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""From a line of a study to what can be run: sites with their cases, and an arm."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fedgin.config import merged, parse_settings
+from fedgin.data.prepare import SiteData, prepare_site
+from fedgin.data.site import Modality, SiteContract, load_site
+from fedgin.errors import ConfigError
+from fedgin.flare.jobs.job import Job, load_job, stage_job
+from fedgin.study.arms import Arm, FederatedArm, PooledArm
+from fedgin.study.plan import ArmSpec, Regime, Study
+from fedgin.study.scarcity import with_training_patients
+from fedgin.train.experiment import AugmentationSettings, Experiment
+
+OnPrepared = Callable[[str, int, int], None]
+OnLeftOut = Callable[[str, Sequence[str]], None]
+
+POOLED = {
+    Regime.CT_ONLY: (Modality.CT,),
+    Regime.MR_ONLY: (Modality.MR,),
+    Regime.CENTRAL: (Modality.CT, Modality.MR),
+}
+
+
+@dataclass(frozen=True)
+class PlannedArm:
+    """An arm with the sites it uses; ``home`` is its folder."""
+
+    spec: ArmSpec
+    arm: Arm
+    sites: Mapping[str, SiteData]
+    home: Path
+
+
+def find_sites(folder: Path) -> list[SiteContract]:
+    """Load every ``FOLDER/*/site.yaml``, in the order of their names.
+
+    Raises:
+        ConfigError: fewer than two sites, two sites of one name, or a modality is absent.
+    """
+    contracts = [load_site(path) for path in sorted(folder.glob("*/site.yaml"))]
+    names = [contract.site for contract in contracts]
+    if len(contracts) < 2:
+        raise ConfigError(
+            f"{folder} holds {len(contracts)} site.yaml files", "give each site a folder with a site.yaml"
+        )
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two sites under {folder} have the same name", "give each site.yaml its own 'site'")
+    absent = [modality for modality in Modality if modality not in {contract.modality for contract in contracts}]
+    if absent:
+        raise ConfigError(f"no site under {folder} is {absent[0]}", "cross-modality training needs CT and MR sites")
+    return contracts
+
+
+class StudySites:
+    """The sites of a study, prepared once for each population, preprocessing and choice of organs.
+
+    Whatever their ``site.yaml`` says, each computes with one thread: sums in another order would make a result depend
+    on the machine and on how busy it was.
+
+    Args:
+        study: the study.
+        out: its folder; shorter datalists are written there.
+        on_prepared: told of preprocessing; what is cached on disk is not computed again.
+        on_left_out: told of a site that labels none of the organs of some arms, so that it takes no part in them.
+
+    Raises:
+        ConfigError: a site or its contract is wrong.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        out: Path,
+        *,
+        on_prepared: OnPrepared = lambda site, done, total: None,
+        on_left_out: OnLeftOut = lambda site, organs: None,
+    ) -> None:
+        self.study = study
+        self.out = out
+        self.on_prepared = on_prepared
+        self.on_left_out = on_left_out
+        self.contracts = [_with_one_thread(contract) for contract in find_sites(study.sites)]
+        self._prepared: dict[str, dict[str, SiteData]] = {}
+
+    def setting(self, spec: ArmSpec) -> PlannedArm:
+        """Stage an arm's job under ``out/jobs/NAME`` and return the arm with its sites.
+
+        Raises:
+            FedginError: a site, a case or a setting is wrong.
+        """
+        experiment = _experiment(self.study, spec)
+        sites = self._sites(spec, experiment)
+        job = _stage(self.study, spec, experiment, len(sites), self.out / "jobs" / spec.name)
+        return PlannedArm(spec, _make_arm(self.study, spec, job), sites, self.out / "arms" / spec.name)
+
+    def _sites(self, spec: ArmSpec, experiment: Experiment) -> Mapping[str, SiteData]:
+        key = f"{spec.population} {experiment.preprocessing.model_dump_json()} {experiment.organs}"
+        if key not in self._prepared:
+            self._prepared[key] = {
+                contract.site: prepare_site(
+                    contract,
+                    experiment.preprocessing,
+                    experiment.organs,
+                    progress=_of_site(self.on_prepared, contract.site),
+                )
+                for contract in self._contracts(spec, experiment.organs)
+            }
+        return self._prepared[key]
+
+    def _contracts(self, spec: ArmSpec, organs: Sequence[str]) -> list[SiteContract]:
+        members = _labelling(self.contracts, organs)
+        for contract in self.contracts:
+            if contract not in members:
+                self.on_left_out(contract.site, organs)
+        if not spec.training_patients:
+            return members
+        return with_training_patients(members, dict(spec.training_patients), self.out / "datalists" / spec.name)
+
+
+def _with_one_thread(contract: SiteContract) -> SiteContract:
+    return contract.model_copy(update={"limits": contract.limits.model_copy(update={"cpu_threads": 1})})
+
+
+def _labelling(contracts: Sequence[SiteContract], organs: Sequence[str]) -> list[SiteContract]:
+    """Return the sites that label one of the organs at least; the others can neither train on them nor be tested."""
+    members = [contract for contract in contracts if contract.labels.keys() & set(organs)]
+    for modality in Modality:
+        if modality not in {contract.modality for contract in members}:
+            known = {organ for contract in contracts if contract.modality is modality for organ in contract.labels}
+            raise ConfigError(
+                f"no {modality} site labels {' or '.join(organs)}",
+                f"choose among the organs that {modality} sites label: {', '.join(sorted(known))}",
+            )
+    return members
+
+
+def _experiment(study: Study, spec: ArmSpec) -> Experiment:
+    job = load_job(study.job)
+    # The job's own augmentation must not lend its parameters to another method.
+    values = job.experiment.model_dump(mode="json") | {"augmentation": AugmentationSettings().model_dump(mode="json")}
+    for changes in study.changes(spec):
+        values = merged(values, changes)
+    return parse_settings(values, Experiment, source=f"changes to {job.name}")
+
+
+def _stage(study: Study, spec: ArmSpec, experiment: Experiment, sites: int, target: Path) -> Job:
+    changes = experiment.model_dump(mode="json")
+    if spec.regime is Regime.CENTRAL:
+        # As many optimiser steps as all sites of the federation make together.
+        changes["training"]["local_steps"] *= sites
+    if len(POOLED.get(spec.regime, ())) == 1 and experiment.network.normalisation == "dsbn":
+        # With one modality DSBN is BatchNorm; as such it can also be tested on the modality it has not seen.
+        changes["network"]["normalisation"] = "batch"
+    job = replace(load_job(study.job), experiment=experiment)
+    return stage_job(job, target, sites=sites, rounds=study.rounds, changes=changes)
+
+
+def _make_arm(study: Study, spec: ArmSpec, job: Job) -> Arm:
+    title = f"{spec.regime.replace('_', ' ')} {spec.method}"
+    if spec.regime is Regime.FEDERATED:
+        return FederatedArm(spec.name, title, job)
+    return PooledArm(spec.name, title, job.experiment, POOLED[spec.regime], job.rounds, study.validate_every)
+
+
+def _of_site(on_prepared: OnPrepared, site: str) -> Callable[[int, int], None]:
+    return lambda done, total: on_prepared(site, done, total)

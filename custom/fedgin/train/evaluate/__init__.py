@@ -1,0 +1,1 @@
+"""Segment cases with a network and score them."""

@@ -1,0 +1,192 @@
+"""Segment whole cases slice by slice and score them in 3D on the grid of the original image, with MONAI's evaluator."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import SupervisedEvaluator
+from monai.inferers import SliceInferer
+from monai.metrics import DiceMetric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fedgin.data.cache import CachedCase
+from fedgin.data.preprocessing import to_native_labels
+from fedgin.data.volumes import map_organs, read_label
+from fedgin.nets.dsbn import route
+from fedgin.train.evaluate.scores import CaseScore
+from fedgin.train.evaluate.surface_metrics import SurfaceScore, compare_surfaces
+
+_NOT_COMPARED = SurfaceScore(math.nan, math.nan)
+
+# Slices that go through the network at once; it changes speed and memory, not results.
+SLICES_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The prediction for one case, on the image's own grid.
+
+    Attributes:
+        case: the case.
+        predicted: uint8 [X, Y, Z], organ positions plus 1.
+        reference: the same, of the label file.
+        voxel_ml: volume of a voxel in millilitres.
+        spacing_mm: size of a voxel along X, Y and Z.
+    """
+
+    case: CachedCase
+    predicted: NDArray[np.uint8]
+    reference: NDArray[np.uint8]
+    voxel_ml: float
+    spacing_mm: tuple[float, float, float]
+
+
+def evaluate(
+    network: nn.Module,
+    cases: Sequence[CachedCase],
+    device: torch.device,
+    *,
+    surfaces: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[CaseScore]:
+    """Score a network on whole cases; one score for each organ that the case's site labels.
+
+    The network is put into evaluation mode for the time, no image is augmented and no weight or statistic changes.
+
+    Args:
+        network: maps [B, 1, X, Y] to logits.
+        cases: one is in memory at a time.
+        device: where to compute.
+        surfaces: whether surfaces are compared too, which takes longer than the Dice.
+        stop: asked before each case; once it says true, the scores so far are returned.
+    """
+    scores: list[CaseScore] = []
+
+    def receive(segmentation: Segmentation) -> None:
+        scores.extend(score(segmentation, surfaces=surfaces))
+
+    segment(network, cases, device, receive, stop=stop)
+    return scores
+
+
+def segment(
+    network: nn.Module,
+    cases: Sequence[CachedCase],
+    device: torch.device,
+    receive: Callable[[Segmentation], None],
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Predict whole cases and hand each on as soon as it is done; see :func:`evaluate`."""
+    if not cases:
+        return
+    training = network.training
+    inferer = _CaseInferer(roi_size=_slice_size(cases), spatial_dim=0, sw_batch_size=SLICES_AT_ONCE, progress=False)
+    engine = SupervisedEvaluator(
+        device=device,
+        val_data_loader=_CaseVolumes(cases),
+        epoch_length=len(cases),
+        network=network.to(device),
+        inferer=inferer,
+        decollate=False,
+    )
+    engine.logger.setLevel(logging.CRITICAL)
+
+    def before_case(evaluator: Engine) -> None:
+        if stop():
+            evaluator.terminate()
+        inferer.modality = cases[evaluator.state.iteration - 1].case.modality.value
+
+    def after_case(evaluator: Engine) -> None:
+        case = cases[evaluator.state.iteration - 1]
+        receive(_finish(case, evaluator.state.output["pred"][0]))
+
+    engine.add_event_handler(Events.ITERATION_STARTED, before_case)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, after_case)
+    try:
+        engine.run()
+    finally:
+        network.train(training)
+
+
+def score(segmentation: Segmentation, *, surfaces: bool = False) -> list[CaseScore]:
+    """Compute the scores of each organ that the case's site labels (MONAI's metrics)."""
+    case = segmentation.case
+    return [
+        _score_organ(segmentation, position, organ, surfaces)
+        for position, organ in enumerate(case.organs, start=1)
+        if organ in case.labelled
+    ]
+
+
+def _score_organ(segmentation: Segmentation, position: int, organ: str, surfaces: bool) -> CaseScore:
+    case = segmentation.case.case
+    predicted, reference = segmentation.predicted == position, segmentation.reference == position
+    compared = compare_surfaces(predicted, reference, segmentation.spacing_mm) if surfaces else _NOT_COMPARED
+    return CaseScore(
+        site=case.site,
+        modality=case.modality.value,
+        split=case.split.value,
+        case=case.number,
+        subject=case.subject,
+        organ=organ,
+        dice=_dice(predicted, reference),
+        reference_ml=float(reference.sum()) * segmentation.voxel_ml,
+        predicted_ml=float(predicted.sum()) * segmentation.voxel_ml,
+        hd95_mm=compared.hd95_mm,
+        surface_dice=compared.surface_dice,
+    )
+
+
+class _CaseInferer(SliceInferer):
+    """MONAI's ``SliceInferer``, which tells the network the modality of each batch of slices; they are of one case."""
+
+    modality: str
+
+    def network_wrapper(self, network: nn.Module, x: Tensor, condition: Tensor | None = None, **more: Any) -> Tensor:
+        route(network, [self.modality] * len(x))
+        logits: Tensor = super().network_wrapper(network, x, condition, **more)
+        return logits
+
+
+class _CaseVolumes:
+    """The cases one after the other, each as a batch of one volume [1, 1, D, X, Y]; ignite walks it anew each run."""
+
+    def __init__(self, cases: Sequence[CachedCase]) -> None:
+        self.cases = cases
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for case in self.cases:
+            yield {"image": case.read("image")[None, None], "label": case.read("label")[None, None]}
+
+
+def _finish(case: CachedCase, logits: Tensor) -> Segmentation:
+    probabilities = logits.float().softmax(0).cpu()
+    label = read_label(case.case)
+    return Segmentation(
+        case=case,
+        predicted=to_native_labels(torch.as_tensor(probabilities), case.affine, case.native),
+        reference=map_organs(case.case, label, list(case.organs)),
+        voxel_ml=label.voxel_ml,
+        spacing_mm=tuple(label.spacing.tolist()),
+    )
+
+
+def _dice(predicted: NDArray[np.bool_], reference: NDArray[np.bool_]) -> float:
+    used = predicted | reference  # voxels that are background in both do not enter the Dice
+    both = [torch.from_numpy(mask[used].astype(np.float32))[None, None] for mask in (predicted, reference)]
+    return float(DiceMetric(include_background=True, ignore_empty=True)(y_pred=both[0], y=both[1]))
+
+
+def _slice_size(cases: Sequence[CachedCase]) -> tuple[int, int]:
+    x, y = cases[0].read("body", 0).shape
+    return (int(x), int(y))

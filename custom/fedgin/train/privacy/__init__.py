@@ -1,0 +1,1 @@
+"""What a site's privacy settings do to an update before it leaves."""

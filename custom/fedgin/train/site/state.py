@@ -1,0 +1,103 @@
+"""What a site keeps on disk between the tasks of a run: a new process may be started for each of them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fedgin.train.checkpoint import load_checkpoint, save_checkpoint
+
+# In the folder of a site's run: {"round", "before", "model"}, the local layers before and after the latest round.
+LOCAL_LAYERS = "local_layers.pt"
+
+
+class LocalLayers:
+    """The entries that a site keeps to itself between rounds, in one file.
+
+    Args:
+        folder: of the site's run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOCAL_LAYERS
+
+    def latest(self) -> dict[str, Tensor]:
+        """Return the entries after the latest local training; none when there was none or nothing stays."""
+        return self._read("model")
+
+    def before(self, round_number: int) -> dict[str, Tensor]:
+        """Return the entries that a round starts from, also when that round was trained before.
+
+        In a site's first round there are none: it starts from those of the model that it received.
+        """
+        again = self.path.is_file() and round_number <= int(load_checkpoint(self.path)["round"])
+        return self._read("before" if again else "model")
+
+    def save(self, round_number: int, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
+        """Keep the entries from before and after the training of a round."""
+        save_checkpoint(self.path, {"round": round_number, "before": dict(before), "model": dict(after)})
+
+    def _read(self, key: str) -> dict[str, Tensor]:
+        return dict(load_checkpoint(self.path)[key]) if self.path.is_file() else {}
+
+
+class SiteState:
+    """Optimiser, local model and local layers of a site's run.
+
+    Args:
+        folder: of the site's run.
+        keep_optimizer: whether a round continues with the moments of the round before.
+
+    Attributes:
+        local_layers: what never leaves the site.
+    """
+
+    def __init__(self, folder: Path, *, keep_optimizer: bool) -> None:
+        self.folder = folder
+        self.keep_optimizer = keep_optimizer
+        self.local_layers = LocalLayers(folder)
+
+    def optimizer_before(self, round_number: int) -> dict[str, Any] | None:
+        """Return the optimiser's state after the latest round before this one; ``None`` where a round starts afresh.
+
+        The round itself may have been trained before: FLARE asks again when an answer got lost, and a run that is
+        resumed goes back to its last complete round. The same moments then give the same update.
+        """
+        earlier = [path for path in self._kept_optimizers() if path.name < self._optimizer(round_number).name]
+        if not self.keep_optimizer or not earlier:
+            return None
+        state: dict[str, Any] = load_checkpoint(earlier[-1], "optimizer")["optimizer"]
+        return state
+
+    def save_optimizer(self, round_number: int, state: Mapping[str, Any]) -> None:
+        """Keep the optimiser's state after a round, and that of the round before, which a resumed job needs."""
+        if not self.keep_optimizer:
+            return
+        save_checkpoint(self._optimizer(round_number), {"optimizer": dict(state)})
+        for path in self._kept_optimizers():
+            if path.name < self._optimizer(round_number - 1).name:
+                path.unlink()
+
+    def local_model(self) -> dict[str, Tensor]:
+        """Return the weights after the last local training.
+
+        Raises:
+            WeightsError: the site has not trained in this run.
+        """
+        weights: dict[str, Tensor] = load_checkpoint(self._local_model, "model")["model"]
+        return weights
+
+    def save_local_model(self, round_number: int, weights: Mapping[str, Tensor]) -> None:
+        """Keep the weights after the local training of a round."""
+        save_checkpoint(self._local_model, {"round": round_number, "model": dict(weights)})
+
+    @property
+    def _local_model(self) -> Path:
+        return self.folder / "local_model.pt"
+
+    def _optimizer(self, round_number: int) -> Path:
+        return self.folder / f"optimizer_round_{round_number:04d}.pt"
+
+    def _kept_optimizers(self) -> list[Path]:
+        return sorted(self.folder.glob("optimizer_round_*.pt"))

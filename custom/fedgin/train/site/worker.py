@@ -1,0 +1,108 @@
+"""The process in which a site trains: ``python -m fedgin.train.site.worker EXPERIMENT SITE_YAML FOLDER RUNS``.
+
+Tasks come in on standard input, answers go out on standard output, both as :mod:`fedgin.train.site.messages`. Whoever
+started it survives its crash. It never outlives its starter: the end of standard input ends it at once, as in
+:mod:`fedgin.processes`.
+"""
+
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from fedgin.data.site import load_site
+from fedgin.errors import FedginError, unforeseen
+from fedgin.train.experiment import load_experiment
+from fedgin.train.site.messages import Message, read_message, write_message
+from fedgin.train.site.resume import adopt_earlier_run
+from fedgin.train.site.session import SiteSession
+from fedgin.train.site.update import InterruptedTaskError
+
+
+class Worker:
+    """Does tasks one by one with one :class:`~fedgin.train.site.session.SiteSession`.
+
+    Args:
+        arguments: paths of ``experiment.yaml``, of ``site.yaml``, of the session's folder, and of the folder that has
+            a folder for each run of the site.
+        tasks: where they come from.
+        answers: where they go.
+    """
+
+    def __init__(self, arguments: list[str], tasks: BinaryIO, answers: BinaryIO) -> None:
+        self.experiment, self.contract, self.folder, self.runs = (Path(text) for text in arguments)
+        self.tasks, self.answers = tasks, answers
+        self.stop = threading.Event()
+        self.waiting: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self.session: SiteSession | None = None
+
+    def listen(self, at_end: Callable[[], None]) -> None:
+        """Read tasks and aborts; call ``at_end`` when there will be no more."""
+        while (message := read_message(self.tasks)) is not None:
+            if message.kind == "stop":
+                self.stop.set()
+            else:
+                self.stop.clear()
+                self.waiting.put(message)
+        at_end()
+
+    def answer_next(self) -> None:
+        """Wait for a task, do it, and answer with its result or with what went wrong."""
+        task = self.waiting.get()
+        try:
+            answer = self._do(task)
+        except InterruptedTaskError as error:
+            answer = Message("stopped", {"problem": error.problem, "fix": error.fix})
+        except Exception as error:
+            told = error if isinstance(error, FedginError) else unforeseen(error, task.kind)
+            answer = Message("error", {"problem": told.problem, "fix": told.fix})
+        write_message(self.answers, answer)
+
+    def _do(self, task: Message) -> Message:
+        session = self._open()
+        stop = self.stop.is_set
+        if task.kind == "train":
+            earlier = session.experiment.resumes.round if session.experiment.resumes else 0
+            total = earlier + int(task.values["rounds"])  # FLARE counts the rounds of this job only
+            update = session.train(task.tensors, int(task.values["number"]), total, stop=stop)
+            values = {name: value for name, value in vars(update).items() if name != "difference"}
+            return Message("done", values, update.difference)
+        if task.kind == "validate":
+            owner, candidate = str(task.values["owner"]), bool(task.values["candidate"])
+            metrics = session.validate(task.tensors, owner, candidate=candidate, stop=stop)
+            return Message("done", {"metrics": metrics})
+        return Message("done", tensors=session.local_model())
+
+    def _open(self) -> SiteSession:
+        if self.session is None:
+            contract = load_site(self.contract)
+
+            def report(done: int, total: int) -> None:
+                write_message(self.answers, Message("progress", {"done": done, "total": total}))
+                if self.stop.is_set():  # finished cases stay in the cache
+                    raise InterruptedTaskError(contract.site)
+
+            experiment = load_experiment(self.experiment)
+            adopt_earlier_run(experiment, self.folder, self.runs)
+            self.session = SiteSession(experiment, contract, self.folder, progress=report)
+        return self.session
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    # Ctrl-C reaches the whole group; the starter decides what becomes of the task.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not get between the answers
+    worker = Worker(sys.argv[1:], sys.stdin.buffer, answers)
+    threading.Thread(target=worker.listen, args=(lambda: os._exit(0),), daemon=True).start()
+    while True:
+        worker.answer_next()
+
+
+if __name__ == "__main__":
+    main()

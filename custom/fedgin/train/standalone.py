@@ -1,0 +1,73 @@
+"""Train without a federation: one site (local) or several sites' data in one place (centralised)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fedgin.data.cache import CachedCase
+from fedgin.train.batches import RoundPlan
+from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from fedgin.train.experiment import Experiment
+from fedgin.train.trainer import RoundResult, Trainer
+
+AfterRound = Callable[[nn.Module, int, RoundResult], None]
+
+
+@dataclass(frozen=True)
+class StandaloneRun:
+    """A run without a federation.
+
+    Attributes:
+        name: of the random streams, such as the site's name.
+        cases: what to train on.
+        rounds: as many as the federation has; each makes ``training.local_steps`` steps.
+        checkpoint: file that is written after each round; a run that finds it continues there.
+    """
+
+    name: str
+    cases: Sequence[CachedCase]
+    rounds: int
+    checkpoint: Path
+
+
+def train_standalone(
+    experiment: Experiment,
+    run: StandaloneRun,
+    device: torch.device,
+    *,
+    after_round: AfterRound = lambda network, round_number, result: None,
+) -> nn.Module:
+    """Train and return the network of the last round.
+
+    Args:
+        experiment: the same as the federation's, so that steps, schedule and initial weights are equal.
+        run: what is trained on and how long.
+        device: where to compute.
+        after_round: called after each round, for validation and progress.
+
+    Raises:
+        FedginError: as the trainer and the checkpoint.
+    """
+    network = experiment.initial_network()
+    trainer = Trainer(network, experiment, device)
+    for round_number in range(_restore(trainer, run), run.rounds):
+        result = trainer.train_round(run.cases, RoundPlan(run.name, round_number, run.rounds))
+        save_checkpoint(
+            run.checkpoint,
+            {"round": round_number, "model": trainer.network.state_dict(), "optimizer": trainer.optimizer.state_dict()},
+        )
+        after_round(trainer.network, round_number, result)
+    return trainer.network
+
+
+def _restore(trainer: Trainer, run: StandaloneRun) -> int:
+    """Load the checkpoint when there is one; return the round to start with."""
+    if not run.checkpoint.is_file():
+        return 0
+    saved = load_checkpoint(run.checkpoint, "round", "model", "optimizer")
+    load_weights(trainer.network, saved["model"], source=run.checkpoint.name)
+    trainer.optimizer.load_state_dict(saved["optimizer"])
+    return int(saved["round"]) + 1

@@ -1,0 +1,295 @@
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fedgin.flare.audit.security_log import Kind, read_log
+from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES
+from fedgin.flare.jobs.encrypted_job import SERVER_KEY, SITE_KEY
+from fedgin.flare.jobs.job_validator import JobValidator
+from fedgin.manifest import write_manifest
+from tests.places import JOBS
+from tests.sites import write_site
+
+FOLDERS = sorted(JOBS.iterdir())
+
+ENCRYPTED = FOLDERS[0].with_name("abdomen_fedgin_encrypted")
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> Path:
+    """A site's kit, as far as the validator looks at it."""
+    kit = tmp_path / "a  kit"  # two spaces: paths are left out of texts also then
+    (kit / "local").mkdir(parents=True)
+    write_manifest(kit / "startup")
+    (kit / "startup" / "fed_client.json").write_text("{}")
+    (kit / "startup" / SITE_KEY).write_bytes(b"the validator only looks whether it is there")
+    contract = write_site(tmp_path / "data", "hospital-a")
+    values = yaml.safe_load(contract.read_text()) | {"data_root": str(contract.parent)}
+    (kit / "local" / "site.yaml").write_text(yaml.safe_dump(values))
+    return kit
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(FOLDERS[0] / "app", tmp_path / "app"))
+
+
+def edit_contract(kit: Path, **changes: Any) -> None:
+    path = kit / "local" / "site.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+
+
+def edit(path: Path, change: Any) -> None:
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def refusal(kit: Path, app: Path) -> str:
+    text, properties = JobValidator(str(kit)).validate(str(app))
+    assert properties == {}
+    assert str(kit.parent) not in text
+    return text
+
+
+@pytest.mark.parametrize("job", FOLDERS, ids=lambda job: job.name)
+def test_our_jobs_pass_at_sites_and_server(kit: Path, job: Path) -> None:
+    assert refusal(kit, job / "app") == ""
+    (kit / "startup" / "fed_client.json").unlink()
+    shutil.rmtree(kit / "local")
+    (kit / "startup" / SITE_KEY).rename(kit / "startup" / SERVER_KEY)
+    assert refusal(kit, job / "app") == ""
+
+
+def test_an_encrypted_job_needs_a_kit_with_a_key_and_keeps_its_word(kit: Path, tmp_path: Path) -> None:
+    app = Path(shutil.copytree(ENCRYPTED / "app", tmp_path / "app"))
+    (kit / "startup" / SITE_KEY).unlink()
+    assert "this kit has no key of the encryption. Fix: the project lead sets encryption_key" in refusal(kit, app)
+    edit(app / "config" / "config_fed_client.json", lambda values: values.update(task_result_filters=[]))
+    assert "config_fed_client.json does not encrypt all that experiment.yaml says" in refusal(kit, app)
+
+
+@pytest.mark.parametrize("key", ["path", "class_path", "name"])
+def test_a_class_outside_the_list_is_refused_wherever_it_hides(kit: Path, app: Path, key: str) -> None:
+    hidden = {key: "subprocess.Popen", "args": {"args": ["touch", "/tmp/owned"]}}
+    edit(
+        app / "config" / "config_fed_server.json", lambda v: v["components"][0]["args"].update(model={"deep": [hidden]})
+    )
+    assert "'subprocess.Popen', which is not on the class allow-list" in refusal(kit, app)
+
+
+@pytest.mark.parametrize("name", ["FedAvg", "ScatterAndGather", "Popen"])
+def test_a_bare_name_is_refused_because_flare_looks_it_up(kit: Path, app: Path, name: str) -> None:
+    edit(app / "config" / "config_fed_server.json", lambda v: v["components"].append({"id": "x", "name": name}))
+    assert f"'{name}', which is not on the class allow-list" in refusal(kit, app)
+
+
+def test_a_class_is_found_at_the_bottom_of_a_deep_configuration(kit: Path, app: Path) -> None:
+    deep = '{"a": [' * 15 + '{"path": "os.system"}' + "]}" * 15
+    (app / "config" / "config_fed_client.json").write_text(deep)
+    assert "'os.system'" in refusal(kit, app)
+    (app / "config" / "config_fed_client.json").write_text("[" * 100_000)
+    assert "config_fed_client.json: nested more than 32 deep" in refusal(kit, app)
+
+
+def test_the_clients_configuration_is_checked_too(kit: Path, app: Path) -> None:
+    edit(app / "config" / "config_fed_client.json", lambda v: v["components"].append({"id": "x", "path": "os.system"}))
+    assert "'os.system'" in refusal(kit, app)
+
+
+@given(path=st.text() | st.from_regex(r"\A[a-z_]{1,8}(\.[A-Za-z_]{1,8}){0,3}\Z") | st.sampled_from(ALLOWED_CLASSES))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_no_other_class_passes(kit: Path, app: Path, path: str) -> None:
+    def replace(values: Any) -> None:
+        values["components"] = [{"id": "x", "path": path, "args": {}}]
+
+    edit(app / "config" / "config_fed_client.json", replace)
+    assert ("not on the class allow-list" in refusal(kit, app)) == (path not in ALLOWED_CLASSES)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "custom/evil.py",
+        "config/model.pt",
+        "config/run.sh",
+        "config/log_config.json",
+        "config/config_fed_client.yaml",
+        "config_fed_client.json",
+        "notes/experiment.yaml",
+        "config/" + "x" * 200,
+    ],
+)
+def test_anything_but_settings_is_refused(kit: Path, app: Path, name: str) -> None:
+    (app / name).parent.mkdir(exist_ok=True)
+    (app / name).write_bytes(b"\x80\x04")
+    assert f"the job carries '{name.split('/')[0]}" in refusal(kit, app)
+    assert len(refusal(kit, app)) < 400
+
+
+def test_the_files_of_a_signature_are_part_of_a_job(kit: Path, app: Path) -> None:
+    for folder in (app, app / "config"):
+        (folder / ".__nvfl_sig.json").write_text("{}")
+        (folder / ".__nvfl_submitter.crt").write_text("certificate")
+    assert refusal(kit, app) == ""
+
+
+def test_an_empty_custom_folder_is_refused(kit: Path, app: Path) -> None:
+    (app / "custom").mkdir()
+    assert "'custom'" in refusal(kit, app)
+
+
+def test_a_link_out_of_the_job_is_refused(kit: Path, app: Path) -> None:
+    (app / "config" / "extra.json").symlink_to("/etc/hostname")
+    assert "extra.json" in refusal(kit, app)
+
+
+def test_a_target_in_the_experiment_is_refused(kit: Path, app: Path) -> None:
+    path = app / "config" / "experiment.yaml"
+    values = yaml.safe_load(path.read_text())
+    values["network"]["_target_"] = "os.system"
+    path.write_text(yaml.safe_dump(values))
+    assert "_target_" in refusal(kit, app)
+
+
+@pytest.mark.parametrize("name", ["experiment.yaml", "config_fed_client.json", "config_fed_server.json"])
+def test_a_missing_or_broken_file_is_named(kit: Path, app: Path, name: str) -> None:
+    (app / "config" / name).write_text("{")
+    assert name in refusal(kit, app)
+    (app / "config" / name).unlink()
+    assert name in refusal(kit, app)
+
+
+def test_another_version_of_the_package_is_told_before_anything_else(kit: Path, app: Path) -> None:
+    manifest = kit / "startup" / "fedgin.json"
+    edit(manifest, lambda values: values.update(version="9.9.9"))
+    assert "the kit expects fedgin 9.9.9" in refusal(kit, app)
+    manifest.unlink()
+    assert "no readable startup/fedgin.json" in refusal(kit, app)
+
+
+def test_a_site_without_contract_refuses_the_job(kit: Path, app: Path) -> None:
+    (kit / "local" / "site.yaml").unlink()
+    assert "local/site.yaml: no such file" in refusal(kit, app)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"modality": "PET"}, "local/site.yaml: 'modality'"),
+        ({"secret": 1}, "local/site.yaml: 'secret': unknown key"),
+        ({"data_root": "/nowhere/jane-doe"}, "local/site.yaml: 'data_root' or 'datalist' is not there"),
+        ({"datalist": "/nowhere/jane-doe.json"}, "local/site.yaml: 'data_root' or 'datalist' is not there"),
+        ({"data_root": "jane-doe\0"}, "local/site.yaml: a text holds NUL"),
+    ],
+)
+def test_a_wrong_contract_is_told_without_its_folders(kit: Path, app: Path, changes: Any, cause: str) -> None:
+    edit_contract(kit, **changes)
+    assert cause in refusal(kit, app)
+    assert "jane-doe" not in refusal(kit, app)
+
+
+def test_an_unforeseen_error_is_told_without_its_text(kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(f"{path} of jane-doe")
+
+    monkeypatch.setattr("fedgin.train.experiment.load_experiment", fail)
+    text = refusal(kit, app)
+    assert "the job was not checked: unforeseen OSError" in text
+    assert "jane-doe" not in text
+
+
+def test_the_kit_is_the_folder_that_flare_starts_in(kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(kit)
+    validator = JobValidator()
+    monkeypatch.chdir(app)
+    assert validator.validate(str(app)) == ("", {})
+    assert "no readable startup/fedgin.json" in JobValidator().validate(str(app))[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (safetensors.numpy.save({"w": np.zeros(3)}, metadata={"round": "1"}), ""),
+        (b"\x80\x04cos\nsystem\n", "checkpoint.safetensors is damaged"),
+        (None, "checkpoint.safetensors does not exist"),
+    ],
+)
+def test_a_resumed_job_carries_its_checkpoint_and_nothing_like_it(
+    kit: Path, app: Path, content: bytes | None, cause: str
+) -> None:
+    experiment = app / "config" / "experiment.yaml"
+    values = yaml.safe_load(experiment.read_text()) | {"resumes": {"job": "old", "round": 2}}
+    experiment.write_text(yaml.safe_dump(values))
+    if content is not None:
+        (app / "config" / "checkpoint.safetensors").write_bytes(content)
+    assert refusal(kit, app)[: len(cause) or None] == cause
+
+
+def test_each_decision_is_in_the_security_log_with_reason_and_hash(kit: Path, app: Path) -> None:
+    assert refusal(kit, app) == ""
+    (app / ".__nvfl_sig.json").write_text("{}")
+    assert refusal(kit, app) == ""
+    (app / "config" / "experiment.yaml").write_text("{")
+    text = refusal(kit, app)
+    log = read_log(kit)
+    assert [event.kind for event in log.events] == [Kind.JOB_ACCEPTED, Kind.JOB_ACCEPTED, Kind.JOB_REFUSED]
+    assert {event.job_id for event in log.events} == {app.parent.name}
+    hashes = [event.app_sha256 for event in log.events]
+    # A signature does not make another job of it; a changed file does.
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert log.events[2].reason == text
+    assert log.damage == ()
+
+
+def test_nothing_of_the_data_or_the_keys_is_in_the_security_log(kit: Path, app: Path) -> None:
+    (kit / "startup" / "client.key").write_text("a private key")
+    edit_contract(kit, data_root="/nowhere/jane-doe")
+    refusal(kit, app)
+    edit_contract(kit, datalist="/nowhere/jane-doe.json")
+    refusal(kit, app)
+    text = (kit / "security.jsonl").read_text()
+    assert "data_root" in text
+    for secret in ("jane", "private key", str(kit.parent)):
+        assert secret not in text
+
+
+def test_a_job_that_cannot_be_recorded_is_refused(kit: Path, app: Path) -> None:
+    (kit / "security.jsonl").mkdir()
+    assert "security.jsonl cannot be written" in refusal(kit, app)
+
+
+RECEIVER = "nvflare.app_opt.tracking.tb.tb_receiver"
+
+
+@pytest.fixture
+def fresh_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what has imported tensorboard, so that the next import looks for it again."""
+    for name in list(sys.modules):
+        if name.startswith(("tensorboard", "torch.utils.tensorboard", "nvflare.app_opt.tracking.tb")):
+            monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.mark.usefixtures("fresh_tensorboard")
+def test_a_missing_module_is_named(kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # what an import finds where it is not installed
+    text = refusal(kit, app)
+    assert f"'{RECEIVER}.TBAnalyticsReceiver' cannot be imported here: module 'tensorboard" in text
+    assert "is missing. Fix: install the pinned requirements" in text
+
+
+@pytest.mark.usefixtures("fresh_tensorboard")
+def test_a_damaged_module_is_named(kit: Path, app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing shared library, for example, is an OSError with the path of the machine in it."""
+    (tmp_path / "tensorboard.py").write_text(f"raise OSError({str(kit)!r})")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert f"OSError in module '{RECEIVER}'" in refusal(kit, app)

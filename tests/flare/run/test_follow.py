@@ -1,0 +1,129 @@
+"""Following a job over a connection that comes and goes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from nvflare.fuel.flare_api.api_spec import JobNotRunning, MonitorReturnCode, NoConnection
+
+from fedgin.flare.run import follow as following
+from fedgin.flare.run.console import ConsoleError
+from fedgin.flare.run.follow import follow
+
+
+class Server:
+    """Loses the connection so many times between two polls, then ends the job."""
+
+    def __init__(self, losses: int) -> None:
+        self.losses = losses
+        self.polls = 0
+
+    def monitor_job_and_return_job_meta(
+        self, job_id: str, *, poll_interval: float, cb: Callable[..., bool]
+    ) -> tuple[MonitorReturnCode, dict[str, Any]]:
+        self.polls += 1
+        meta = {"status": "RUNNING"}
+        if self.polls % 2:
+            cb(self, job_id, meta)
+        if self.losses:
+            self.losses -= 1
+            raise NoConnection("cannot connect to server")
+        return MonitorReturnCode.JOB_FINISHED, {"status": "FINISHED:COMPLETED"}
+
+    def show_stats(self, job_id: str, target: str) -> dict[str, Any]:
+        raise JobNotRunning(job_id)
+
+
+def see(server: Server) -> dict[str, Any]:
+    return follow(server, "job-1", on_status=lambda text: None, on_round=lambda metrics: None)
+
+
+def test_lost_messages_do_not_end_the_following(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.0)
+    assert see(Server(losses=5)) == {"status": "FINISHED:COMPLETED"}
+
+
+def test_a_server_that_stays_away_is_named_and_the_job_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(following, "PATIENCE_SECONDS", 0.05)
+    server = Server(losses=0)
+    server.monitor_job_and_return_job_meta = _lost  # type: ignore[method-assign]
+    with pytest.raises(ConsoleError, match="could not be reached"):
+        see(server)
+
+
+def _lost(*_: object, **__: object) -> tuple[MonitorReturnCode, dict[str, Any]]:
+    raise NoConnection("cannot connect to server")
+
+
+class Training(Server):
+    """Shows what RoundRecorder shows, one state after the other."""
+
+    def __init__(self, *answered: tuple[int | None, list[str]]) -> None:
+        super().__init__(losses=2 * len(answered))
+        self.states = list(answered)
+
+    def show_stats(self, job_id: str, target: str) -> dict[str, Any]:
+        number, sites = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        rounds = {str(number): {site: {"val_dice_mean": 0.5} for site in sites}} if sites else {}
+        ours = {"expected": ["a", "b", "c"], "rounds": rounds, "failures": []}
+        return {"server": {"fedgin": ours, "ScatterAndGather": {"current_round": number}}}
+
+
+def said_by(monkeypatch: pytest.MonkeyPatch, server: Any, late: float) -> list[str]:
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(following, "LATE_SECONDS", late)
+    said: list[str] = []
+    follow(server, "job-1", on_status=said.append, on_round=lambda metrics: None)
+    return said
+
+
+def said_of(monkeypatch: pytest.MonkeyPatch, *answered: tuple[int | None, list[str]], late: float = 0.0) -> list[str]:
+    return [line for line in said_by(monkeypatch, Training(*answered), late) if "waits" in line]
+
+
+def test_late_sites_are_named_once_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = said_of(monkeypatch, (0, ["a"]), (0, ["a"]), (0, ["a", "b", "c"]), (1, ["c"]), (1, ["c"]))
+    assert said == [
+        "round 1 waits for b, c; the other sites have answered",
+        "round 2 waits for a, b; the other sites have answered",
+    ]
+
+
+def test_nobody_is_late_before_anyone_answered_or_while_answers_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert said_of(monkeypatch, (0, []), (0, [])) == []
+    assert said_of(monkeypatch, (0, ["a"]), (0, ["a", "b"]), (0, ["a", "b", "c"]), late=60.0) == []
+
+
+def test_a_job_whose_controller_starts_has_no_round_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert said_of(monkeypatch, (None, []), (0, ["a"])) == ["round 1 waits for b, c; the other sites have answered"]
+
+
+class Waiting(Server):
+    """Has a job that is not started, and notes why or does not."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__(losses=4)
+        self.history = [f"2026-11-28 10:00:0{number}: {reason}" for number, reason in enumerate(reasons)]
+
+    def monitor_job_and_return_job_meta(
+        self, job_id: str, *, poll_interval: float, cb: Callable[..., bool]
+    ) -> tuple[MonitorReturnCode, dict[str, Any]]:
+        cb(self, job_id, {"status": "SUBMITTED", "schedule_history": self.history or None})
+        return super().monitor_job_and_return_job_meta(job_id, poll_interval=poll_interval, cb=lambda *_: True)
+
+
+def reasons_told(monkeypatch: pytest.MonkeyPatch, *reasons: str, late: float) -> list[str]:
+    return [line for line in said_by(monkeypatch, Waiting(*reasons), late) if "start it" in line]
+
+
+def test_the_reasons_why_a_job_is_not_started_are_told_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = "connected sites (1) < min_sites (3)"
+    said = reasons_told(monkeypatch, few, few, "missing required site mr-a", late=0.0)
+    assert said == [f"the server could not start it yet: {why}" for why in (few, "missing required site mr-a")]
+
+
+def test_a_server_that_does_not_try_to_start_a_job_is_named_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reasons_told(monkeypatch, late=60.0) == []
+    [line] = reasons_told(monkeypatch, late=0.0)
+    assert "has not tried to start it yet. Fix: if 'list_jobs' shows no other job RUNNING, restart" in line

@@ -1,0 +1,100 @@
+"""The Markdown tables of a study say what the paper's tables say: mean, standard deviation and number of cases."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from fedgin.data.site import Modality
+from fedgin.report.study_page import tables_text
+from fedgin.study.arm_result import ArmResult
+from fedgin.study.arms import PooledArm
+from fedgin.study.plan import ArmSpec, Regime, Study
+from fedgin.train.evaluate.scores import CaseScore
+from tests.sites import tiny_experiment
+
+BLOCK = {"regimes": ["mr_only", "central"], "methods": ["none", "gin"], "seeds": [1]}
+
+
+def run(
+    method: str, liver: list[float], *, regime: Regime = Regime.MR_ONLY, seed: int = 1, ct: int | None = None
+) -> tuple[ArmSpec, Any]:
+    """Return the result of an arm on so many MR patients; HD95 is 100 mm times their Dice."""
+    arm = PooledArm("name", "title", tiny_experiment(), (Modality.MR,), 1)
+    scores = [
+        CaseScore("a", "MR", "test", number, number, "liver", dice, 1.0, 1.0, 100 * dice, dice)
+        for number, dice in enumerate(liver, start=1)
+    ]
+    patients = ((Modality.CT, ct), (Modality.MR, 1)) if ct else ()
+    return ArmSpec(regime, method, seed, patients), ArmResult(arm, scores, [], Path("model.pt"), {}, resumed=True)
+
+
+def text(*results: tuple[ArmSpec, Any]) -> str:
+    values = {"name": "n", "title": "T", "note": "N.", "sites": "s", "job": "j", "rounds": 2, "blocks": [BLOCK]}
+    return tables_text(Study.model_validate(values), results)
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """Return the cells of the first table below a heading."""
+    lines = page.split(f"{heading}\n")[1].strip().splitlines()
+    end = next((number for number, line in enumerate(lines) if not line.startswith("|")), len(lines))
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:end]]
+
+
+def test_every_cell_has_mean_and_sd_and_every_column_its_number_of_patients() -> None:
+    page = text(run("none", [0.5, 0.7, 0.9]), run("gin", [0.6, 0.6, 0.6]), run("gin", [0.6, 0.6, 0.6], seed=2))
+    heading, _, none, gin = rows(page, "## Mean Dice")
+    assert heading == ["method", "seeds", "MR, mr only, n = 3"]
+    assert none[:2] == ["none", "1"]
+    assert none[2].startswith("0.700 ± 0.200 [0.")
+    assert gin == ["gin", "2", "0.600 ± 0.000 [0.60, 0.60]"]
+
+
+def test_organ_tables_have_the_same_and_millimetres_have_one_digit() -> None:
+    page = text(run("none", [0.5, 0.7, math.nan]), run("gin", [0.6, 0.6, math.nan]))
+    heading, _, none, _ = rows(page, "### HD95 in mm, MR, mr only")
+    assert heading == ["method", "seeds", "liver, n = 2"], "an organ's patients are those who show it"
+    assert none[2].startswith("60.0 ± 14.1 [")
+    assert rows(page, "### Dice, MR, mr only")[2][2].startswith("0.600 ± 0.141 [")
+
+
+def test_what_a_line_or_column_does_not_share_stands_in_the_cell() -> None:
+    page = text(
+        run("none", [0.5, 0.7]),
+        run("none", [0.5, 0.7], regime=Regime.CENTRAL),
+        run("none", [0.5, 0.7], regime=Regime.CENTRAL, seed=2),
+        run("gin", [0.4]),
+    )
+    heading, _, none, gin = rows(page, "## Mean Dice")
+    assert heading == ["method", "seeds", "MR, mr only", "MR, central, n = 2"]
+    assert none[1] == ""
+    assert none[2].endswith("], n = 2, 1 seed")
+    assert none[3].endswith("], 2 seeds")
+    assert gin == ["gin", "1", "0.400 ± – [0.40, 0.40], n = 1", "–"]
+
+
+def test_shares_have_patients_and_seeds_too() -> None:
+    heading = "## Relative to the baseline mr only none"
+    page = text(run("none", [0.5, 0.7]), run("gin", [0.25, 0.35]))
+    assert rows(page, heading)[0] == ["method", "seeds", "MR, mr only, n = 2"]
+    assert rows(page, heading)[3] == ["gin", "1", "50 % [50, 50]"]
+
+
+def test_tables_of_scarcity_say_which_patients_trained() -> None:
+    page = text(run("none", [0.5], ct=1), run("none", [0.5], ct=5))
+    for heading in ("## Mean Dice", "## Relative to the baseline mr only none"):
+        part = page.split(f"{heading}\n")[1].split("## ")[0]
+        assert re.findall(r"Training patients: (.*)\.\n\n\| method", part) == ["1ct 1mr", "5ct 1mr"]
+
+
+def test_only_what_can_be_compared_with_centralised_training_is() -> None:
+    heading = "## Federated as a share of centralised training"
+    federated = run("none", [0.3, 0.6], regime=Regime.FEDERATED)
+    assert heading not in text(federated, run("none", [0.5, 0.7], regime=Regime.CENTRAL, seed=2))
+    page = text(
+        federated,
+        run("gin", [0.3, 0.6], regime=Regime.FEDERATED),
+        run("none", [0.6, 1.2], regime=Regime.CENTRAL),
+    )
+    assert [row[0] for row in rows(page, heading)[2:]] == ["none"]
+    assert rows(page, heading)[2][2] == "50 % [50, 50]"

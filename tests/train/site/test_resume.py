@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from fedgin.data.site import load_site
+from fedgin.errors import ConfigError, WeightsError
+from fedgin.train.checkpoint import averaged_weights
+from fedgin.train.experiment import Experiment, Resumed
+from fedgin.train.site.resume import adopt_earlier_run
+from fedgin.train.site.session import SiteSession
+from tests.sites import tiny_experiment, write_site
+
+SITES = {"ct": "CT", "mr": "MR"}
+ROUNDS = 4
+
+
+class Federation:
+    """Two sites, the plain mean, and a folder for each run of a site."""
+
+    def __init__(self, root: Path, normalisation: str) -> None:
+        self.root = root
+        network = {"name": "unet", "normalisation": normalisation, "params": {"channels": [4, 8], "residual_units": 0}}
+        self.experiment = tiny_experiment(network=network)
+        self.contracts = {name: load_site(write_site(root / name, name, kind)) for name, kind in SITES.items()}
+        self.initial = averaged_weights(self.experiment.initial_network())
+
+    def open(self, name: str, run: str, experiment: Experiment) -> SiteSession:
+        runs = self.root / "kits" / name
+        adopt_earlier_run(experiment, runs / run / "fedgin", runs)
+        return SiteSession(experiment, self.contracts[name], runs / run / "fedgin")
+
+    def round(self, run: str, weights: dict[str, Tensor], number: int, experiment: Experiment) -> dict[str, Tensor]:
+        """Do one round with new processes everywhere."""
+        sessions = [self.open(name, run, experiment) for name in SITES]
+        updates = [session.train(weights, number, ROUNDS, stop=lambda: False).difference for session in sessions]
+        sent = {key: [update[key] for update in updates if key in update] for key in weights}
+        return {key: value + sum(sent[key]) / max(len(sent[key]), 1) for key, value in weights.items()}
+
+    def rounds(
+        self, run: str, weights: dict[str, Tensor], first: int, end: int, experiment: Experiment
+    ) -> dict[str, Tensor]:
+        for number in range(first, end):
+            weights = self.round(run, weights, number, experiment)
+        return weights
+
+
+@pytest.mark.parametrize("normalisation", ["instance", "dsbn", "fedbn"])
+@pytest.mark.parametrize("trained_ahead", [0, 1, 2])
+def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, normalisation: str, trained_ahead: int) -> None:
+    """None, one or both of the sites had finished the round in which the server died."""
+    made = Federation(tmp_path, normalisation)
+    whole = made.rounds("whole", made.initial, 0, ROUNDS, made.experiment)
+    kept = made.rounds("first", made.initial, 0, 2, made.experiment)
+    for name in list(SITES)[:trained_ahead]:
+        made.open(name, "first", made.experiment).train(kept, 2, ROUNDS, stop=lambda: False)
+    resumed = made.experiment.model_copy(update={"resumes": Resumed(job="first", round=2)})
+    found = made.rounds("second", kept, 2, 3, resumed)
+    again = made.experiment.model_copy(update={"resumes": Resumed(job="second", round=3)})
+    found = made.rounds("third", found, 3, ROUNDS, again)
+    for name, value in whole.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-6)
+
+
+def test_without_the_kept_optimiser_the_result_is_another(tmp_path: Path) -> None:
+    made = Federation(tmp_path, "instance")
+    whole = made.rounds("whole", made.initial, 0, ROUNDS, made.experiment)
+    kept = made.rounds("first", made.initial, 0, 2, made.experiment)
+    found = made.rounds("afresh", kept, 2, ROUNDS, made.experiment)
+    assert any(not torch.allclose(found[name], value, atol=1e-4) for name, value in whole.items())
+
+
+def test_a_site_without_the_earlier_job_is_refused(tmp_path: Path) -> None:
+    resumed = tiny_experiment(resumes={"job": "lost", "round": 2})
+    with pytest.raises(ConfigError, match=r"nothing of job lost.*Fix: restore the folder lost"):
+        adopt_earlier_run(resumed, tmp_path / "new" / "fedgin", tmp_path)
+
+
+def test_the_earlier_folder_stays_and_the_own_one_is_not_overwritten(tmp_path: Path) -> None:
+    earlier, folder = tmp_path / "old" / "fedgin", tmp_path / "new" / "fedgin"
+    earlier.mkdir(parents=True)
+    folder.parent.mkdir()
+    (earlier / "local_model.pt").write_bytes(b"old")
+    resumed = tiny_experiment(resumes={"job": "old", "round": 2})
+    adopt_earlier_run(resumed, folder, tmp_path)
+    (folder / "local_model.pt").write_bytes(b"new")
+    adopt_earlier_run(resumed, folder, tmp_path)
+    assert (folder / "local_model.pt").read_bytes() == b"new"
+    assert (earlier / "local_model.pt").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("job", ["../old", "a/b", "", "."])
+def test_the_job_to_resume_cannot_be_a_path(job: str) -> None:
+    with pytest.raises(ValueError, match="job"):
+        Resumed(job=job, round=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged", b"\x80\x04cos\nsystem\n"])
+def test_a_damaged_optimiser_is_named_and_nothing_is_lost(tmp_path: Path, content: bytes) -> None:
+    made = Federation(tmp_path, "instance")
+    kept = made.rounds("first", made.initial, 0, 1, made.experiment)
+    folder = tmp_path / "kits" / "mr" / "first" / "fedgin"
+    (folder / "optimizer_round_0000.pt").write_bytes(content)
+    local = (folder / "local_model.pt").read_bytes()
+    with pytest.raises(WeightsError, match=r"optimizer_round_0000.pt is damaged.*Fix: restore it"):
+        made.open("mr", "first", made.experiment).train(kept, 1, ROUNDS, stop=lambda: False)
+    assert (folder / "local_model.pt").read_bytes() == local
