@@ -62,6 +62,6 @@ def test_a_part_is_built_or_refused(part: tuple[str, dict[str, Any]]) -> None:
         if kind == "augmentation":
             experiment.build_augmentation()
         elif values["params"]:  # the defaults take a second to build, and other tests do
-            build_network(experiment.network, out_channels=2, seed=0)
+            build_network(experiment.network, spatial_dims=2, out_channels=2, seed=0)
 
     explains(build)

@@ -53,7 +53,9 @@ def organs_in(case: CachedCase) -> set[str]:
 def test_a_round_on_real_cases(tmp_path: Path, task: Task, modality: str) -> None:
     session = open_session(tmp_path, task, modality)
     experiment = session.experiment
-    weights = averaged_weights(build_network(experiment.network, out_channels=experiment.classes, seed=1))
+    weights = averaged_weights(
+        build_network(experiment.network, spatial_dims=2, out_channels=experiment.classes, seed=1)
+    )
     update = session.train(weights, 0, 1, stop=lambda: False)
     assert all(torch.isfinite(value).all() for value in update.difference.values())
     found = {key.removeprefix("val_dice_") for key in update.metrics if key.startswith("val_dice_")} - {"mean"}

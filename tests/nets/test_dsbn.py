@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from fedgin.data.site import Modality
 from fedgin.nets import NetworkSettings, build_network
-from fedgin.nets.dsbn import MODALITIES, DomainBatchNorm2d, branch_entries, route
+from fedgin.nets.dsbn import MODALITIES, DomainBatchNorm, branch_entries, route
 
 
-def different_branches(channels: int = 3) -> DomainBatchNorm2d:
+def different_branches(channels: int = 3) -> DomainBatchNorm:
     """Return a layer whose branches differ in everything."""
-    layer = DomainBatchNorm2d(channels)
+    layer = DomainBatchNorm(2, channels)
     generator = torch.Generator().manual_seed(0)
     for value in [*layer.parameters(), *layer.buffers()]:
         if value.is_floating_point():
@@ -19,7 +19,7 @@ def different_branches(channels: int = 3) -> DomainBatchNorm2d:
     return layer
 
 
-def normalise(layer: DomainBatchNorm2d, x: Tensor, modalities: list[str]) -> Tensor:
+def normalise(layer: DomainBatchNorm, x: Tensor, modalities: list[str]) -> Tensor:
     route(layer, modalities)
     result: Tensor = layer(x)
     return result
@@ -73,11 +73,11 @@ def test_a_batch_of_one_modality_is_plain_batch_normalisation() -> None:
 @pytest.mark.parametrize("names", [["CT"], ["CT", "CT", "CT"]])
 def test_a_route_for_another_batch_size_is_refused(names: list[str]) -> None:
     with pytest.raises(ValueError, match=f"names {len(names)} samples, but the batch has 2"):
-        normalise(DomainBatchNorm2d(3), torch.randn(2, 3, 4, 4), names)
+        normalise(DomainBatchNorm(2, 3), torch.randn(2, 3, 4, 4), names)
 
 
 def test_a_route_holds_for_one_pass_and_a_missing_one_is_refused() -> None:
-    layer, x = DomainBatchNorm2d(3), torch.randn(2, 3, 4, 4)
+    layer, x = DomainBatchNorm(2, 3), torch.randn(2, 3, 4, 4)
     for _ in range(2):
         with pytest.raises(ValueError, match="modalities of the batch are not known"):
             layer(x)
@@ -86,7 +86,7 @@ def test_a_route_holds_for_one_pass_and_a_missing_one_is_refused() -> None:
 
 def test_an_unknown_modality_is_refused() -> None:
     with pytest.raises(ValueError, match="no normalisation for modality 'PET'"):
-        route(DomainBatchNorm2d(3), ["CT", "PET"])
+        route(DomainBatchNorm(2, 3), ["CT", "PET"])
 
 
 def test_one_value_a_channel_is_normalised_with_the_running_statistics() -> None:
@@ -104,7 +104,7 @@ def test_one_value_a_channel_is_normalised_with_the_running_statistics() -> None
 @pytest.mark.parametrize("name", ["dynunet", "unet"])
 def test_the_branches_entries_are_all_that_carry_the_modalitys_name(name: str) -> None:
     """DynUNet names some of its layers twice in its state dict."""
-    network = build_network(NetworkSettings(name=name, normalisation="dsbn"), out_channels=2, seed=0)
+    network = build_network(NetworkSettings(name=name, normalisation="dsbn"), spatial_dims=2, out_channels=2, seed=0)
     for modality in MODALITIES:
         expected = {entry for entry in network.state_dict() if f".{modality}." in entry}
         assert branch_entries(network, modality) == expected != set()

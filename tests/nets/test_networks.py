@@ -1,15 +1,29 @@
+from typing import Literal
+
 import pytest
 import torch
 
 from fedgin.errors import ConfigError
 from fedgin.nets import NetworkSettings, build_network, network_names
+from fedgin.nets.dsbn import route
+from fedgin.nets.normalisation import Normalisation
 
 
 @pytest.mark.parametrize("name", ["attention_unet", "dynunet", "fedgin_unet", "segresnet", "unet"])
 @pytest.mark.parametrize("classes", [2, 7])
-def test_every_network_maps_slices_to_logits_of_their_size(name: str, classes: int) -> None:
-    network = build_network(NetworkSettings(name=name), out_channels=classes, seed=0)
-    assert network(torch.randn(2, 1, 64, 48)).shape == (2, classes, 64, 48)
+@pytest.mark.parametrize("size", [(64, 48), (16, 32, 16)])
+def test_every_network_maps_images_to_logits_of_their_size(name: str, classes: int, size: tuple[int, ...]) -> None:
+    dims: Literal[2, 3] = 2 if len(size) == 2 else 3
+    network = build_network(NetworkSettings(name=name), spatial_dims=dims, out_channels=classes, seed=0)
+    assert network(torch.randn(2, 1, *size)).shape == (2, classes, *size)
+
+
+@pytest.mark.parametrize("normalisation", ["instance", "batch", "dsbn", "fedbn"])
+def test_every_normalisation_fits_volumes(normalisation: Normalisation) -> None:
+    settings = NetworkSettings(normalisation=normalisation, params={"channels": [4, 8]})
+    network = build_network(settings, spatial_dims=3, out_channels=2, seed=0)
+    route(network, ["CT", "MR"])
+    assert network(torch.randn(2, 1, 8, 8, 8)).isfinite().all()
 
 
 def test_the_registry_lists_what_it_builds() -> None:
@@ -18,7 +32,7 @@ def test_the_registry_lists_what_it_builds() -> None:
 
 def test_the_authors_network_has_the_published_size() -> None:
     settings = NetworkSettings(name="fedgin_unet", normalisation="batch")
-    network = build_network(settings, out_channels=1, seed=0)
+    network = build_network(settings, spatial_dims=2, out_channels=1, seed=0)
     state = network.state_dict()
     assert sum(parameter.numel() for parameter in network.parameters()) == 1_927_841
     assert len(state) == 106
@@ -27,7 +41,7 @@ def test_the_authors_network_has_the_published_size() -> None:
 
 def test_the_authors_network_predicts_at_half_resolution() -> None:
     """Its logits are a bilinear enlargement: sampled at half size they carry everything."""
-    network = build_network(NetworkSettings(name="fedgin_unet"), out_channels=1, seed=0).eval()
+    network = build_network(NetworkSettings(name="fedgin_unet"), spatial_dims=2, out_channels=1, seed=0).eval()
     captured: list[torch.Tensor] = []
     network.head.register_forward_hook(lambda _module, _inputs, output: captured.append(output))  # type: ignore[union-attr]
     network(torch.randn(1, 1, 64, 64))
@@ -38,10 +52,10 @@ def test_equal_seeds_give_equal_weights_and_leave_global_randomness_alone() -> N
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first = build_network(NetworkSettings(), out_channels=3, seed=1).state_dict()
+    first = build_network(NetworkSettings(), spatial_dims=2, out_channels=3, seed=1).state_dict()
     torch.testing.assert_close(torch.rand(3), expected)
-    again = build_network(NetworkSettings(), out_channels=3, seed=1).state_dict()
-    other = build_network(NetworkSettings(), out_channels=3, seed=2).state_dict()
+    again = build_network(NetworkSettings(), spatial_dims=2, out_channels=3, seed=1).state_dict()
+    other = build_network(NetworkSettings(), spatial_dims=2, out_channels=3, seed=2).state_dict()
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not all(torch.equal(first[key], other[key]) for key in first)
 
@@ -49,7 +63,7 @@ def test_equal_seeds_give_equal_weights_and_leave_global_randomness_alone() -> N
 @pytest.mark.parametrize("name", network_names())
 def test_by_default_networks_carry_no_running_statistics(name: str) -> None:
     """Averaged BatchNorm statistics are a known cause of failing federated runs."""
-    network = build_network(NetworkSettings(name=name), out_channels=2, seed=0)
+    network = build_network(NetworkSettings(name=name), spatial_dims=2, out_channels=2, seed=0)
     assert not any("running" in key for key in network.state_dict())
 
 
@@ -66,5 +80,5 @@ def test_by_default_networks_carry_no_running_statistics(name: str) -> None:
 )
 def test_wrong_settings_are_named(settings: dict[str, object], named: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        build_network(NetworkSettings.model_validate(settings), out_channels=2, seed=0)
+        build_network(NetworkSettings.model_validate(settings), spatial_dims=2, out_channels=2, seed=0)
     assert named in str(caught.value)

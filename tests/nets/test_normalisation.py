@@ -5,21 +5,23 @@ import torch
 from torch import Tensor, nn
 
 from fedgin.nets import NetworkSettings, build_network, network_names
-from fedgin.nets.dsbn import DomainBatchNorm2d, route
+from fedgin.nets.dsbn import DomainBatchNorm, route
 from fedgin.nets.normalisation import Normalisation, batch_norm_entries, normalise_with
 
 CHOICES: tuple[Normalisation, ...] = get_args(Normalisation)
-KINDS = nn.InstanceNorm2d | nn.BatchNorm2d | nn.GroupNorm | DomainBatchNorm2d
+KINDS = nn.InstanceNorm2d | nn.BatchNorm2d | nn.GroupNorm | DomainBatchNorm
 EXPECTED = {
     "instance": nn.InstanceNorm2d,
     "batch": nn.BatchNorm2d,
     "fedbn": nn.BatchNorm2d,
-    "dsbn": DomainBatchNorm2d,
+    "dsbn": DomainBatchNorm,
 }
 
 
 def build(name: str, normalisation: Normalisation) -> nn.Module:
-    return build_network(NetworkSettings(name=name, normalisation=normalisation), out_channels=3, seed=4)
+    return build_network(
+        NetworkSettings(name=name, normalisation=normalisation), spatial_dims=2, out_channels=3, seed=4
+    )
 
 
 def outermost(network: nn.Module) -> list[nn.Module]:
@@ -80,7 +82,7 @@ def test_a_seed_gives_the_same_other_weights_whatever_the_normalisation(name: st
 @pytest.mark.parametrize("normalisation", CHOICES)
 def test_new_layers_start_as_the_identity_and_with_the_authors_constants(normalisation: Normalisation) -> None:
     network = normalise_with(
-        nn.Sequential(nn.GroupNorm(2, 6), nn.BatchNorm2d(4, eps=1e-3, momentum=0.5)), normalisation
+        nn.Sequential(nn.GroupNorm(2, 6), nn.BatchNorm2d(4, eps=1e-3, momentum=0.5)), normalisation, spatial_dims=2
     )
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d):

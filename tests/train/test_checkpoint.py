@@ -13,7 +13,7 @@ from fedgin.train.checkpoint import averaged_weights, load_checkpoint, load_weig
 
 
 def network(normalisation: Normalisation = "instance", seed: int = 0) -> nn.Module:
-    return build_network(NetworkSettings(normalisation=normalisation), out_channels=3, seed=seed)
+    return build_network(NetworkSettings(normalisation=normalisation), spatial_dims=2, out_channels=3, seed=seed)
 
 
 def test_weights_survive_the_file(tmp_path: Path) -> None:

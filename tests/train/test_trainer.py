@@ -79,7 +79,7 @@ def test_training_learns_the_blocks(tmp_path: Path) -> None:
 def test_evaluation_changes_nothing_and_augments_nothing(tmp_path: Path) -> None:
     """Also with BatchNorm, whose statistics a network in training mode would move."""
     experiment = tiny_experiment(network={"normalisation": "batch", "params": {"channels": [4, 8]}})
-    network = build_network(experiment.network, out_channels=3, seed=0).train()
+    network = build_network(experiment.network, spatial_dims=2, out_channels=3, seed=0).train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     members = cases(tmp_path, Split.VALIDATION)
     scores = [repr(evaluate(network, members, CPU)) for _ in range(2)]

@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 
 import torch
+from monai.networks.layers.factories import Norm
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 MODALITIES = ("CT", "MR")
 EPS = 1e-5
 MOMENTUM = 0.1
 
 
-class DomainBatchNorm2d(nn.Module):
-    """One BatchNorm2d for each modality, each with an affine part and running statistics of its own.
+class DomainBatchNorm(nn.Module):
+    """One BatchNorm for each modality, each with an affine part and running statistics of its own.
 
     The authors normalise a whole batch with the branch of its first sample, so their batches must be of one domain.
     Ours goes by sample: a mixed batch is split by modality and each part is normalised with its own branch. Because
@@ -23,18 +25,18 @@ class DomainBatchNorm2d(nn.Module):
     branch of a modality that nobody trains keeps its initial statistics, mean 0 and variance 1.
 
     Args:
+        spatial_dims: number of spatial axes of the input.
         channels: of the input.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, spatial_dims: int, channels: int) -> None:
         super().__init__()
-        self.branches = nn.ModuleDict(
-            {modality: nn.BatchNorm2d(channels, eps=EPS, momentum=MOMENTUM) for modality in MODALITIES}
-        )
+        norm = Norm[Norm.BATCH, spatial_dims]
+        self.branches = nn.ModuleDict({name: norm(channels, eps=EPS, momentum=MOMENTUM) for name in MODALITIES})
         self.modalities: tuple[str, ...] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise x [B, C, H, W].
+        """Normalise x [B, C, *spatial].
 
         Raises:
             ValueError: no route was given for this pass, or one for a batch of another size.
@@ -59,7 +61,7 @@ class DomainBatchNorm2d(nn.Module):
     def _normalise(self, part: Tensor, modality: str) -> Tensor:
         """One value a channel has no variance: the branch then uses its running statistics and leaves them alone."""
         branch = self.branches[modality]
-        assert isinstance(branch, nn.BatchNorm2d)
+        assert isinstance(branch, _BatchNorm)
         if part[:, 0].numel() > 1:
             normalised: Tensor = branch(part)
             return normalised
@@ -76,7 +78,7 @@ def route(network: nn.Module, modalities: Sequence[str]) -> None:
     if unknown:
         raise ValueError(f"there is no normalisation for modality {unknown[0]!r}")
     for layer in network.modules():
-        if isinstance(layer, DomainBatchNorm2d):
+        if isinstance(layer, DomainBatchNorm):
             layer.modalities = tuple(modalities)
 
 
@@ -85,6 +87,6 @@ def branch_entries(network: nn.Module, modality: str) -> set[str]:
     return {
         f"{name}.branches.{modality}.{entry}"
         for name, layer in network.named_modules(remove_duplicate=False)  # DynUNet names its blocks twice
-        if isinstance(layer, DomainBatchNorm2d)
+        if isinstance(layer, DomainBatchNorm)
         for entry in layer.branches[modality].state_dict()
     }

@@ -3,11 +3,12 @@
 from typing import Annotated
 
 import torch
+from monai.networks.layers.factories import Conv, Dropout, Norm, Pool
 from pydantic import Field, validate_call
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedgin.nets.registry import NETWORKS
+from fedgin.nets.registry import NETWORKS, SpatialDims
 
 
 class FedGINUNet(nn.Module):
@@ -18,34 +19,39 @@ class FedGINUNet(nn.Module):
     ``network.normalisation: batch``.
 
     Args:
+        spatial_dims: number of spatial axes; the authors' has 2.
         out_channels: number of classes with background.
         width: channels of the first level, doubled at each of the next three.
         dropout: probability after each block.
     """
 
-    def __init__(self, out_channels: int, width: int = 32, dropout: float = 0.3) -> None:
+    def __init__(self, spatial_dims: SpatialDims, out_channels: int, width: int = 32, dropout: float = 0.3) -> None:
         super().__init__()
         sizes = [width, 2 * width, 4 * width]
         self.encoder = nn.ModuleList(
-            [_block(before, after, dropout) for before, after in zip([1, *sizes[:-1]], sizes, strict=True)]
+            [_block(spatial_dims, *widths, dropout) for widths in zip([1, *sizes[:-1]], sizes, strict=True)]
         )
-        self.bottleneck = _block(sizes[-1], 2 * sizes[-1], dropout)
-        self.up = nn.ModuleList([nn.ConvTranspose2d(2 * size, size, 2, stride=2) for size in reversed(sizes)])
-        self.decoder = nn.ModuleList([_block(2 * size, size, dropout) for size in reversed(sizes)])
-        self.head = nn.Conv2d(width, out_channels, 1)
+        self.bottleneck = _block(spatial_dims, sizes[-1], 2 * sizes[-1], dropout)
+        transposed = Conv[Conv.CONVTRANS, spatial_dims]
+        self.pool = Pool[Pool.MAX, spatial_dims](2)
+        self.up = nn.ModuleList([transposed(2 * size, size, 2, stride=2) for size in reversed(sizes)])
+        self.decoder = nn.ModuleList([_block(spatial_dims, 2 * size, size, dropout) for size in reversed(sizes)])
+        self.head = Conv[Conv.CONV, spatial_dims](width, out_channels, 1)
+        self.mode = "bilinear" if spatial_dims == 2 else "trilinear"
         self.apply(_initialise)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map images [B, 1, H, W] to logits [B, out_channels, H, W]; H and W are multiples of 8."""
+        """Map images [B, 1, *spatial] to logits [B, out_channels, *spatial]; sizes are multiples of 8."""
         features, skips = image, []
         for block in self.encoder:
-            features = F.max_pool2d(block(features), 2)
+            features = self.pool(block(features))
             skips.append(features)
         features = self.bottleneck(features)
         for up, block, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
-            raised = F.interpolate(up(features), size=skip.shape[2:], mode="bilinear", align_corners=False)
+            raised = F.interpolate(up(features), size=skip.shape[2:], mode=self.mode, align_corners=False)
             features = block(torch.cat([raised, skip], dim=1))
-        logits: Tensor = F.interpolate(self.head(features), size=image.shape[2:], mode="bilinear", align_corners=False)
+        head = self.head(features)
+        logits: Tensor = F.interpolate(head, size=image.shape[2:], mode=self.mode, align_corners=False)
         return logits
 
 
@@ -53,23 +59,25 @@ class FedGINUNet(nn.Module):
 @validate_call
 def fedgin_unet(
     *,
+    spatial_dims: SpatialDims,
     out_channels: int,
     width: Annotated[int, Field(ge=4, le=256)] = 32,
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3,
 ) -> nn.Module:
     """Build :class:`FedGINUNet`."""
-    return FedGINUNet(out_channels, width, dropout)
+    return FedGINUNet(spatial_dims, out_channels, width, dropout)
 
 
-def _block(before: int, after: int, dropout: float) -> nn.Sequential:
+def _block(spatial_dims: SpatialDims, before: int, after: int, dropout: float) -> nn.Sequential:
+    conv, norm = Conv[Conv.CONV, spatial_dims], Norm[Norm.BATCH, spatial_dims]
     convolutions: list[nn.Module] = []
     for channels in (before, after):
-        convolutions += [nn.Conv2d(channels, after, 3, padding=1), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*convolutions, nn.Dropout2d(dropout))
+        convolutions += [conv(channels, after, 3, padding=1), norm(after), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*convolutions, Dropout[Dropout.DROPOUT, spatial_dims](dropout))
 
 
 def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Conv3d | nn.ConvTranspose3d):
         nn.init.kaiming_normal_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

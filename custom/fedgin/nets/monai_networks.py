@@ -1,4 +1,4 @@
-"""MONAI's networks, 2D, with the few parameters worth changing.
+"""MONAI's networks, for slices or volumes, with the few parameters worth changing.
 
 Their normalisation is chosen by ``network.normalisation``, see :mod:`fedgin.nets.normalisation`.
 """
@@ -9,7 +9,7 @@ from monai.networks.nets import AttentionUnet, DynUNet, SegResNet, UNet
 from pydantic import Field, validate_call
 from torch import nn
 
-from fedgin.nets.registry import NETWORKS
+from fedgin.nets.registry import NETWORKS, SpatialDims
 
 Channels = Annotated[list[Annotated[int, Field(ge=1, le=2048)]], Field(min_length=2, max_length=5)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -19,6 +19,7 @@ Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 @validate_call
 def unet(
     *,
+    spatial_dims: SpatialDims,
     out_channels: int,
     channels: Channels = [16, 32, 64, 128],  # noqa: B006 - copied by pydantic, never changed
     residual_units: Annotated[int, Field(ge=0, le=8)] = 2,
@@ -26,7 +27,7 @@ def unet(
 ) -> nn.Module:
     """MONAI ``UNet``: residual units, strided convolutions, skips at full resolution (Kerfoot et al. 2019)."""
     return UNet(
-        spatial_dims=2,
+        spatial_dims=spatial_dims,
         in_channels=1,
         out_channels=out_channels,
         channels=channels,
@@ -40,13 +41,14 @@ def unet(
 @validate_call
 def dynunet(
     *,
+    spatial_dims: SpatialDims,
     out_channels: int,
     channels: Channels = [16, 32, 64, 128],  # noqa: B006 - copied by pydantic, never changed
 ) -> nn.Module:
     """MONAI ``DynUNet``: the U-Net of nnU-Net (Isensee et al. 2021), without deep supervision; three levels or more."""
     strides = [1] + [2] * (len(channels) - 1)
     return DynUNet(
-        spatial_dims=2,
+        spatial_dims=spatial_dims,
         in_channels=1,
         out_channels=out_channels,
         kernel_size=[3] * len(channels),
@@ -60,13 +62,14 @@ def dynunet(
 @validate_call
 def segresnet(
     *,
+    spatial_dims: SpatialDims,
     out_channels: int,
     init_filters: Annotated[int, Field(ge=8, le=256, multiple_of=8)] = 16,
     dropout: Dropout = 0.0,
 ) -> nn.Module:
     """MONAI ``SegResNet`` (Myronenko 2018) without its variational branch; ``instance`` keeps its GroupNorm of 8."""
     return SegResNet(
-        spatial_dims=2,
+        spatial_dims=spatial_dims,
         in_channels=1,
         out_channels=out_channels,
         init_filters=init_filters,
@@ -78,13 +81,14 @@ def segresnet(
 @validate_call
 def attention_unet(
     *,
+    spatial_dims: SpatialDims,
     out_channels: int,
     channels: Channels = [16, 32, 64, 128],  # noqa: B006 - copied by pydantic, never changed
     dropout: Dropout = 0.0,
 ) -> nn.Module:
     """MONAI ``AttentionUnet`` (Oktay et al. 2018)."""
     return AttentionUnet(
-        spatial_dims=2,
+        spatial_dims=spatial_dims,
         in_channels=1,
         out_channels=out_channels,
         channels=channels,

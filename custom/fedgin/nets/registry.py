@@ -1,6 +1,6 @@
 """Build a network from its name and parameters, always with the same initial weights for the same seed."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -9,6 +9,9 @@ from torch import nn
 from fedgin.config import Settings
 from fedgin.nets.normalisation import Normalisation, normalise_with
 from fedgin.registry import Registry
+
+# Axes of an image: 2 for slices [H, W], 3 for volumes [D, H, W].
+SpatialDims = Literal[2, 3]
 
 NETWORKS: Registry[nn.Module] = Registry("network", "fedgin.nets")
 
@@ -34,11 +37,12 @@ def network_names() -> list[str]:
     return NETWORKS.names()
 
 
-def build_network(settings: NetworkSettings, *, out_channels: int, seed: int) -> nn.Module:
-    """Build a 2D network that maps [B, 1, H, W] to logits [B, out_channels, H, W]; H and W are multiples of 16.
+def build_network(settings: NetworkSettings, *, spatial_dims: SpatialDims, out_channels: int, seed: int) -> nn.Module:
+    """Build a network that maps [B, 1, *spatial] to logits [B, out_channels, *spatial]; sizes are multiples of 16.
 
     Args:
         settings: name, normalisation and parameters.
+        spatial_dims: number of spatial axes.
         out_channels: number of classes with background.
         seed: of the initial weights; PyTorch's global random state is left as it was.
 
@@ -47,5 +51,5 @@ def build_network(settings: NetworkSettings, *, out_channels: int, seed: int) ->
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = NETWORKS.build(settings.name, settings.params, out_channels=out_channels)
-    return normalise_with(network, settings.normalisation)
+        network = NETWORKS.build(settings.name, settings.params, spatial_dims=spatial_dims, out_channels=out_channels)
+    return normalise_with(network, settings.normalisation, spatial_dims=spatial_dims)

@@ -161,6 +161,11 @@ class Experiment(Settings):
         """Number of network outputs: the organs and background."""
         return len(self.organs) + 1
 
+    @property
+    def spatial_dims(self) -> Literal[2, 3]:
+        """Number of spatial axes of what the network sees."""
+        return 2
+
     def build_augmentation(self) -> Augmentation[Any]:
         """Build the appearance augmentation."""
         return build_augmentation(self.augmentation.name, **self.augmentation.params)
@@ -173,7 +178,9 @@ class Experiment(Settings):
         """
         method = self.build_augmentation()
         outputs = self.classes + method.extra_channels
-        return for_method(build_network(self.network, out_channels=outputs, seed=self.seed), method, self.classes)
+        dims = self.spatial_dims
+        network = build_network(self.network, spatial_dims=dims, out_channels=outputs, seed=self.seed)
+        return for_method(network, method, self.classes)
 
 
 def load_experiment(path: Path) -> Experiment:

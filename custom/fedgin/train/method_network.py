@@ -23,7 +23,7 @@ class MethodNetwork(nn.Module):
         self.classes = classes
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map images [B, 1, H, W] to all outputs (training) or to logits [B, classes, H, W] (evaluation)."""
+        """Map images [B, 1, *spatial] to all outputs (training) or to logits [B, classes, H, W] (evaluation)."""
         if self.training:
             outputs: Tensor = self.network(image)
             return outputs

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fedgin.data.cache import CachedCase, CaseCache
-from fedgin.nets.dsbn import DomainBatchNorm2d
+from fedgin.nets.dsbn import DomainBatchNorm
 from fedgin.train.evaluate import evaluator
 from fedgin.train.evaluate.evaluator import Segmentation, evaluate, score, segment
 from tests.sites import ORGANS, make_case, make_volume, tiny_experiment
@@ -95,7 +95,7 @@ def test_each_case_is_segmented_with_the_normalisation_of_its_modality(
 ) -> None:
     """The branch of CT answers liver everywhere and that of MR spleen; the last batch of a volume is smaller."""
     monkeypatch.setattr(evaluator, "SLICES_AT_ONCE", 4)
-    layer = DomainBatchNorm2d(3)
+    layer = DomainBatchNorm(2, 3)
     network = nn.Sequential(nn.Conv2d(1, 3, 1), layer)
     for modality, organ in (("CT", 1), ("MR", 2)):
         branch = {"weight": torch.zeros(3), "bias": nn.functional.one_hot(torch.tensor(organ), 3).float()}

@@ -38,7 +38,7 @@ def charges(folder: Path) -> list[dict[str, Any]]:
 
 def initial() -> dict[str, Tensor]:
     experiment = tiny_experiment()
-    return averaged_weights(build_network(experiment.network, out_channels=3, seed=experiment.seed))
+    return averaged_weights(build_network(experiment.network, spatial_dims=2, out_channels=3, seed=experiment.seed))
 
 
 def never() -> bool:

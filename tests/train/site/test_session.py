@@ -30,7 +30,7 @@ def open_session(
 
 def initial(experiment: Experiment | None = None) -> dict[str, Tensor]:
     experiment = experiment or tiny_experiment()
-    return averaged_weights(build_network(experiment.network, out_channels=3, seed=experiment.seed))
+    return averaged_weights(build_network(experiment.network, spatial_dims=2, out_channels=3, seed=experiment.seed))
 
 
 def never() -> bool:
