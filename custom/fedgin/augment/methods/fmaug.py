@@ -67,6 +67,14 @@ class FMAug(Augmentation[FMAugParams]):
 
     Raises:
         ConfigError: an argument is out of range.
+
+    Example:
+        >>> import torch
+        >>> from fedgin.augment import build_augmentation
+        >>> slices = torch.randn(2, 1, 64, 64)
+        >>> shown = build_augmentation("fmaug")(slices, gen=torch.Generator().manual_seed(1))
+        >>> bool(shown.abs().max() <= 1.0)
+        True
     """
 
     extra_channels = 1

@@ -37,6 +37,14 @@ class FMAugButterworth(Augmentation[tuple[HighPass, ...]]):
 
     Raises:
         ConfigError: an argument is out of range.
+
+    Example:
+        >>> import torch
+        >>> from fedgin.augment import build_augmentation
+        >>> slices = torch.randn(2, 1, 64, 64)
+        >>> shown = build_augmentation("fmaug_butterworth")(slices, gen=torch.Generator().manual_seed(1))
+        >>> [round(float(shown[0].quantile(share)), 3) for share in (0.03, 0.97)]
+        [0.0, 1.0]
     """
 
     def __init__(self, *, per_sample: bool = False) -> None:

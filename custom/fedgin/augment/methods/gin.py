@@ -66,6 +66,18 @@ class GIN(Augmentation[GINParams]):
 
     Raises:
         ConfigError: an argument is out of range, or a kernel size does not fit the number of axes of a batch.
+
+    Example:
+        >>> import torch
+        >>> from fedgin.augment import build_augmentation
+        >>> slices = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+        >>> gin = build_augmentation("gin")
+        >>> shown = gin(slices, gen=torch.Generator().manual_seed(1))
+        >>> bool(torch.allclose(shown.flatten(1).norm(dim=1), slices.flatten(1).norm(dim=1), rtol=1e-3))
+        True
+        >>> draw = gin.draw(slices.shape, gen=torch.Generator().manual_seed(1))  # the same numbers again
+        >>> bool(torch.equal(gin.apply(slices, draw), shown))
+        True
     """
 
     def __init__(

@@ -11,7 +11,15 @@ from fedgin.augment.registry import register
 
 @register("none")
 class Identity(Augmentation[None]):
-    """Give every image back as it is; a baseline arm needs no special case."""
+    """Give every image back as it is; a baseline arm needs no special case.
+
+    Example:
+        >>> import torch
+        >>> from fedgin.augment import build_augmentation
+        >>> slices = torch.randn(2, 1, 64, 64)
+        >>> bool(torch.equal(build_augmentation("none")(slices, gen=torch.Generator()), slices))
+        True
+    """
 
     def __init__(self) -> None:
         super().__init__()

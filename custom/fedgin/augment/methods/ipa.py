@@ -59,6 +59,14 @@ class IPA(Augmentation[IPAParams]):
 
     Raises:
         ConfigError: an argument is out of range.
+
+    Example:
+        >>> import torch
+        >>> from fedgin.augment import build_augmentation
+        >>> slices = torch.randn(2, 1, 64, 64)
+        >>> ipa = build_augmentation("ipa", consistency_weight=10.0)
+        >>> [tuple(view.shape) for view in ipa.views(slices, gen=torch.Generator().manual_seed(1))]
+        [(2, 1, 64, 64), (2, 1, 64, 64)]
     """
 
     def __init__(

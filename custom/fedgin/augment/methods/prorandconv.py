@@ -97,6 +97,14 @@ class ProRandConv(Augmentation[RandomBlock]):
 
     Raises:
         ConfigError: an argument is out of range.
+
+    Example:
+        >>> import torch
+        >>> from fedgin.augment import build_augmentation
+        >>> slices = 2.0 * torch.rand(2, 1, 64, 64) - 1.0
+        >>> shown = build_augmentation("prorandconv", max_layers=3)(slices, gen=torch.Generator().manual_seed(1))
+        >>> bool(shown.abs().max() < 1.0)  # the block ends with tanh
+        True
     """
 
     def __init__(

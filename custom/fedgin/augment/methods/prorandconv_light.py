@@ -50,6 +50,14 @@ class ProRandConvLight(Augmentation[LightParams]):
     Args:
         probability: see :class:`fedgin.augment.base.Augmentation`.
         background: see :class:`fedgin.augment.base.Augmentation`.
+
+    Example:
+        >>> import torch
+        >>> from fedgin.augment import build_augmentation
+        >>> slices = 2.0 * torch.rand(2, 1, 64, 64) - 1.0
+        >>> shown = build_augmentation("prorandconv_light")(slices, gen=torch.Generator().manual_seed(1))
+        >>> bool(torch.allclose(shown.flatten(1).norm(dim=1), slices.flatten(1).norm(dim=1), rtol=1e-3))
+        True
     """
 
     def views(self, image: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> list[Tensor]:

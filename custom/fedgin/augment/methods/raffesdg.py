@@ -86,6 +86,16 @@ class RaffeSDG(Augmentation[RaffeSDGParams]):
 
     Raises:
         ConfigError: an argument is out of range.
+
+    Example:
+        >>> import torch
+        >>> from fedgin.augment import build_augmentation
+        >>> slices = torch.randn(2, 1, 64, 64)
+        >>> method = build_augmentation("raffesdg")
+        >>> method.extra_channels  # the reconstruction of high frequencies
+        1
+        >>> tuple(method(slices, gen=torch.Generator().manual_seed(1)).shape)
+        (2, 1, 64, 64)
     """
 
     def __init__(

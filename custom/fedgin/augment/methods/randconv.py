@@ -59,6 +59,14 @@ class RandConv(Augmentation[RandConvParams]):
 
     Raises:
         ConfigError: an argument is out of range.
+
+    Example:
+        >>> import torch
+        >>> from fedgin.augment import build_augmentation
+        >>> slices = torch.randn(2, 1, 64, 64)
+        >>> always_clean = build_augmentation("randconv", variant="image", identity_probability=1.0)
+        >>> bool(torch.equal(always_clean(slices, gen=torch.Generator().manual_seed(1)), slices))
+        True
     """
 
     def __init__(

@@ -27,6 +27,14 @@ class RCNet(GIN):
         padding: ``reflect`` (our default) or ``zeros`` (original).
         probability: see :class:`fedgin.augment.base.Augmentation`.
         background: see :class:`fedgin.augment.base.Augmentation`.
+
+    Example:
+        >>> import torch
+        >>> from fedgin.augment import build_augmentation
+        >>> slices = torch.randn(2, 1, 64, 64)
+        >>> shown = build_augmentation("rcnet")(slices, gen=torch.Generator().manual_seed(1))
+        >>> bool(torch.allclose(shown.flatten(1).norm(dim=1), slices.flatten(1).norm(dim=1), rtol=1e-3))
+        True
     """
 
     def __init__(self, *, padding: str = "reflect", probability: float = 1.0, background: str = "free") -> None:

@@ -44,7 +44,14 @@ class CaseScore:
 
 
 def mean_dice_by_organ(scores: Iterable[CaseScore]) -> dict[str, float]:
-    """Average the Dice of each organ over the cases that show it; organs that no case shows are left out."""
+    """Average the Dice of each organ over the cases that show it; organs that no case shows are left out.
+
+    Example:
+        >>> liver = CaseScore("a", "CT", "test", 1, 1, "liver", dice=0.9, reference_ml=1500.0, predicted_ml=1450.0)
+        >>> absent = CaseScore("a", "CT", "test", 2, 2, "liver", dice=math.nan, reference_ml=0.0, predicted_ml=3.0)
+        >>> mean_dice_by_organ([liver, absent])
+        {'liver': 0.9}
+    """
     found: dict[str, list[float]] = {}
     for score in scores:
         if not math.isnan(score.dice):
@@ -57,6 +64,12 @@ def mean_dice(scores: Sequence[CaseScore]) -> float:
 
     Raises:
         DataError: no case shows any organ, so that there is no mean; a 0 or NaN would pass for a result.
+
+    Example:
+        >>> def score(organ: str, dice: float) -> CaseScore:
+        ...     return CaseScore("a", "CT", "test", 1, 1, organ, dice, reference_ml=100.0, predicted_ml=100.0)
+        >>> mean_dice([score("liver", 1.0), score("liver", 0.5), score("spleen", 0.25)])  # organs count the same
+        0.5
     """
     by_organ = mean_dice_by_organ(scores)
     if not by_organ:

@@ -38,6 +38,16 @@ def compare_surfaces(
     """Compare two masks [X, Y, Z]; both values are NaN where the reference is empty.
 
     An axis with one voxel is left out: the image is a slice, and its outline is the surface.
+
+    Example:
+        >>> import numpy as np
+        >>> reference = np.zeros((8, 8, 8), dtype=bool)
+        >>> reference[2:6, 2:6, 2:6] = True
+        >>> moved = np.roll(reference, 1, axis=2)  # by one slice of 3 mm
+        >>> compare_surfaces(moved, reference, (1.0, 1.0, 3.0)).hd95_mm
+        3.0
+        >>> compare_surfaces(reference, reference, (1.0, 1.0, 3.0)).surface_dice
+        1.0
     """
     if not reference.any():
         return SurfaceScore(math.nan, math.nan)
