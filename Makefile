@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo poc wheelhouse test lint clean
+.PHONY: demo poc wheelhouse test test-quick lint clean
 
 demo: .venv/.installed
 	$(BIN)/fedgin demo
@@ -13,9 +13,17 @@ poc: .venv/.installed
 wheelhouse: .venv/.installed
 	$(BIN)/python provisioning/packaging/wheelhouse.py build/wheelhouse
 
-# Whole files to each of two workers, because many tests of a file share a federation that runs.
+# Whole files to each worker, because many tests of a file share a federation that runs. Tests of real processes mostly
+# wait, so there are more workers than cores; tests/conftest.py lets the long files start first.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --durations 20
+
 test: .venv/.tested lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(PYTEST) --numprocesses 4 --cov
+	$(BIN)/coverage report --include '*/fedgin/augment/*' --fail-under 100
+
+# For every edit: what starts no federation.
+test-quick: .venv/.tested lint
+	$(PYTEST) --numprocesses 2 -m "not flare"
 
 lint: .venv/.tested
 	$(BIN)/ruff check .

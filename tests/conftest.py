@@ -8,6 +8,14 @@ settings.register_profile("untimed", settings(), deadline=None, suppress_health_
 settings.load_profile("untimed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the long tests first, so that no worker is left alone with one of them at the end.
+
+    Those of real FLARE processes take minutes a file; inside each kind the order is that of the folders.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("flare") is None)
+
+
 # Here, because with parallel workers the process that reports reads no other conftest.
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]

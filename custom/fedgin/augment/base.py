@@ -1,7 +1,7 @@
 """The contract every appearance augmentation keeps: draw random numbers first, then apply them."""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -41,7 +41,7 @@ class Draw(Generic[ParamsT]):
         return cls(params, applied=torch.ones(batch, dtype=torch.bool), background=torch.zeros(batch))
 
 
-class Augmentation(TrainingHooks, ABC, Generic[ParamsT]):
+class Augmentation(TrainingHooks, Generic[ParamsT]):
     """Change how an image looks, never where things are.
 
     A subclass gives :meth:`draw_params` and :meth:`transform`; this class adds what all methods share: per-sample

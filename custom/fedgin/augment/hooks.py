@@ -1,12 +1,13 @@
 """What a method may ask of training beside a changed image; the defaults ask for nothing."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 
-class TrainingHooks:
+class TrainingHooks(ABC):
     """Hooks that the trainer and the network call; a method overrides the ones it needs.
 
     Attributes:
@@ -18,6 +19,7 @@ class TrainingHooks:
     supervised_views: int = 1
     extra_channels: int = 0
 
+    @abstractmethod
     def views(self, image: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> list[Tensor]:
         """Return the versions of a batch that the network is trained on, each like ``image`` [B, C, *spatial].
 
@@ -26,7 +28,6 @@ class TrainingHooks:
             gen: the step's randomness, a CPU generator.
             body: bool [B, 1, *spatial], true inside the patient.
         """
-        raise NotImplementedError
 
     def extra_loss(self, logits: Sequence[Tensor], extra: Sequence[Tensor], clean: Tensor) -> Tensor | None:
         """Return what is added to the segmentation loss, or nothing.
