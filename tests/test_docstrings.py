@@ -25,10 +25,12 @@ def test_examples_do_what_they_say(module: str) -> None:
     assert tried.failed == 0
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS.names())
-def test_every_augmentation_has_an_example(name: str) -> None:
-    method = type(AUGMENTATIONS.build(name, {}))
-    assert ">>> " in (inspect.getdoc(method) or "")
+def test_every_augmentation_has_an_example() -> None:
+    methods = [type(AUGMENTATIONS.build(name, {})) for name in AUGMENTATIONS.names()]
+    # Other tests file methods of their own.
+    ours = [method for method in methods if method.__module__.startswith("fedgin.")]
+    assert len(ours) >= 10
+    assert [method.__name__ for method in ours if ">>> " not in (inspect.getdoc(method) or "")] == []
 
 
 @pytest.mark.parametrize("metric", [scores.mean_dice, scores.mean_dice_by_organ, surface_metrics.compare_surfaces])
