@@ -43,8 +43,9 @@ class FMAugButterworth(Augmentation[tuple[HighPass, ...]]):
         >>> from fedgin.augment import build_augmentation
         >>> slices = torch.randn(2, 1, 64, 64)
         >>> shown = build_augmentation("fmaug_butterworth")(slices, gen=torch.Generator().manual_seed(1))
-        >>> [round(float(shown[0].quantile(share)), 3) for share in (0.03, 0.97)]
-        [0.0, 1.0]
+        >>> percentiles = torch.stack([shown[0].quantile(0.03), shown[0].quantile(0.97)])
+        >>> bool(torch.allclose(percentiles, torch.tensor([0.0, 1.0]), atol=1e-2))
+        True
     """
 
     def __init__(self, *, per_sample: bool = False) -> None:
