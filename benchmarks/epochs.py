@@ -19,7 +19,8 @@ from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.site import Modality, SiteContract, load_site
 from fedgin.flare.jobs.job import load_job
-from fedgin.phantoms.site import PhantomSite, write_site
+from fedgin.phantoms.site import write_site
+from fedgin.phantoms.subject import PhantomSite
 from fedgin.train.batches import RoundPlan
 from fedgin.train.experiment import Experiment
 from fedgin.train.trainer import Trainer

@@ -21,9 +21,9 @@ from fedgin.flare.client.weights import weights_to_dxo
 from fedgin.flare.jobs.job import Job, load_job, stage_job
 from fedgin.flare.run.simulation import simulate
 from fedgin.flare.server.model import initial_network
+from fedgin.phantoms.blocks import EXPERIMENT, write_block_site
 from fedgin.train.checkpoint import averaged_weights
 from fedgin.train.site.session import SiteSession
-from tests.sites import tiny_experiment, write_site
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
 NETWORKS = {"0.4 million": [16, 32, 64, 128], "1.6 million": [16, 32, 64, 128, 256]}
@@ -45,10 +45,10 @@ def main(rounds: Annotated[int, typer.Option(min=3, help="Rounds of each run.")]
 
 def _measure(folder: Path, channels: list[int], rounds: int) -> list[str]:
     contracts = {
-        name: load_site(write_site(folder / name, name, modality))
+        name: load_site(write_block_site(folder / name, name, modality))
         for name, modality in (("ct-a", "CT"), ("ct-b", "CT"), ("mr-a", "MR"))
     }
-    changes = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
+    changes = {key: EXPERIMENT[key] for key in ("organs", "preprocessing", "training")}
     network = {"name": "unet", "params": {"channels": channels}}
     job = stage_job(
         load_job(JOBS / "abdomen_fedgin"),

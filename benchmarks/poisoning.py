@@ -40,12 +40,12 @@ from fedgin.errors import WeightsError
 from fedgin.flare.client.weights import weights_to_dxo
 from fedgin.flare.protocol import MODALITY, TRAINED
 from fedgin.flare.server.aggregator import ClientWeightedAggregator
+from fedgin.phantoms.blocks import EXPERIMENT, write_block_site
 from fedgin.train.checkpoint import averaged_weights
 from fedgin.train.experiment import Experiment
 from fedgin.train.site.session import SiteSession
 from fedgin.train.site.update import LocalUpdate
-from tests.flare.runs import JOB, came_from, lay_out_server, make_context
-from tests.sites import tiny_experiment, write_site
+from poc.run_context import JOB, came_from, lay_out_server, make_context
 
 SITES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR", "mr-b": "MR"}
 BAD_SITE = "mr-b"
@@ -88,7 +88,7 @@ def main(rounds: Annotated[int, typer.Option(min=1, help="Rounds of each run.")]
     table = Table("the fourth site sends", "Dice, stock FLARE", "Dice, guard", "refused by the guard")
     with tempfile.TemporaryDirectory() as scratch:
         for number, site in enumerate(SITES):
-            write_site(Path(scratch) / "sites" / site, site, SITES[site], counts=(2, 1, 1), seed=10 * number)
+            write_block_site(Path(scratch) / "sites" / site, site, SITES[site], counts=(2, 1, 1), seed=10 * number)
         for attack in [*ATTACKS, ABSENT]:
             stock, guarded = (run(Path(scratch), attack, rounds, guard=guard) for guard in (False, True))
             table.add_row(attack, _show(stock), _show(guarded), f"{guarded.refused} of {rounds}")
@@ -99,9 +99,9 @@ def main(rounds: Annotated[int, typer.Option(min=1, help="Rounds of each run.")]
 
 def run(folder: Path, attack: str, rounds: int, *, guard: bool) -> Outcome:
     """Federate the sites in this process."""
-    experiment = tiny_experiment(
-        training={"local_steps": LOCAL_STEPS, "batch_size": 8, "learning_rate": 1e-2},
-        federation={"client_weighting": "samples"},
+    training = {"local_steps": LOCAL_STEPS, "batch_size": 8, "learning_rate": 1e-2}
+    experiment = Experiment.model_validate(
+        EXPERIMENT | {"training": training, "federation": {"client_weighting": "samples"}}
     )
     place = folder / f"{attack}-{guard}"
     sessions = {

@@ -26,7 +26,8 @@ from torch import Tensor
 
 from fedgin.data.privacy import Privacy
 from fedgin.data.site import Modality, SiteContract, load_site
-from fedgin.phantoms.site import BTCV_IDS, CHAOS_IDS, PhantomSite, write_site
+from fedgin.phantoms.site import BTCV_LABELS, CHAOS_LABELS, write_site
+from fedgin.phantoms.subject import PhantomSite
 from fedgin.train.checkpoint import averaged_weights
 from fedgin.train.experiment import Experiment, load_experiment
 from fedgin.train.privacy.gate import EPSILON
@@ -35,8 +36,8 @@ from fedgin.train.site.update import LocalUpdate
 
 JOB = Path(__file__).resolve().parents[1] / "jobs/abdomen_fedgin/app/config/experiment.yaml"
 SITES = (
-    PhantomSite("ct", Modality.CT, 4, 1, 1, 7, BTCV_IDS, in_plane_mm=3.0),
-    PhantomSite("mr", Modality.MR, 4, 1, 1, 7, CHAOS_IDS, in_plane_mm=3.0),
+    PhantomSite("ct", Modality.CT, 4, 1, 1, 7, BTCV_LABELS, in_plane_mm=3.0),
+    PhantomSite("mr", Modality.MR, 4, 1, 1, 7, CHAOS_LABELS, in_plane_mm=3.0),
 )
 MULTIPLIERS = (0.001, 0.003, 0.01, 1.0)
 DELTA = 1e-5

@@ -28,8 +28,8 @@ from fedgin.flare.provisioning.federation import Role
 from fedgin.flare.run.console import as_submitted, check, connect, fetch, submit
 from fedgin.flare.run.follow import follow
 from fedgin.flare.server.model import initial_network
+from fedgin.phantoms.blocks import EXPERIMENT, write_block_site
 from poc.federation import LocalFederation, provision, running
-from tests.sites import tiny_experiment, write_site
 
 SITES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR"}
 # FLARE's defaults of what our jobs set: seconds between a site's questions for a task, seconds between the server's
@@ -45,7 +45,7 @@ def main(rounds: Annotated[int, typer.Option(min=4, help="Rounds of each run.")]
     table = Table("parameters", "settings", "round in FLARE", "slowest site alone", "FLARE adds")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        sites = {name: load_site(write_site(folder / name, name, kind)) for name, kind in SITES.items()}
+        sites = {name: load_site(write_block_site(folder / name, name, kind)) for name, kind in SITES.items()}
         with running(provision(sites, folder / "federation", encryption_key=1), list(sites)) as federation:
             for channels in CHANNELS:
                 job = _stage("abdomen_fedgin", folder / "job", channels, rounds)
@@ -62,7 +62,7 @@ def main(rounds: Annotated[int, typer.Option(min=4, help="Rounds of each run.")]
 
 
 def _stage(name: str, target: Path, channels: list[int], rounds: int) -> Job:
-    changes = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
+    changes = {key: EXPERIMENT[key] for key in ("organs", "preprocessing", "training")}
     network = {"name": "unet", "params": {"channels": channels}}
     return stage_job(load_job(JOBS / name), target, sites=3, rounds=rounds, changes={**changes, "network": network})
 

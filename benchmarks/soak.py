@@ -25,7 +25,7 @@ from fedgin.data.site import load_site
 from fedgin.flare.jobs.job import load_job, stage_job
 from fedgin.flare.run.results import RoundMetrics
 from fedgin.flare.run.simulation import simulate
-from tests.sites import tiny_experiment, write_site
+from fedgin.phantoms.blocks import EXPERIMENT, write_block_site
 
 JOB = Path(__file__).resolve().parents[1] / "jobs" / "abdomen_fedgin"
 CYCLE = 10
@@ -52,12 +52,12 @@ def main(
 
     Example: python -m benchmarks.soak --rounds 50 --sites 8
     """
-    changes = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
+    changes = {key: EXPERIMENT[key] for key in ("organs", "preprocessing", "training")}
     watch = _Watch()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         names = {f"site-{number}": "MR" if number % 2 else "CT" for number in range(sites)}
-        contracts = {name: load_site(write_site(folder / name, name, kind)) for name, kind in names.items()}
+        contracts = {name: load_site(write_block_site(folder / name, name, kind)) for name, kind in names.items()}
         job = stage_job(load_job(JOB), folder / "job", sites=sites, rounds=rounds, changes=changes)
         simulate(job, contracts, folder / "flare", on_round=watch)
     _print(watch.megabytes)

@@ -82,3 +82,9 @@ def test_every_room_is_in_the_map() -> None:
     assert {path.stem for path in PACKAGE.glob("*.py")} == COMMON | {"__init__"}
     inside = {path.stem for path in (PACKAGE / "flare").iterdir() if path.stem not in {"__init__", "__pycache__"}}
     assert inside == set(FLARE_ALLOWED)
+
+
+@pytest.mark.parametrize("room", ["benchmarks", "poc", "provisioning"])
+def test_what_others_run_needs_nothing_of_the_tests(room: str) -> None:
+    names = {name for path in (ROOT / room).rglob("*.py") for name in imported(path)}
+    assert not {name for name in names if name.split(".")[0] == "tests"}

@@ -10,7 +10,8 @@ from torch import Tensor
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.privacy import Privacy
 from fedgin.data.site import Modality, load_site
-from fedgin.phantoms.site import BTCV_IDS, PhantomSite, write_site
+from fedgin.phantoms.site import BTCV_LABELS, write_site
+from fedgin.phantoms.subject import PhantomSite
 from fedgin.train.experiment import Experiment, load_experiment
 from fedgin.train.privacy.protect import norm, protect
 
@@ -21,7 +22,7 @@ MULTIPLIERS = (0.001, 0.01, 1.0)
 
 def write_attacked_site(folder: Path, experiment: Experiment, cases: int) -> SiteData:
     """Write a CT site with as many test as training cases of the same generator, and prepare it."""
-    site = PhantomSite(SITE, Modality.CT, cases, 1, cases, 7, BTCV_IDS, in_plane_mm=4.0)
+    site = PhantomSite(SITE, Modality.CT, cases, 1, cases, 7, BTCV_LABELS, in_plane_mm=4.0)
     return prepare_site(load_site(write_site(folder, site)), experiment.preprocessing, experiment.organs)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from fedgin.data.cache import CachedCase
 from fedgin.data.datalist import Split, list_cases, read_datalist
+from fedgin.data.importers.paired_files import PairedFolder, write_paired_site
 from fedgin.data.preprocessing import to_native_labels
 from fedgin.data.site import load_site
 from fedgin.data.volumes import map_organs, read_label
@@ -17,17 +18,17 @@ from fedgin.nets import build_network
 from fedgin.phantoms.task import Task
 from fedgin.train.checkpoint import averaged_weights
 from fedgin.train.site.session import SiteSession
-from poc.real_sites import SOURCES, Source, write_site
+from poc.real_sites import SOURCES
 from tests.places import JOBS
 from tests.real_data import real_data
 
 SITES = [(task, modality) for task in Task for modality in ("CT", "MR")]
 
 
-def lay_out(folder: Path, task: Task, modality: str) -> Source:
+def lay_out(folder: Path, task: Task, modality: str) -> PairedFolder:
     [source] = [source for source in SOURCES[task] if source.modality == modality]
     form = "" if task is Task.ABDOMEN else "_slices"
-    write_site(folder, source, real_data(f"{task}_{modality.lower()}{form}"), seed=42)
+    write_paired_site(folder, source, real_data(f"{task}_{modality.lower()}{form}"), seed=42)
     return source
 
 
@@ -69,10 +70,10 @@ def test_every_subject_is_in_one_split_and_mr_is_scarce(tmp_path: Path, task: Ta
     datalist = read_datalist(tmp_path / "datalist.json")
     splits = {split: {entry.patient for entry in getattr(datalist, split)} for split in Split}
     assert sum(len(patients) for patients in splits.values()) == len(set().union(*splits.values()))
-    assert {split: len(splits[Split(split)]) for split in source.counts} == source.counts
+    assert (len(splits[Split.TRAINING]), len(splits[Split.VALIDATION])) == (source.training, source.validation)
     assert len(splits[Split.TEST]) >= 2
     ct, mr = SOURCES[task]
-    assert mr.counts["training"] <= ct.counts["training"] / 2
+    assert mr.training <= ct.training / 2
     images = [entry.image for split in Split for entry in getattr(datalist, split)]
     assert len(images) == len(list(load_site(tmp_path / "site.yaml").data_root.glob(source.images)))
 

@@ -8,25 +8,25 @@ import yaml
 
 from fedgin.data.datalist import Split, list_cases
 from fedgin.data.site import Modality, load_site
-from fedgin.phantoms import site as phantom_site
-from fedgin.phantoms.site import CHAOS_IDS, PhantomSite, demo_sites, write_site
+from fedgin.phantoms.site import CHAOS_LABELS, demo_sites, write_site
+from fedgin.phantoms.subject import PhantomSite
 from fedgin.phantoms.task import Task
 from fedgin.train.experiment import load_experiment
 from tests.places import JOBS
 
-SMALL = PhantomSite("site-3", Modality.MR, 2, 1, 1, 5, CHAOS_IDS, "LPI", in_plane_mm=6.0)
+SMALL = PhantomSite("site-3", Modality.MR, 2, 1, 1, 5, CHAOS_LABELS, "LPI", in_plane_mm=6.0)
 
 
 def test_a_site_is_complete_and_the_contract_reads_it(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     contract = load_site(write_site(tmp_path, SMALL, lambda done, total: calls.append((done, total))))
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert (contract.site, contract.modality, contract.labels) == ("site-3", Modality.MR, CHAOS_IDS)
+    assert (contract.site, contract.modality, contract.labels) == ("site-3", Modality.MR, CHAOS_LABELS)
     cases = list_cases(contract)
     assert [len(cases[split]) for split in (Split.TRAINING, Split.VALIDATION, Split.TEST)] == [2, 1, 1]
     for case in [case for split in cases.values() for case in split]:
         labels = np.unique(np.asarray(nib.load(case.label).dataobj))
-        assert set(labels) == {0, *CHAOS_IDS.values()}
+        assert set(labels) == {0, *CHAOS_LABELS.values()}
 
 
 def test_the_files_have_the_agreed_keys(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_the_files_have_the_agreed_keys(tmp_path: Path) -> None:
         "modality": "MR",
         "data_root": ".",
         "datalist": "datalist.json",
-        "labels": CHAOS_IDS,
+        "labels": CHAOS_LABELS,
     }
     datalist = json.loads((tmp_path / "datalist.json").read_text())
     assert list(datalist) == ["name", "modality", "training", "validation", "test"]
@@ -75,16 +75,3 @@ def test_a_demo_has_two_ct_sites_and_a_small_mr_site(task: Task) -> None:
 def test_every_site_of_a_demo_labels_what_the_jobs_segment(task: Task) -> None:
     organs = set(load_experiment(JOBS / f"{task}_fedgin" / "app" / "config" / "experiment.yaml").organs)
     assert all(organs <= set(site.label_ids) for site in demo_sites(task, 3))
-
-
-def test_every_setting_of_a_site_reaches_its_subjects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[object, ...]] = []
-
-    def record(folder: Path, *rest: object) -> tuple[Path, Path]:
-        seen.append(rest)
-        return folder / "images" / "a.nii.gz", folder / "labels" / "a.nii.gz"
-
-    monkeypatch.setattr(phantom_site, "write_subject", record)
-    write_site(tmp_path, SMALL)
-    assert seen[0] == (Modality.MR, "site-3", 1, 5, CHAOS_IDS, "LPI", "t2w_spir", 6.0, Task.ABDOMEN)
-    assert [call[2] for call in seen] == [1, 2, 3, 4]

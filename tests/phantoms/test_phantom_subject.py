@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -8,17 +9,17 @@ from numpy.typing import NDArray
 
 from fedgin.data.site import Modality
 from fedgin.phantoms.abdomen import draw_abdomen
-from fedgin.phantoms.subject import subject_rng, write_subject
+from fedgin.phantoms.subject import PhantomSite, subject_rng, write_subject
 from fedgin.phantoms.task import Task
 
 IDS = {"liver": 6, "spleen": 1, "right_kidney": 2, "left_kidney": 3}
-COARSE_MM = 5.0
+SITE = PhantomSite("site-1", Modality.CT, 1, 0, 0, 7, IDS, in_plane_mm=5.0)
 
 
 def write(
     folder: Path, modality: Modality = Modality.CT, orientation: str = "LAS", index: int = 1
 ) -> tuple[Path, Path]:
-    return write_subject(folder, modality, "site-1", index, 7, IDS, orientation, in_plane_mm=COARSE_MM)
+    return write_subject(folder, replace(SITE, modality=modality, orientation=orientation), index)
 
 
 def ras_x(path: Path, label: int) -> float:
@@ -100,8 +101,7 @@ def test_existing_subjects_are_kept_and_missing_files_restored(tmp_path: Path) -
 
 def test_tasks_in_one_folder_do_not_take_each_others_files(tmp_path: Path) -> None:
     abdomen = write(tmp_path)
-    ids = {"left_ventricle": 1}
-    heart = write_subject(tmp_path, Modality.CT, "site-1", 1, 7, ids, in_plane_mm=COARSE_MM, task=Task.HEART)
+    heart = write_subject(tmp_path, replace(SITE, label_ids={"left_ventricle": 1}, task=Task.HEART), 1)
     assert not set(abdomen) & set(heart)
     assert set(np.unique(np.asarray(nib.load(heart[1]).dataobj))) == {0, 1}
 

@@ -2,60 +2,32 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from fedgin.data.importers.label_ids import (
+    BTCV_IDS,
+    CHAOS_IDS,
+    CHD68_IDS,
+    HVSMR_IDS,
+    TOTALSEGMENTATOR_HEART_IDS,
+    TOTALSEGMENTATOR_IDS,
+)
 from fedgin.data.site import Modality
 from fedgin.files import whole_file
 from fedgin.phantoms.mr import Sequence
-from fedgin.phantoms.subject import IN_PLANE_MM, write_subject
+from fedgin.phantoms.subject import PhantomSite, write_subject
 from fedgin.phantoms.task import Task
 
-BTCV_IDS = {"spleen": 1, "right_kidney": 2, "left_kidney": 3, "gallbladder": 4, "liver": 6, "pancreas": 11}
-TOTALSEGMENTATOR_IDS = {"spleen": 1, "right_kidney": 2, "left_kidney": 3, "gallbladder": 4, "liver": 5, "pancreas": 10}
-CHAOS_IDS = {"liver": 1, "right_kidney": 2, "left_kidney": 3, "spleen": 4, "gallbladder": 5, "pancreas": 6}
-"""Label numbering of three public data sets; CHAOS labels the first four organs, the other two ids are ours."""
+ABDOMEN_ORGANS = ("spleen", "right_kidney", "left_kidney", "gallbladder", "liver", "pancreas")
+BTCV_LABELS = {organ: BTCV_IDS[organ] for organ in ABDOMEN_ORGANS}
+CHAOS_LABELS = {**CHAOS_IDS, "gallbladder": 5, "pancreas": 6}
+"""The organs that a phantom has, numbered as in these data sets; CHAOS has four of them, the other two ids are ours."""
 
-_CHAMBERS = {"left_ventricle": 1, "right_ventricle": 2, "left_atrium": 3, "right_atrium": 4}
-CHD68_IDS = {**_CHAMBERS, "myocardium": 5, "aorta": 6, "pulmonary_artery": 7}
-TOTALSEGMENTATOR_HEART_IDS = {
-    "aorta": 7,
-    "myocardium": 44,
-    "left_atrium": 45,
-    "left_ventricle": 46,
-    "right_atrium": 47,
-    "right_ventricle": 48,
-    "pulmonary_artery": 49,
-}
-HVSMR_IDS = {**_CHAMBERS, "aorta": 5, "pulmonary_artery": 6, "superior_vena_cava": 7, "inferior_vena_cava": 8}
-"""The same for the heart; TotalSegmentator is version 1. The MR site labels no myocardium, the CT sites no veins."""
-
-
-@dataclass(frozen=True)
-class PhantomSite:
-    """One site: how many subjects per split, and how it stores and numbers them.
-
-    ``label_ids`` maps organ names to the ids in the label files, ``orientation`` are nibabel axis codes, ``sequence``
-    applies to MR only, ``in_plane_mm`` is the voxel size within the slice, and ``task`` the region of the body.
-    """
-
-    name: str
-    modality: Modality
-    training: int
-    validation: int
-    test: int
-    seed: int
-    label_ids: dict[str, int]
-    orientation: str = "LAS"
-    sequence: Sequence = "t2w_spir"
-    in_plane_mm: float = IN_PLANE_MM
-    task: Task = Task.ABDOMEN
-
-
-_DEMO_LABELS = {
-    Task.ABDOMEN: (BTCV_IDS, TOTALSEGMENTATOR_IDS, CHAOS_IDS),
+_DEMO_LABELS: dict[Task, tuple[dict[str, int], dict[str, int], dict[str, int]]] = {
+    Task.ABDOMEN: (BTCV_LABELS, TOTALSEGMENTATOR_IDS, CHAOS_LABELS),
+    # The MR site labels no myocardium, the CT sites no veins.
     Task.HEART: (CHD68_IDS, TOTALSEGMENTATOR_HEART_IDS, HVSMR_IDS),
 }
 _DEMO_SEQUENCE: dict[Task, Sequence] = {Task.ABDOMEN: "t2w_spir", Task.HEART: "bssfp"}
@@ -98,18 +70,7 @@ def write_site(folder: Path, site: PhantomSite, progress: Callable[[int, int], N
 
 
 def _write_entry(folder: Path, site: PhantomSite, index: int) -> dict[str, str]:
-    image, label = write_subject(
-        folder,
-        site.modality,
-        site.name,
-        index,
-        site.seed,
-        site.label_ids,
-        site.orientation,
-        site.sequence,
-        site.in_plane_mm,
-        site.task,
-    )
+    image, label = write_subject(folder, site, index)
     files = {"image": image.relative_to(folder).as_posix(), "label": label.relative_to(folder).as_posix()}
     return {**files, "patient": image.name.removesuffix(".nii.gz")}
 

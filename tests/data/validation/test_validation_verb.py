@@ -7,11 +7,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fedgin.cli.site import site_app
+from fedgin.data.importers.label_ids import BTCV_IDS, CHAOS_IDS
+from fedgin.data.importers.paired_files import PairedFolder, write_paired_site
 from fedgin.data.site import Modality, load_site
 from fedgin.data.validation import Severity, Validation, validate_site
 from fedgin.data.validation.page import write_page
 from fedgin.data.validation.record import default_folder, read_record
-from poc.real_sites import BTCV, CHAOS, Source, write_site
 from tests.data.validation.small_site import SmallSite
 from tests.data.validation.test_validation_faults import few_cases, missing
 from tests.real_data import real_data
@@ -76,19 +77,19 @@ def test_the_page_needs_no_other_file(tmp_path: Path) -> None:
     assert "no picture" in page
 
 
-def validate_real(folder: Path, modality: str, name: str, organs: list[str]) -> Validation:
+def validate_real(folder: Path, modality: str, name: str, organs: dict[str, int]) -> Validation:
     """Validate three training and two validation cases of a real set."""
-    source = Source(modality, organs, f"{modality.lower()}_*.nii.gz", {"training": 3, "validation": 2})
-    write_site(folder, source, real_data(name), seed=1)
+    source = PairedFolder(Modality(modality), organs, f"{modality.lower()}_*.nii.gz", training=3, validation=2)
+    write_paired_site(folder, source, real_data(name), seed=1)
     datalist = json.loads((folder / "datalist.json").read_text())
     (folder / "datalist.json").write_text(json.dumps(datalist | {"test": []}))
     return validate_site(load_site(folder / "site.yaml"))
 
 
 @pytest.mark.parametrize(
-    ("modality", "name", "organs"), [("CT", "abdomen_ct", BTCV), ("MR", "abdomen_mr", CHAOS)], ids=["CT", "MR"]
+    ("modality", "name", "organs"), [("CT", "abdomen_ct", BTCV_IDS), ("MR", "abdomen_mr", CHAOS_IDS)], ids=["CT", "MR"]
 )
-def test_real_cases_are_found_right(tmp_path: Path, modality: str, name: str, organs: list[str]) -> None:
+def test_real_cases_are_found_right(tmp_path: Path, modality: str, name: str, organs: dict[str, int]) -> None:
     validation = validate_real(tmp_path, modality, name, organs)
     codes = {finding.code for finding in validation.findings if finding.severity is not Severity.PASS}
     assert codes <= {"organ_absent"}
@@ -99,7 +100,7 @@ def test_real_cases_are_found_right(tmp_path: Path, modality: str, name: str, or
 
 
 def test_a_real_set_under_the_wrong_modality_fails_in_each_case(tmp_path: Path) -> None:
-    validation = validate_real(tmp_path, "MR", "abdomen_mr", CHAOS)
+    validation = validate_real(tmp_path, "MR", "abdomen_mr", CHAOS_IDS)
     as_ct = validation.contract.model_copy(update={"modality": Modality.CT})
     codes = [finding.code for finding in validate_site(as_ct).findings]
     assert codes.count("wrong_modality") == 5

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from fedgin.data.importers.label_ids import CHD68_IDS, HVSMR_IDS
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES
 from fedgin.flare.jobs.job import load_job, name_sites, stage_job
-from poc.real_sites import CHD68, HVSMR
 from tests.places import JOBS
 
 NAMES = sorted(path.name for path in JOBS.iterdir())
@@ -113,7 +113,7 @@ def test_tasks_differ_in_organs_and_preprocessing_alone() -> None:
 
 def test_the_heart_jobs_segment_what_ct_and_mr_both_label() -> None:
     organs = load_job(JOBS / "heart_fedgin").experiment.organs
-    assert set(organs) == set(CHD68) & set(HVSMR)
+    assert set(organs) == set(CHD68_IDS) & set(HVSMR_IDS)
 
 
 def test_staging_sets_sites_rounds_and_settings(tmp_path: Path) -> None:
