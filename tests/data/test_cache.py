@@ -37,7 +37,7 @@ def test_slices_equal_the_whole(tmp_path: Path) -> None:
     assert entry.foreground == [bool(label.any()) for label in labels]
 
 
-@pytest.mark.parametrize("change", ["image", "label", "organs", "settings", "map"])
+@pytest.mark.parametrize("change", ["image", "label", "organs", "settings", "map", "ignore"])
 def test_whatever_changes_misses_the_cache(tmp_path: Path, change: str) -> None:
     image, label = make_volume("CT", 0)
     case = make_case(tmp_path, image, label)
@@ -49,6 +49,8 @@ def test_whatever_changes_misses_the_cache(tmp_path: Path, change: str) -> None:
         case = make_case(tmp_path, image, label)
     if change == "map":
         case = dataclasses.replace(case, label_ids={"liver": 2, "spleen": 1})
+    if change == "ignore":
+        case = dataclasses.replace(case, ignore="others")
     organs = ("spleen", "liver") if change == "organs" else ("liver", "spleen")
     settings = SETTINGS.model_copy(update={"spacing_mm": 9.0}) if change == "settings" else SETTINGS
     assert cache(tmp_path, organs, settings).get(case).path != before

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedgin.data.datalist import Split
+from fedgin.data.label_values import as_label_ids
 from fedgin.data.prepare import prepare_site
 from fedgin.data.site import load_site
 from fedgin.data.validation import validate_site
 from fedgin.data.validation.facts import measure_label
 from fedgin.data.validation.fingerprint import build_fingerprint
-from fedgin.data.volumes import Volume, as_label_ids, map_organs
+from fedgin.data.volumes import Volume, map_organs
 from tests.data.validation.small_site import AFFINE, SHAPE, SmallSite
 from tests.sites import make_case, make_volume, tiny_experiment
 

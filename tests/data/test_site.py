@@ -40,6 +40,10 @@ def test_paths_of_a_loaded_site_are_absolute(tmp_path: Path) -> None:
         ({"labels": {"kidneys": [2, 256]}}, "'labels.kidneys'"),
         ({"labels": {"kidneys": {"left": 2}}}, "'labels.kidneys'"),
         ({"labels": {"Liver!": 1}}, "labels.Liver!"),
+        ({"ignore": "all"}, "'ignore': expected a list of ids such as [4, 5], or others"),
+        ({"ignore": [0]}, "'ignore'"),
+        ({"ignore": [1.5]}, "'ignore'"),
+        ({"ignore": [4, 1]}, "label id 1 is both in 'labels' and in 'ignore'"),
         ({"device": "gpu"}, "'device'"),
         ({"site": "../etc"}, "'site'"),
         ({"limits": {"cpu_threads": 0}}, "'limits.cpu_threads'"),
@@ -52,6 +56,11 @@ def test_a_wrong_contract_names_file_key_and_fix(tmp_path: Path, changes: dict[s
     assert named in str(caught.value)
     assert "site.yaml" in str(caught.value)
     assert "Fix: " in str(caught.value)
+
+
+@pytest.mark.parametrize(("written", "read"), [(4, (4,)), ([4, 5], (4, 5)), ("others", "others"), ([], ())])
+def test_ids_to_ignore_are_some_or_all_others(tmp_path: Path, written: object, read: object) -> None:
+    assert load_site(rewrite(write_site(tmp_path, "site-1"), ignore=written)).ignore == read
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "a: [", "!!python/object:os.system {}", "\x00", "a: &x [*x]"])

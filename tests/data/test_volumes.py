@@ -1,8 +1,12 @@
+import tempfile
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from fedgin.data.volumes import map_organs, read_image, read_label, read_pair
 from fedgin.errors import DataError
@@ -46,7 +50,7 @@ def test_fractional_ids_are_refused(tmp_path: Path) -> None:
     image, label = make_volume("CT", 0)
     case = make_case(tmp_path, image, label)
     nibabel.save(nibabel.Nifti1Image(label.astype(np.float32) * 0.5, AFFINE), case.label)
-    with pytest.raises(DataError, match=r"label map: 0\.5"):
+    with pytest.raises(DataError, match=r"no whole numbers .* such as 0\.5"):
         read_label(case)
 
 
@@ -88,6 +92,33 @@ def test_a_fourth_axis_is_refused(tmp_path: Path) -> None:
     case = make_case(tmp_path, np.stack([image, image], axis=-1), label)
     with pytest.raises(DataError, match="two or three axes are needed"):
         read_image(case)
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_trailing_axes_of_one_are_dropped(tmp_path: Path, axes: int) -> None:
+    image, label = make_volume("CT", 0)
+    more = (...,) + (None,) * axes
+    found_image, found_label = read_pair(make_case(tmp_path, image[more], label[more]))
+    np.testing.assert_array_equal(found_image.voxels, image)
+    np.testing.assert_array_equal(found_label.voxels, label)
+
+
+@given(order=st.permutations(range(3)), signs=st.tuples(*[st.sampled_from([-1, 1])] * 3), tilt=st.floats(-30, 30))
+def test_a_label_in_another_order_of_axes_is_turned_to_its_image(
+    order: list[int], signs: tuple[int, int, int], tilt: float
+) -> None:
+    image, label = make_volume("CT", 0)
+    oblique = AFFINE.copy()
+    oblique[:3, :3] = Rotation.from_euler("x", tilt, degrees=True).as_matrix() @ AFFINE[:3, :3]
+    turns = np.array([[order.index(axis), signs[axis]] for axis in range(3)], dtype=float)
+    with tempfile.TemporaryDirectory() as scratch:
+        case = make_case(Path(scratch), image, label)
+        nibabel.save(nibabel.Nifti1Image(image, oblique), case.image)
+        affine = oblique @ nibabel.orientations.inv_ornt_aff(turns, SHAPE)
+        nibabel.save(nibabel.Nifti1Image(nibabel.orientations.apply_orientation(label, turns), affine), case.label)
+        found_image, found_label = read_pair(case)
+    np.testing.assert_array_equal(found_label.voxels, label)
+    np.testing.assert_allclose(found_label.affine, found_image.affine, atol=1e-4)
 
 
 def test_organs_are_numbered_as_the_experiment_names_them(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from fedgin.errors import DataError
 from fedgin.files import whole_file
 
 # Counts up whenever preprocessing computes something else, so that a cache of older code is never used.
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,7 @@ class CaseCache:
             "label": _hash_file(case, case.label),
             "modality": case.modality,
             "label_ids": case.label_ids,
+            "ignore": case.ignore,
             "png": case.png.model_dump() if case.png else None,
             "hounsfield": case.in_hounsfield_units,
             "organs": self.organs,

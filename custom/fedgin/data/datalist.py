@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedgin.config import Settings, parse_settings
-from fedgin.data.site import Modality, OrganIds, PngSlices, SiteContract
+from fedgin.data.site import IgnoredIds, Modality, OrganIds, PngSlices, SiteContract
 from fedgin.documents import read_json
 from fedgin.errors import DataError
 
@@ -69,6 +69,7 @@ class Case:
         label: absolute path of the label.
         label_ids: the site's organ name to label id, or ids.
         png: pixel size and directions, for cases that are PNG slices.
+        ignore: ids of the label files that count as background here.
     """
 
     site: str
@@ -80,6 +81,7 @@ class Case:
     label: Path
     label_ids: Mapping[str, OrganIds]
     png: PngSlices | None = None
+    ignore: IgnoredIds = ()
 
     @property
     def in_hounsfield_units(self) -> bool:
@@ -132,7 +134,18 @@ def cases_of(contract: SiteContract, datalist: Datalist, split: Split) -> list[C
         subject = subjects.setdefault(entry.patient or f"entry {number}", len(subjects) + 1)
         image, label = (Path(os.path.realpath(contract.data_root / part)) for part in (entry.image, entry.label))
         cases.append(
-            Case(contract.site, contract.modality, split, number, subject, image, label, contract.labels, contract.png)
+            Case(
+                site=contract.site,
+                modality=contract.modality,
+                split=split,
+                number=number,
+                subject=subject,
+                image=image,
+                label=label,
+                label_ids=contract.labels,
+                png=contract.png,
+                ignore=contract.ignore,
+            )
         )
     return cases
 

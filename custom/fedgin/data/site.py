@@ -4,7 +4,7 @@ import os
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
@@ -18,6 +18,11 @@ LARGEST_ID = 255
 OrganIds = int | tuple[int, ...]
 
 
+# Ids of the label files that no job shall use: some, or all that no organ has.
+OTHERS: Final = "others"
+IgnoredIds = tuple[int, ...] | Literal["others"]
+
+
 def ids_of(ids: OrganIds) -> tuple[int, ...]:
     """Return the ids of an organ, however they are written."""
     return ids if isinstance(ids, tuple) else (ids,)
@@ -28,6 +33,13 @@ def _plausible(ids: object) -> object:
     if not 1 <= len(listed) <= LARGEST_ID or not all(type(one) is int and 1 <= one <= LARGEST_ID for one in listed):
         raise ValueError(f"expected an id from 1 to {LARGEST_ID}, or a list of such ids")
     return ids
+
+
+def _ignorable(ids: object) -> object:
+    listed = [] if ids == OTHERS else ids if isinstance(ids, list | tuple) else [ids]
+    if not all(type(one) is int and one != 0 and abs(one) < 2**31 for one in listed):
+        raise ValueError("expected a list of ids such as [4, 5], or others for all that 'labels' does not name")
+    return ids if ids == OTHERS else tuple(listed)
 
 
 class Modality(StrEnum):
@@ -72,6 +84,7 @@ class SiteContract(Settings):
         datalist: Decathlon-style JSON; a relative path counts from ``data_root``.
         labels: organ name to the id that this site's label files use, or to a list of ids that together are the organ;
             an organ left out is not labelled here.
+        ignore: further ids of the label files, which count as background; ``others`` for all of them.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         png: pixel size and directions of PNG slices; needed where the datalist names PNG files.
         cache_dir: where preprocessed cases are kept; a relative path counts from ``data_root``.
@@ -84,6 +97,7 @@ class SiteContract(Settings):
     data_root: Path
     datalist: Path = Path("datalist.json")
     labels: dict[OrganName, Annotated[OrganIds, BeforeValidator(_plausible)]] = Field(min_length=1)
+    ignore: Annotated[IgnoredIds, BeforeValidator(_ignorable)] = ()
     png: PngSlices | None = None
     device: str = "auto"
     cache_dir: Path = Path(".fedgin-cache")
@@ -110,6 +124,9 @@ class SiteContract(Settings):
         doubled = sorted({label for label in ids if ids.count(label) > 1})
         if doubled:
             raise ValueError(f"label id {doubled[0]} is given to more than one organ, or twice to one")
+        both = sorted(set(ids).intersection(self.ignore))
+        if both:
+            raise ValueError(f"label id {both[0]} is both in 'labels' and in 'ignore'")
         return self
 
 

@@ -1,8 +1,10 @@
 """One deliberately broken copy of a healthy site for each kind of fault: exactly its finding, and nothing else."""
 
+import gzip
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -68,6 +70,37 @@ def another_position(site: SmallSite) -> None:
     moved = AFFINE.copy()
     moved[2, 3] = 0.5
     site.write("training", 1, "label", draw_case(0)[1], moved)
+
+
+def another_spacing_in_the_sform(site: SmallSite) -> None:
+    rewrite_header(site, lambda image: image.set_sform(np.eye(4)), "training", 1)
+
+
+def other_side_in_the_qform(site: SmallSite) -> None:
+    rewrite_header(site, lambda image: image.set_qform(AFFINE @ np.diag([-1.0, 1.0, 1.0, 1.0]), code=1), "training", 1)
+
+
+def shifted_qform(site: SmallSite) -> None:
+    moved = AFFINE.copy()
+    moved[0, 3] += 20
+    rewrite_header(site, lambda image: image.set_qform(moved, code=1), "training", 1)
+
+
+def neither_form(site: SmallSite) -> None:
+    """All cases, because nibabel then assumes an x axis that leads to the left."""
+    for split, count in (("training", 3), ("validation", 2)):
+        for number in range(1, count + 1):
+            for role in ("image", "label"):
+                site.write(split, number, role, site.read(split, number, role)[::-1])
+            rewrite_header(site, lambda image: (image.set_sform(None), image.set_qform(None)), split, number)
+
+
+def rewrite_header(site: SmallSite, change: Callable[[Any], object], split: str, number: int) -> None:
+    for role in ("image", "label"):
+        path = site.path(split, number, role)
+        image = nibabel.Nifti1Image.from_bytes(gzip.decompress(path.read_bytes()))
+        change(image)
+        nibabel.save(image, path)
 
 
 def metres(site: SmallSite) -> None:
@@ -167,6 +200,10 @@ FAULTS: list[tuple[Callable[[SmallSite], None], Severity, set[str]]] = [
     (mr_in_ct, FAIL, {"wrong_modality"}),
     (another_shape, FAIL, {"two_grids"}),
     (another_position, FAIL, {"two_grids"}),
+    (another_spacing_in_the_sform, FAIL, {"geometry_contradicts", "organ_tiny"}),
+    (other_side_in_the_qform, FAIL, {"geometry_contradicts"}),
+    (shifted_qform, WARN, {"geometry_apart"}),
+    (neither_form, WARN, {"geometry_unset"}),
     (metres, WARN, {"spacing"}),
     (another_orientation, WARN, {"orientations_differ"}),
     (unknown_id, FAIL, {"unknown_label_id"}),
@@ -191,7 +228,7 @@ def test_a_healthy_site_passes_every_group_of_checks(tmp_path: Path) -> None:
     validation = validate(SmallSite(tmp_path))
     assert faults(validation) == []
     assert validation.verdict is Severity.PASS
-    assert len(validation.findings) == 10
+    assert len(validation.findings) == 11
 
 
 @pytest.mark.parametrize(("break_it", "severity", "codes"), FAULTS, ids=[fault[0].__name__ for fault in FAULTS])
@@ -245,6 +282,26 @@ def test_an_unreadable_file_of_another_user_is_a_finding(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(nibabel, "load", refuse)
     assert [finding.code for finding in faults(validate(site))] == ["unreadable"]
+
+
+def test_all_unknown_ids_of_all_cases_are_in_one_line(tmp_path: Path) -> None:
+    site = SmallSite(tmp_path)
+    site.change("label", lambda label: np.where(label == 0, 9, label).astype(np.uint8))
+    site.change("label", lambda label: label + np.uint8(7) * (label == 0), "validation", 2)
+    said = [finding for finding in faults(validate(site)) if not finding.case]
+    assert [finding.message for finding in said] == [
+        "site hospital-a: 2 cases hold ids that are not in the site's label map: 7, 9"
+    ]
+    assert "'ignore: [7, 9]' or 'ignore: others'" in said[0].fix
+
+
+def test_a_label_in_another_order_of_axes_is_no_fault(tmp_path: Path) -> None:
+    site = SmallSite(tmp_path)
+    turned = site.read("training", 1, "label").transpose(2, 0, 1)[:, ::-1]
+    affine = AFFINE[:, [2, 0, 1, 3]] @ np.diag([1.0, -1.0, 1.0, 1.0])
+    affine[:3, 3] = (AFFINE @ [SHAPE[0] - 1, 0, 0, 1])[:3]
+    site.write("training", 1, "label", turned, affine)
+    assert faults(validate(site)) == []
 
 
 def test_a_datalist_that_is_no_json_is_an_error_with_a_fix(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from fedgin.data.label_values import count_ids
 from fedgin.data.site import load_site
 from fedgin.data.validation import Validation, validate_site
 from fedgin.data.validation.content import hash_voxels
 from fedgin.data.validation.fingerprint import build_fingerprint
-from fedgin.data.volumes import count_ids
 from tests.data.validation.small_site import AFFINE, SmallSite
 
 ORDERS = st.permutations(range(3))

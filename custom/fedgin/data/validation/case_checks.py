@@ -1,9 +1,13 @@
 """Check one case: open its files once, measure them, and turn everything that is wrong into findings."""
 
+from collections.abc import Mapping
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fedgin.data.datalist import Case
+from fedgin.data.label_values import UnknownIdsError, as_label_ids
 from fedgin.data.validation.content import hash_case
 from fedgin.data.validation.facts import CaseFacts, ImageFacts, LabelFacts, measure_image, measure_label
 from fedgin.data.validation.findings import Finding, collect, fail, warn
@@ -11,20 +15,24 @@ from fedgin.data.validation.sides import check_sides
 from fedgin.data.validation.thumbnail import draw_thumbnail
 from fedgin.data.volumes import (
     Volume,
-    as_label_ids,
     load_volume,
     refuse_constant,
+    refuse_contradiction,
     refuse_not_finite,
     refuse_two_grids,
     refuse_wrong_modality,
+    with_axes_of,
 )
 
 # Outside this range a header is more likely wrong (metres, micrometres, a missing spacing) than the scanner unusual.
 SPACING_MM = (0.2, 12.0)
 # Less than this is a stray voxel or a slip of the brush: the smallest abdominal organs (adrenals) have 1 ml and more.
 TINY_ML = 0.5
+# Two statements of one place may differ by the rounding of quaternions, which reaches a tenth of this.
+APART_MM = 1.0
 
 
+Role = Literal["image", "label"]
 # Each asks for what the ones before it have shown: NaN has no extremes, a constant image no modality.
 IMAGE_CHECKS = (
     ("not_finite", refuse_not_finite),
@@ -39,16 +47,20 @@ def check_case(case: Case) -> tuple[CaseFacts, list[Finding]]:
     if findings:
         return CaseFacts(case), findings
     image, image_facts = _check_image(case, findings)
-    label, label_facts = _check_label(case, findings)
+    label, label_facts, unknown = _check_label(case, findings)
+    findings += _check_headers(case, {"image": image, "label": label})
     if image is None or label is None:
-        return CaseFacts(case, image_facts, label_facts, thumbnail=_draw(case, image, image_facts)), findings
+        picture = _draw(case, image, image_facts)
+        return CaseFacts(case, image_facts, label_facts, thumbnail=picture, unknown_ids=unknown), findings
+    label = with_axes_of(image.affine, label)
     faults = _check_grids(case, image, label)
     findings += faults
     files = b""
     with collect(findings, "unreadable", case):
         files = hash_case(case)
     overlay = label if label_facts and not faults else None
-    return CaseFacts(case, image_facts, label_facts, files, _draw(case, image, image_facts, overlay)), findings
+    picture = _draw(case, image, image_facts, overlay)
+    return CaseFacts(case, image_facts, label_facts, files, picture, unknown), findings
 
 
 def _missing(case: Case) -> list[Finding]:
@@ -84,23 +96,47 @@ def _first_fault(case: Case, image: Volume) -> list[Finding]:
     return faults
 
 
-def _check_label(case: Case, findings: list[Finding]) -> tuple[Volume | None, LabelFacts | None]:
-    """Return the label if it can be read, as uint8 with its measures if it holds known ids only."""
+def _check_label(case: Case, findings: list[Finding]) -> tuple[Volume | None, LabelFacts | None, tuple[int, ...]]:
+    """Return the label if it can be read, as uint8 with its measures if it holds known ids only, else the others."""
     label = ids = None
+    unknown: tuple[int, ...] = ()
     with collect(findings, "unreadable", case):
         label = load_volume(case, "label")
     if label is None:
-        return None, None
+        return None, None, unknown
     with collect(findings, "unknown_label_id", case):
-        ids = as_label_ids(case, label.voxels)
+        try:
+            ids = as_label_ids(case, label.voxels)
+        except UnknownIdsError as error:
+            unknown = tuple(error.ids)
+            raise
     if ids is None:
-        return label, None
-    known = Volume(ids, label.affine)
+        return label, None, unknown
+    known = Volume(ids, label.affine, label.header)
     facts = measure_label(case, known)
     findings += _check_volumes(case, facts)
     if not facts.is_slice:  # one slice, of an unknown plane at that, says little about where an organ lies
         findings += check_sides(case, facts.organ_right_mm)
-    return known, facts
+    return known, facts, unknown
+
+
+def _check_headers(case: Case, volumes: Mapping[Role, Volume | None]) -> list[Finding]:
+    findings: list[Finding] = []
+    for role, volume in volumes.items():
+        with collect(findings, "geometry_contradicts", case):
+            if volume is not None:
+                refuse_contradiction(case, role, volume)
+    unset = [role for role, volume in volumes.items() if volume and volume.header.unset]
+    if unset:
+        message = f"{case}: the header of {' and '.join(unset)} sets neither sform nor qform: sides are a guess"
+        fix = "look at the picture; export the series again with a tool that keeps its geometry"
+        findings.append(warn("geometry_unset", message, fix, case))
+    apart = max((volume.header.apart_mm for volume in volumes.values() if volume), default=0.0)
+    if apart > APART_MM:
+        message = f"{case}: sform and qform place the voxels up to {apart:.1f} mm apart"
+        fix = "training uses the sform; make sure that the label was drawn by it, or export the series again"
+        findings.append(warn("geometry_apart", message, fix, case))
+    return findings
 
 
 def _check_grids(case: Case, image: Volume, label: Volume) -> list[Finding]:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgin.data.datalist import Case
+from fedgin.data.label_values import count_ids
 from fedgin.data.site import ids_of
 from fedgin.data.validation.content import hash_voxels
-from fedgin.data.volumes import Volume, count_ids
+from fedgin.data.volumes import Volume
 
 PERCENTILES = (0.5, 5.0, 25.0, 50.0, 75.0, 95.0, 99.5)
 # Percentiles, centres and the hash are taken over every fourth voxel in plane of every second slice: over all voxels
@@ -64,6 +65,7 @@ class CaseFacts:
         label: of its label.
         files: hash of the bytes of both files; empty when they cannot be read.
         thumbnail: a JPEG data URI, for local eyes only.
+        unknown_ids: ids of its label that ``site.yaml`` neither names nor ignores, ascending.
     """
 
     case: Case
@@ -71,6 +73,7 @@ class CaseFacts:
     label: LabelFacts | None = None
     files: bytes = b""
     thumbnail: str | None = None
+    unknown_ids: tuple[int, ...] = ()
 
 
 def measure_image(volume: Volume) -> ImageFacts:

@@ -81,6 +81,12 @@ def _groups(contract: SiteContract, facts: list[CaseFacts]) -> list[_Group]:
     rows = [
         ("files", cases, "image and label can be read", "file_missing unreadable"),
         ("intensities", images, f"plausible {contract.modality} values", "not_finite constant wrong_modality"),
+        (
+            "geometry",
+            cases,
+            "headers state one place, sides are known",
+            "geometry_contradicts geometry_unset geometry_apart",
+        ),
         ("spacing", images, f"{low:g} to {high:g} mm along each axis", "spacing"),
         ("orientation", images, "one orientation", "orientations_differ"),
         ("duplicates", images, "no image occurs twice", "duplicate_image listed_twice"),

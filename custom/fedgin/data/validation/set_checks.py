@@ -3,14 +3,31 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from fedgin.data.site import SiteContract, ids_of
+from fedgin.data.label_values import MOST_LISTED, shown
+from fedgin.data.site import OTHERS, SiteContract, ids_of
 from fedgin.data.validation.facts import CaseFacts
 from fedgin.data.validation.findings import Finding, fail, warn
 
 
 def check_set(contract: SiteContract, facts: Sequence[CaseFacts]) -> list[Finding]:
-    """Return what only the comparison of cases shows: orientations, absent organs, one image twice."""
-    return [*_orientations(contract, facts), *_organs(contract, facts), *_duplicates(facts)]
+    """Return what only the comparison of cases shows: unknown ids, orientations, absent organs, one image twice."""
+    return [
+        *_unknown_ids(contract, facts),
+        *_orientations(contract, facts),
+        *_organs(contract, facts),
+        *_duplicates(facts),
+    ]
+
+
+def _unknown_ids(contract: SiteContract, facts: Iterable[CaseFacts]) -> list[Finding]:
+    """Say in one line what the label map lacks, so that it is completed once."""
+    found = [case.unknown_ids for case in facts if case.unknown_ids]
+    if len(found) < 2:
+        return []
+    ids = sorted(set().union(*found))
+    message = f"site {contract.site}: {len(found)} cases hold ids that are not in the site's label map: {shown(ids)}"
+    fix = f"name them under 'labels' in site.yaml, or write 'ignore: [{', '.join(map(str, ids[:MOST_LISTED]))}]'"
+    return [fail("unknown_label_id", message, f"{fix} or 'ignore: {OTHERS}'")]
 
 
 def _orientations(contract: SiteContract, facts: Iterable[CaseFacts]) -> list[Finding]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from fedgin.data.cache import CachedCase
 from fedgin.data.preprocessing import to_native_labels
-from fedgin.data.volumes import map_organs, read_label
+from fedgin.data.volumes import map_organs, read_label, with_axes_of
 from fedgin.nets.dsbn import route
 from fedgin.train.evaluate.scores import CaseScore
 from fedgin.train.evaluate.surface_metrics import SurfaceScore, compare_surfaces
@@ -171,7 +171,7 @@ class _CaseVolumes:
 
 def _finish(case: CachedCase, logits: Tensor) -> Segmentation:
     probabilities = logits.float().softmax(0).cpu()
-    label = read_label(case.case)
+    label = with_axes_of(case.native.affine, read_label(case.case))
     return Segmentation(
         case=case,
         predicted=to_native_labels(torch.as_tensor(probabilities), case.affine, case.native),

@@ -1,0 +1,109 @@
+"""Headers that state a place twice, once, or not at all."""
+
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from fedgin.data.nifti_header import NOTHING_TO_SAY, HeaderCheck, check_header
+from fedgin.data.volumes import read_image, read_label
+from fedgin.errors import DataError
+from tests.real_data import real_data
+from tests.sites import AFFINE, make_case, make_volume
+
+SHAPE = (10, 12, 5)
+
+
+def header(sform: NDArray[Any] | None, qform: NDArray[Any] | None, shape: tuple[int, ...] = SHAPE) -> Any:
+    """Return the header of a file that was written and read again."""
+    image = nibabel.Nifti1Image(np.zeros(shape, np.uint8), None)
+    image.header.set_zooms((1.0,) * len(shape))
+    image.set_qform(qform, code=0 if qform is None else 1)
+    image.set_sform(sform, code=0 if sform is None else 1)
+    return nibabel.Nifti1Image.from_bytes(image.to_bytes()).header
+
+
+@given(
+    turn=st.floats(0, 360),
+    axis=st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda axis: np.linalg.norm(axis) > 0.1),
+    spacing=st.tuples(*[st.floats(0.2, 12)] * 3),
+    signs=st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3),
+)
+def test_two_equal_statements_are_one(
+    turn: float, axis: tuple[float, ...], spacing: tuple[float, ...], signs: tuple[float, ...]
+) -> None:
+    affine = np.eye(4)
+    rotation = Rotation.from_rotvec(np.radians(turn) * np.array(axis) / np.linalg.norm(axis)).as_matrix()
+    affine[:3, :3] = rotation @ np.diag(np.array(signs) * spacing)
+    affine[:3, 3] = (-120.0, 80.0, 31.5)
+    found = check_header(header(affine, affine), SHAPE)
+    assert (found.contradiction, found.unset) == ("", False)
+    assert found.apart_mm < 0.1
+    assert check_header(header(None, affine), SHAPE) == NOTHING_TO_SAY
+    assert check_header(header(None, None), SHAPE) == HeaderCheck(unset=True)
+
+
+def test_a_unit_sform_beside_true_pixel_sizes_is_a_contradiction() -> None:
+    """As in a public cardiac set: every program that reads the sform sees voxels of 1 mm."""
+    plain = header(np.eye(4), None)
+    plain.set_zooms((1.25, 1.25, 10.0))
+    assert check_header(plain, SHAPE).contradiction == (
+        "its sform has voxels of 1 x 1 x 1 mm, its pixdim says 1.25 x 1.25 x 10 mm"
+    )
+    true = np.diag([1.25, 1.25, 10.0, 1.0])
+    assert "its sform has voxels of 1 x 1 x 1 mm" in check_header(header(np.eye(4), true), SHAPE).contradiction
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_another_side_is_a_contradiction(axis: int) -> None:
+    flipped = AFFINE.copy()
+    flipped[axis, axis] *= -1
+    assert "qform" in check_header(header(AFFINE, flipped), SHAPE).contradiction
+
+
+def test_another_order_of_axes_is_a_contradiction() -> None:
+    turned = np.diag([8.0, 8.0, 5.0, 1.0])[[1, 0, 2, 3]]
+    assert "RAS" in check_header(header(np.diag([8.0, 8.0, 5.0, 1.0]), turned), SHAPE).contradiction
+
+
+def test_a_small_tilt_and_a_shift_are_told_by_their_distance() -> None:
+    moved = AFFINE.copy()
+    moved[:3, 3] += (3.0, 4.0, 0.0)
+    found = check_header(header(AFFINE, moved), SHAPE)
+    assert found.contradiction == ""
+    assert found.apart_mm == pytest.approx(5.0, abs=1e-4)
+
+
+def test_the_thickness_of_a_single_slice_is_not_compared() -> None:
+    slice_header = header(np.diag([8.0, 8.0, 1.0, 1.0]), None, (10, 12, 1))
+    slice_header.set_zooms((8.0, 8.0, 5.0))
+    assert check_header(slice_header, (10, 12, 1)) == NOTHING_TO_SAY
+
+
+@pytest.mark.parametrize(("name", "count"), [("abdomen_ct", 4), ("abdomen_mr", 20), ("small", 2)])
+def test_real_headers_state_one_place(name: str, count: int) -> None:
+    files = sorted(real_data(name).glob("*.nii.gz"))[:count]
+    assert len(files) == count
+    for path in files:
+        image = nibabel.load(path)
+        found = check_header(image.header, image.shape)
+        assert (found.contradiction, found.unset) == ("", False)
+        assert found.apart_mm < 0.1
+
+
+@pytest.mark.parametrize("role", ["image", "label"])
+def test_training_refuses_a_contradiction_in_either_file(tmp_path: Path, role: str) -> None:
+    case = make_case(tmp_path, *make_volume("CT", 0))
+    path = case.image if role == "image" else case.label
+    stored = nibabel.load(path)
+    stored.set_sform(np.eye(4))
+    nibabel.save(stored, path)
+    with pytest.raises(DataError, match=f"the header of the {role} contradicts itself") as caught:
+        (read_image if role == "image" else read_label)(case)
+    assert str(tmp_path) not in str(caught.value)
