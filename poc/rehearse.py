@@ -6,7 +6,6 @@ report, stop. Everything it starts it also stops, after an error or Ctrl-C too.
     PYTHONPATH=. python poc/rehearse.py --rounds 4
 """
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from fedgin.cli.run import run
 from fedgin.data.site import load_site
 from fedgin.flare.jobs.job import load_job, stage_job
 from fedgin.flare.provisioning.federation import Role
+from fedgin.folders import emptied_folder
 from fedgin.phantoms.task import Task
 from poc.federation import provision, running
 
@@ -33,7 +33,7 @@ def main(
     console = Console(highlight=False, soft_wrap=True)
     data, place = out / f"phantoms-{Task.ABDOMEN}-seed-{seed}", out / "federation"
     write_demo_sites(data, Task.ABDOMEN, seed, console)
-    shutil.rmtree(place, ignore_errors=True)
+    emptied_folder(place, "a rehearsal")
     sites = {path.parent.name: load_site(path) for path in sorted(data.glob("*/site.yaml"))}
     changes = {"seed": seed, "training": {"local_steps": local_steps, "batch_size": 8}}
     staged = stage_job(load_job(job), out / job.name, sites=len(sites), rounds=rounds, changes=changes)

@@ -8,8 +8,8 @@ import pytest
 from tests.places import ROOT
 
 PACKAGE = ROOT / "custom" / "fedgin"
-# What every room may use: errors, documents, settings, seeds, files, processes, registry of names, the kit's manifest.
-COMMON = {"errors", "config", "documents", "seeds", "files", "processes", "registry", "manifest"}
+# What every room may use: errors, documents, settings, seeds, files, folders, processes, names, the kit's manifest.
+COMMON = {"errors", "config", "documents", "seeds", "files", "folders", "processes", "registry", "manifest"}
 SITE_SIDE = {"data", "nets", "augment"}
 ALLOWED = {
     "augment": COMMON,

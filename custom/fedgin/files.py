@@ -1,6 +1,7 @@
-"""Write files whole or not at all; tell by a hash whether they are the same."""
+"""Write files whole or not at all, one process at a time; tell by a hash whether they are the same."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -20,14 +21,15 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield part
         # Otherwise the name could reach the disk before the content does.
-        _flush(part)
+        flush(part)
         part.replace(path)
-        _flush(path.parent)
+        flush(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Let the content of a file, or the names in a folder, reach the disk. ``OSError`` passes through."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -39,6 +41,27 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text with :func:`whole_file`."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
+    """Hold a file, which is made when missing, for this process alone; yield its descriptor, open to read and write.
+
+    The kernel lets go of it when the process ends, however it ends.
+
+    Args:
+        path: of the file; its content stays.
+        wait: until another process lets go of it.
+
+    Raises:
+        BlockingIOError: another process holds it, and ``wait`` is false.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def hash_files(root: Path, files: Iterable[Path]) -> str:

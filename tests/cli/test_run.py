@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from fedgin.cli.main import app
 from fedgin.errors import FedginError
 from fedgin.flare.jobs.job import Job, load_job, stage_job
 from fedgin.flare.run.console import ConsoleError
+from fedgin.folders import FolderError
 from tests.flare.run.test_results import lay_out
 from tests.places import JOBS
 from tests.sites import tiny_experiment
@@ -98,11 +100,11 @@ class Lead:
             self.monkeypatch.setattr(f"fedgin.cli.{verb}.connect", connect)
         return server
 
-    def runs(self, *options: str) -> Result:
-        return self.says("run", str(self.job.folder), *options)
+    def runs(self, *options: str, out: str = "out") -> Result:
+        return self.says("run", str(self.job.folder), *options, out=out)
 
-    def says(self, *command: str) -> Result:
-        return CliRunner().invoke(app, [*command, "--kit", "kit", "--out", str(self.folder / "out")])
+    def says(self, *command: str, out: str = "out") -> Result:
+        return CliRunner().invoke(app, [*command, "--kit", "kit", "--out", str(self.folder / out)])
 
     @property
     def page(self) -> str:
@@ -210,7 +212,7 @@ def test_a_job_is_resumed_on_its_own_sites(lead: Lead, monkeypatch: pytest.Monke
     lead.runs()
     server.connected = "bc"
     monkeypatch.setattr("fedgin.flare.run.console.stage_resumed", lambda job, *_: job)
-    error = lead.says("resume", "job-1").exception
+    error = lead.says("resume", "job-1", out="rest").exception
     assert isinstance(error, ConsoleError)
     assert "is for 2 sites (a, b); of them connected: b (1)" in error.problem
 
@@ -219,6 +221,48 @@ def test_a_job_is_resumed_on_its_own_sites(lead: Lead, monkeypatch: pytest.Monke
 def test_a_completed_job_is_resumed_only_when_it_was_not_measured(lead: Lead, measured: str, problem: str) -> None:
     lead.meets("ab", WHOLE, measured=measured)
     lead.runs()
-    error = lead.says("resume", "job-1").exception
+    error = lead.says("resume", "job-1", out="rest").exception
     assert isinstance(error, FedginError)
     assert problem in error.problem
+
+
+def test_an_earlier_result_is_replaced_only_when_told_so(lead: Lead) -> None:
+    server = lead.meets("ab", WHOLE)
+    assert lead.runs().exit_code == 0
+    before = lead.page
+    shutil.rmtree(server.store)
+    error = lead.runs().exception
+    assert isinstance(error, FolderError)
+    assert not server.store.exists(), "refused before anything is submitted"
+    assert lead.page == before
+    (lead.folder / "out" / "notes.txt").write_text("mine")
+    done = lead.runs("--overwrite")
+    assert done.exit_code == 0, done.exception
+    assert (lead.folder / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_by_default_each_run_has_a_folder_of_its_own(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = lead.meets("ab", WHOLE)
+    monkeypatch.chdir(lead.job.folder)  # 'fedgin run .': the folder's name is the job's all the same
+    for name in ("tiny", "tiny-2"):
+        done = CliRunner().invoke(app, ["run", ".", "--kit", "kit"])
+        assert f"Report: runs/{name}/report.html" in done.output, done.exception
+        shutil.rmtree(server.store)
+
+
+def test_the_command_that_follows_again_is_whole_and_quoted(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = lead.meets("ab", WHOLE)
+    out = lead.folder / "a folder with a long name, so long that a terminal of eighty letters would break the line"
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "monitor_job_and_return_job_meta", _interrupted)
+        done = lead.runs("--overwrite", out=out.name)
+    assert done.exit_code == 130
+    [line] = [line for line in done.output.splitlines() if line.startswith("Left running.")]
+    command = shlex.split(line.partition("again: ")[2])
+    assert command == ["fedgin", "run", str(lead.job.folder), *("--kit", "kit", "--out", str(out)), *command[7:]]
+    assert command[7:] == ["--follow", "job-1", "--overwrite"]
+    assert CliRunner().invoke(app, command[1:]).exit_code == 0
+
+
+def _interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt

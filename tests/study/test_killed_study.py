@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
-from fedgin.study.lock import FolderInUseError, locked
+from fedgin.folders import FolderError, folder_to_itself
 from tests.study.test_study import write
 
 PATIENCE_SECONDS = 240.0
@@ -61,8 +61,8 @@ def test_a_second_call_is_refused_and_kill_9_leaves_no_process(tmp_path: Path) -
     try:
         processes = wait_for_everything(study)
         second = CliRunner().invoke(app, ["study", str(source), "--out", str(out)])
-        assert isinstance(second.exception, FolderInUseError)
-        assert "another 'fedgin study' works in" in str(second.exception)
+        assert isinstance(second.exception, FolderError)
+        assert "another fedgin works in" in str(second.exception)
         assert study.poll() is None, "the first call goes on"
     finally:
         study.kill()
@@ -72,12 +72,5 @@ def test_a_second_call_is_refused_and_kill_9_leaves_no_process(tmp_path: Path) -
     for process in alive:
         process.kill()
     assert left == []
-    with locked(out):
+    with folder_to_itself(out, "a study"):
         pass  # a later call gets the folder
-
-
-def test_a_folder_is_free_again_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), locked(tmp_path / "out"):
-        raise KeyError
-    with locked(tmp_path / "out"), pytest.raises(FolderInUseError), locked(tmp_path / "out"):
-        pass

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from fedgin.cli.phantoms import write_demo_sites
 from fedgin.cli.resumable import resumable
+from fedgin.folders import folder_to_itself
 from fedgin.phantoms.task import Task
 from fedgin.report.comparison_page import write_comparison
 from fedgin.study.arms import Arm
@@ -51,7 +52,7 @@ def demo(
         title="FedGIN beside FedAvg and MR alone" + ("" if sites else ", on phantoms"),
         note="Own data. Nothing was tuned on the test cases by this run." if sites else PHANTOM_NOTE,
     )
-    with resumable(console):
+    with resumable(console), folder_to_itself(out, "a demonstration"):
         if sites is None:
             write_demo_sites(plan.sites, task, seed, console)
         report = write_comparison(out / "report.html", run_demo(plan, _Printer(console, rounds)))

@@ -1,6 +1,8 @@
 """Follow a submitted job to its end: a line for each round, then model and report."""
 
+import shlex
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
@@ -8,7 +10,7 @@ from rich.console import Console
 
 from fedgin.errors import FedginError, one_line
 from fedgin.flare.jobs.job import Job
-from fedgin.flare.run.console import Session, as_submitted, check, fetch
+from fedgin.flare.run.console import REPORT, Session, as_submitted, check, fetch
 from fedgin.flare.run.follow import follow
 from fedgin.flare.run.results import RoundMetrics
 from fedgin.report.job_page import write_run_report
@@ -19,29 +21,47 @@ def lead_console() -> Console:
     return Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
-def follow_to_end(session: Session, job: Job, job_id: str, out: Path, *, again: str) -> None:
-    """Print each round with the Dice of every site, fetch the result into ``out`` and write its report.
+@dataclass(frozen=True)
+class Submitted:
+    """A job that was submitted, and where its result goes.
 
-    Args:
-        session: of the console.
-        job: that was submitted.
+    Attributes:
+        job: the job.
         job_id: FLARE's.
-        out: replaced.
-        again: the command that follows the job again, for one who presses Ctrl-C.
+        kit: the lead's.
+        out: folder of the result.
+        overwrite: whether an earlier result there is replaced.
+    """
+
+    job: Job
+    job_id: str
+    kit: Path
+    out: Path
+    overwrite: bool = False
+
+    @property
+    def again(self) -> str:
+        """The command, for a shell, that follows the job again."""
+        command = ["fedgin", "run", self.job.folder, "--kit", self.kit, "--out", self.out, "--follow", self.job_id]
+        return shlex.join([*map(str, command), *(["--overwrite"] if self.overwrite else [])])
+
+
+def follow_to_end(session: Session, submitted: Submitted) -> None:
+    """Print each round with the Dice of every site, fetch the result and write its report.
 
     Raises:
-        ConsoleError: the job did not end well; what the server kept is in ``out`` all the same, and a report of it too
-            when a round was recorded.
+        ConsoleError: the job did not end well; what the server kept is in the folder all the same, and a report of it
+            too when a round was recorded.
     """
-    console = lead_console()
+    console, job, job_id, out = lead_console(), submitted.job, submitted.job_id, submitted.out
     console.print(f"job {job_id}")
     try:
         meta = follow(session, job_id, on_status=console.print, on_round=_RoundPrinter(console, job))
     except KeyboardInterrupt:
-        console.print(f"Left running. Follow it again: {again}")
+        console.print(f"Left running. Follow it again: {submitted.again}")
         raise typer.Exit(130) from None
-    result = fetch(session, job_id, out)
-    job, report = as_submitted(job, meta, result), out / "report.html"
+    result = fetch(session, job_id, out, overwrite=submitted.overwrite)
+    job, report = as_submitted(job, meta, result), out / REPORT
     try:
         check(result, meta, job)
     except FedginError as error:

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from fedgin.cli.follow_job import follow_to_end, lead_console
-from fedgin.cli.run import MinSites
-from fedgin.flare.run.console import choose_sites, connect, connected_sites, fetch_to_resume, submit
+from fedgin.cli.follow_job import Submitted, follow_to_end, lead_console
+from fedgin.cli.run import MinSites, Overwrite, result_folder
+from fedgin.flare.run.console import choose_sites, connect, connected_sites, fetch_to_resume, held, submit
+from fedgin.folders import mark_as, reserved
 
 
 def resume(
@@ -15,6 +16,7 @@ def resume(
     kit: Annotated[Path, typer.Option(help="Your unpacked console kit.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the results. Default: runs/JOB_ID-resumed.")] = None,
     min_sites: MinSites = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Submit the rest of a job that a crash of the server, a dead site or an abort ended early.
 
@@ -26,11 +28,11 @@ def resume(
     Example: fedgin resume 368b8811-583e-4df8-bd35-1b5e0998c0a3 --kit kits/lead@example.org
     """
     console = lead_console()
-    target = out or Path("runs") / f"{job_id}-resumed"
-    with connect(kit) as session:
-        job = fetch_to_resume(session, job_id, target.with_name(f"{target.name}-job"))
+    folder = out or result_folder(f"{job_id}-resumed", overwrite=overwrite)
+    with reserved(folder, overwrite=overwrite), connect(kit) as session:
+        job = fetch_to_resume(session, job_id, folder.with_name(f"{folder.name}-job"))
         job = choose_sites(job, connected_sites(session), min_sites)
         console.print(f"goes on after round {job.first_round} of {job.first_round + job.rounds}")
         new = submit(session, job)
-        again = f"fedgin run {job.folder} --kit {kit} --out {target} --follow {new}"
-        follow_to_end(session, job, new, target, again=again)
+        mark_as(folder, held(new))
+        follow_to_end(session, Submitted(job, new, kit, folder, overwrite=overwrite))

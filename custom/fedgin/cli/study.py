@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from fedgin.cli.resumable import resumable
+from fedgin.folders import folder_to_itself
 from fedgin.report.study_page import write_study
-from fedgin.study.lock import locked
 from fedgin.study.plan import ArmSpec
 from fedgin.study.runner import Point, run_study
 
@@ -29,7 +29,7 @@ def study(
     Example: fedgin study studies/abdomen.yaml --out runs/abdomen_study
     """
     console = Console(highlight=False, soft_wrap=True)
-    with resumable(console), locked(out):
+    with resumable(console), folder_to_itself(out, "a study"):
         results = run_study(plan, out, _Printer(console), cores=cores)
         report = write_study(plan, results, out)
     console.print(f"Scores: {out / 'scores.csv'}")

@@ -14,6 +14,7 @@ from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData, choose_device, prepare_site
 from fedgin.data.site import load_site
 from fedgin.flare.jobs.job import Job, load_job
+from fedgin.folders import folder_to_itself
 from fedgin.train.checkpoint import averaged_weights, save_checkpoint
 from fedgin.train.evaluate.evaluator import evaluate
 from fedgin.train.evaluate.scores import mean_dice, mean_dice_by_organ, write_scores
@@ -33,7 +34,7 @@ def train(
     Example: fedgin train hospital/site.yaml --job jobs/abdomen_fedgin --out runs/alone
     """
     console = Console(highlight=False, soft_wrap=True)
-    with resumable(console):
+    with resumable(console), folder_to_itself(out, "a training"):
         plan = load_job(job)
         contracts = [load_site(path) for path in site]
         sites = [prepare_site(item, plan.experiment.preprocessing, plan.experiment.organs) for item in contracts]

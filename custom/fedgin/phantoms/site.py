@@ -15,7 +15,8 @@ from fedgin.data.importers.label_ids import (
     TOTALSEGMENTATOR_IDS,
 )
 from fedgin.data.site import Modality
-from fedgin.files import whole_file
+from fedgin.files import write_text
+from fedgin.folders import claimed_folder
 from fedgin.phantoms.mr import Sequence
 from fedgin.phantoms.subject import PhantomSite, write_subject
 from fedgin.phantoms.task import Task
@@ -53,7 +54,11 @@ def write_site(folder: Path, site: PhantomSite, progress: Callable[[int, int], N
         folder: the site's data root.
         site: what to write.
         progress: called with (subjects done, subjects in total) after each subject.
+
+    Raises:
+        FolderError: ``folder`` holds what is no phantom of this site.
     """
+    claimed_folder(folder, f"phantoms of {site.name}")
     splits: dict[str, list[dict[str, str]]] = {}
     total, done = site.training + site.validation + site.test, 0
     for split, count in (("training", site.training), ("validation", site.validation), ("test", site.test)):
@@ -64,8 +69,8 @@ def write_site(folder: Path, site: PhantomSite, progress: Callable[[int, int], N
             if progress is not None:
                 progress(done, total)
     heading = {"name": f"{site.name} (procedural phantoms, not patients)", "modality": site.modality.value}
-    _write_text(folder / "datalist.json", json.dumps({**heading, **splits}, indent=2) + "\n")
-    _write_text(folder / "site.yaml", yaml.safe_dump(_contract(site), sort_keys=False))
+    write_text(folder / "datalist.json", json.dumps({**heading, **splits}, indent=2) + "\n")
+    write_text(folder / "site.yaml", yaml.safe_dump(_contract(site), sort_keys=False))
     return folder / "site.yaml"
 
 
@@ -83,8 +88,3 @@ def _contract(site: PhantomSite) -> dict[str, object]:
         "datalist": "datalist.json",
         "labels": dict(site.label_ids),
     }
-
-
-def _write_text(path: Path, text: str) -> None:
-    with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")

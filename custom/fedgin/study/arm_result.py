@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from fedgin.data.prepare import SiteData, choose_device
 from fedgin.errors import DataError
 from fedgin.files import write_text
 from fedgin.flare.run.results import read_cross_site
+from fedgin.folders import emptied_folder
 from fedgin.study.arms import Arm, Curve, PooledArm, local_layers_checkpoint
 from fedgin.train.checkpoint import load_checkpoint, load_weights
 from fedgin.train.evaluate.evaluator import evaluate
@@ -94,7 +94,7 @@ def _clear_another(home: Path, key: str) -> None:
     """Empty the folder unless what it holds is of the same arm, so that no run continues another one's checkpoint."""
     path = home / "key"
     if not path.is_file() or path.read_text(encoding="utf-8") != key:
-        shutil.rmtree(home, ignore_errors=True)
+        emptied_folder(home, "an arm of a comparison")
         write_text(path, key)
 
 

@@ -7,7 +7,6 @@ against the machine's owner. Nothing here rotates or shortens the file.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -23,6 +22,7 @@ from pydantic import AwareDatetime, ValidationError
 
 from fedgin.config import Settings
 from fedgin.errors import ConfigError
+from fedgin.files import locked
 
 LOG, HEAD = "security.jsonl", "security.head"
 FIRST = "0" * 64
@@ -115,7 +115,7 @@ def record(workspace: Path, kind: Kind, **facts: str | int) -> None:
     said = {name: _clean(fact, workspace) if isinstance(fact, str) else fact for name, fact in facts.items()}
     common = {"time": datetime.now(UTC), "site": participant_name(workspace), "kind": kind}
     try:
-        with _alone(workspace / HEAD) as head:
+        with locked(workspace / HEAD) as head:
             number, previous = _tip(os.pread(head, 200, 0), workspace / LOG)
             event = Event.model_validate({**said, **common, "number": number + 1, "previous": previous})
             line = event.model_dump_json(exclude_defaults=True).encode()
@@ -173,17 +173,6 @@ def participant_name(workspace: Path) -> str:
 def _clean(text: str, workspace: Path) -> str:
     text = text.encode("utf-8", "replace").decode("utf-8")
     return _PATH.sub("<path>", text.replace(f"{workspace.resolve()}/", ""))[:LONGEST_TEXT]
-
-
-@contextlib.contextmanager
-def _alone(head: Path) -> Iterator[int]:
-    """Open the head for one writer at a time; the lock ends with the descriptor."""
-    descriptor = os.open(head, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _tip(head: bytes, log: Path) -> tuple[int, str]:

@@ -16,6 +16,7 @@ from fedgin.errors import ConfigError
 from fedgin.files import write_text
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_round
 from fedgin.flare.jobs.encrypted_job import check_encryption
+from fedgin.folders import MARK, whole_folder
 from fedgin.train.experiment import Experiment, load_experiment
 
 # The one application of a job, by the name of its folder.
@@ -45,8 +46,8 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Name of the folder."""
-        return self.folder.name
+        """Name of the folder, also of one that was given as ``.``."""
+        return self.folder.resolve().name
 
 
 def load_job(folder: Path) -> Job:
@@ -79,23 +80,29 @@ def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[
 
     Args:
         job: the original, which stays as it is.
-        target: replaced when it exists.
+        target: replaced when it is an earlier copy of the job.
         sites: number of sites; becomes ``min_clients``.
         rounds: of the run.
         changes: to ``experiment.yaml``, as nested keys and values.
 
     Raises:
         ConfigError: the changed experiment is not valid; nothing is written then.
+        FolderError: ``target`` holds something else.
     """
     values = merged(job.experiment.model_dump(mode="json"), changes)
     parse_settings(values, Experiment, source=f"changes to {job.name}")
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(job.folder, target)
-    _change_controller(target, min_clients=sites, num_rounds=rounds)
-    _change_meta(target, min_clients=sites)
-    experiment = target / "app" / "config" / "experiment.yaml"
-    write_text(experiment, yaml.safe_dump(values, sort_keys=False))
+    with whole_folder(target, holds=f"a staged copy of job {job.name}") as part:
+        copy_job(job, part)
+        _change_controller(part, min_clients=sites, num_rounds=rounds)
+        _change_meta(part, min_clients=sites)
+        write_text(part / "app" / "config" / "experiment.yaml", yaml.safe_dump(values, sort_keys=False))
     return load_job(target)
+
+
+def copy_job(job: Job, target: Path) -> Path:
+    """Copy a job's folder without what only says whose copy it is: our mark, FLARE's signatures; return ``target``."""
+    ignored = shutil.ignore_patterns(MARK, ".__nvfl_*")
+    return Path(shutil.copytree(job.folder, target, ignore=ignored, dirs_exist_ok=True))
 
 
 def name_sites(job: Job, copy: Path) -> None:
@@ -127,9 +134,10 @@ def stage_resumed(job: Job, job_id: str, checkpoint: Path, target: Path) -> Job:
         job: as it was submitted.
         job_id: FLARE's.
         checkpoint: as :func:`fedgin.flare.jobs.checkpoint.keep_checkpoint` wrote it.
-        target: replaced when it exists.
+        target: replaced when it is the rest of the same job.
 
     Raises:
+        FolderError: ``target`` holds something else.
         WeightsError: the checkpoint is missing or damaged.
         ConfigError: it is of another job.
     """
@@ -141,12 +149,12 @@ def stage_resumed(job: Job, job_id: str, checkpoint: Path, target: Path) -> Job:
     left = job.first_round + job.rounds - start
     if left < 1:
         raise ConfigError(f"the checkpoint is of the last round of job {job_id}", "restore what the server kept")
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(job.folder, target, ignore=shutil.ignore_patterns(".__nvfl_*"))
-    _change_controller(target, start_round=start, num_rounds=left)
     values = job.experiment.model_dump(mode="json") | {"resumes": {"job": job_id, "round": start}}
-    write_text(target / "app" / "config" / "experiment.yaml", yaml.safe_dump(values, sort_keys=False))
-    shutil.copyfile(checkpoint, target / "app" / "config" / CHECKPOINT)
+    with whole_folder(target, holds=f"the rest of job {job_id}") as part:
+        copy_job(job, part)
+        _change_controller(part, start_round=start, num_rounds=left)
+        write_text(part / "app" / "config" / "experiment.yaml", yaml.safe_dump(values, sort_keys=False))
+        shutil.copyfile(checkpoint, part / "app" / "config" / CHECKPOINT)
     return load_job(target)
 
 

@@ -14,6 +14,7 @@ from fedgin.errors import ConfigError
 from fedgin.files import write_text
 from fedgin.flare.provisioning.federation import Federation, Person, Role, Site
 from fedgin.flare.provisioning.project import LIGHTER, participant, policy_builder, server_participant, static_files
+from fedgin.folders import claimed_folder
 
 PROFILE = "profile.yaml"
 DEFINITION = "participant.yaml"
@@ -33,6 +34,7 @@ def write_definitions(federation: Federation, policies: Path, out: Path) -> list
         the participants' folders, the server's first.
 
     Raises:
+        FolderError: the project's folder holds something else, such as kits.
         ConfigError: a policy folder is missing, or the sites are to share a key: it would have to travel.
     """
     if federation.encryption_key is not None:
@@ -40,7 +42,7 @@ def write_definitions(federation: Federation, policies: Path, out: Path) -> list
             "encryption_key: distributed provisioning sends no secrets, and all sites share this one",
             "leave --distributed out, or encryption_key",
         )
-    home = out / federation.project
+    home = claimed_folder(out / federation.project, "definitions of participants")
     write_text(home / PROFILE, yaml.safe_dump(_profile(federation), sort_keys=False))
     members: dict[str, dict[str, object]] = {federation.server.host: server_participant(federation)}
     members |= {name_of(item): participant(item) for item in federation.active() if _can_request(item)}

@@ -14,8 +14,10 @@ from fedgin.flare.provisioning.authority import Authority
 from fedgin.flare.provisioning.federation import Federation, Person, Server, Site
 from fedgin.flare.provisioning.issued import IssuedKit, IssuedKits, read_issued, write_issued
 from fedgin.flare.provisioning.project import make_project
+from fedgin.folders import claimed_folder
 from fedgin.manifest import package_hash
 
+KITS = "startup kits"
 RENEW_BEFORE = timedelta(days=30)
 
 
@@ -51,6 +53,7 @@ def issue_kits(federation: Federation, policies: Path, out: Path, *, renew: Coll
         One row a participant, in the order of ``sites.yaml``.
 
     Raises:
+        FolderError: the project's folder holds something else.
         ConfigError: a participant vanished from ``sites.yaml``, changed role or organisation, or is unknown.
         ProvisioningError: FLARE refused; nothing is changed then.
     """
@@ -58,6 +61,8 @@ def issue_kits(federation: Federation, policies: Path, out: Path, *, renew: Coll
     record = read_issued(folder)
     participants = dict(_participants(federation))
     _check(federation, record, participants, renew)
+    if not record.kits:
+        claimed_folder(folder, KITS)
     authority = Authority(folder / "authority", federation.project)
     expiring = _expiring(authority, participants) | set(renew)
     digests = {name: _digest(item, federation, policies) for name, item in participants.items()}

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,9 +14,13 @@ from nvflare.fuel.flare_api.flare_api import Session as Session
 from nvflare.fuel.flare_api.flare_api import new_secure_session
 
 from fedgin.errors import ConfigError, FedginError, one_line
-from fedgin.flare.jobs.job import Job, load_job, name_sites, stage_resumed
+from fedgin.flare.jobs.job import Job, copy_job, load_job, name_sites, stage_resumed
 from fedgin.flare.run.results import RunResult, first_errors
 from fedgin.flare.server.job_manager import has_ended
+from fedgin.folders import whole_folder
+
+# The page that is written into the folder of a result.
+REPORT = "report.html"
 
 
 class ConsoleError(FedginError):
@@ -89,7 +92,7 @@ def submit(session: Session, job: Job) -> str:
         ConsoleError: the server refused it; the message is the server's.
     """
     with tempfile.TemporaryDirectory(prefix="fedgin-") as staging:
-        copy = Path(shutil.copytree(job.folder, Path(staging) / job.name))
+        copy = copy_job(job, Path(staging) / job.name)
         name_sites(job, copy)
         try:
             return str(session.submit_job(str(copy)))
@@ -99,20 +102,32 @@ def submit(session: Session, job: Job) -> str:
             ) from None
 
 
-def fetch(session: Session, job_id: str, out: Path) -> RunResult:
-    """Download what the server kept of a job into ``out``, which is replaced.
+def fetch(session: Session, job_id: str, out: Path, *, overwrite: bool = False) -> RunResult:
+    """Download what the server kept of a job.
+
+    Args:
+        session: of the console.
+        job_id: FLARE's.
+        out: replaced when it holds the same job, or when it is a folder of ours and ``overwrite`` says so.
+        overwrite: see ``out``.
 
     Raises:
         ConsoleError: there is nothing to download, or this person may not.
+        FolderError: ``out`` holds something else.
     """
-    with _downloaded(session, job_id, out) as found:
-        shutil.rmtree(out, ignore_errors=True)
-        if (found / "workspace").is_dir():
-            shutil.copytree(found / "workspace", out)
-        else:
-            # A job that no site would take has no run folder.
-            out.mkdir()
+    with (
+        whole_folder(out, holds=held(job_id), overwrite=overwrite, also=[REPORT]) as part,
+        _downloaded(session, job_id, out) as found,
+    ):
+        # A job that no site would take has no run folder.
+        for path in (found / "workspace").glob("*"):
+            path.rename(part / path.name)
     return RunResult(out)
+
+
+def held(job_id: str) -> str:
+    """Return what the mark of a job's result folder says."""
+    return f"job {job_id}"
 
 
 def fetch_to_resume(session: Session, job_id: str, out: Path) -> Job:

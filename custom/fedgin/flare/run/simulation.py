@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from fedgin.flare.jobs.allow_list import resources
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.protocol import SESSION
 from fedgin.flare.run.results import RoundMetrics, RunResult, first_errors
+from fedgin.folders import emptied_folder
 from fedgin.processes import watch_starter
 
 POLL_SECONDS = 0.5
@@ -44,11 +44,12 @@ def simulate(
     Args:
         job: its ``min_clients`` should be the number of sites.
         sites: contracts by site name, with absolute paths.
-        workspace: the simulator's folder; replaced.
+        workspace: the simulator's folder; emptied when it is an earlier simulation's.
         threads: sites that run at the same time; by default all. With fewer, FLARE starts a process for each task.
         on_round: called as soon as a round is complete.
 
     Raises:
+        FolderError: ``workspace`` holds something else.
         SimulationError: the job failed, or rounds, sites or the final model are missing.
         ConfigError: the job is encrypted; keys come with provisioned kits.
     """
@@ -79,8 +80,7 @@ def session_folder(workspace: Path, site: str) -> Path:
 
 def _lay_out(workspace: Path, sites: Mapping[str, SiteContract]) -> None:
     """Make the workspace; FLARE copies its ``local`` folder to every simulated site."""
-    shutil.rmtree(workspace, ignore_errors=True)
-    folder = workspace / "local" / "sites"
+    folder = emptied_folder(workspace, "a simulation") / "local" / "sites"
     folder.mkdir(parents=True)
     for name, contract in sites.items():
         text = yaml.safe_dump(contract.model_dump(mode="json"), sort_keys=False)

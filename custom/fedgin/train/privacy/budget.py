@@ -8,7 +8,6 @@ taking part does not ask. No sampling amplifies anything: a site takes part in e
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -23,7 +22,7 @@ from fedgin.config import Settings
 from fedgin.data.privacy import Privacy
 from fedgin.data.site import SiteContract
 from fedgin.errors import PrivacyError
-from fedgin.files import whole_file
+from fedgin.files import locked, whole_file
 
 # Orders of Renyi's divergence, close together from 1.00001 to 10001; the best one depends on noise and rounds.
 ORDERS = [float(order) for order in 1.0 + np.geomspace(1e-5, 1e4, 600)]
@@ -142,8 +141,7 @@ class PrivacyLedger:
     def _alone(self) -> Iterator[None]:
         """Keep a second job on the same dataset from charging at the same time."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.path.with_suffix(".lock")):
             yield
 
 

@@ -1,10 +1,10 @@
 """Go on with what a site kept of the job that is resumed."""
 
-import os
 import shutil
 from pathlib import Path
 
 from fedgin.errors import ConfigError
+from fedgin.folders import MARK, whole_folder
 from fedgin.train.experiment import Experiment
 
 
@@ -30,7 +30,5 @@ def adopt_earlier_run(experiment: Experiment, folder: Path, runs: Path) -> None:
             f"this site has nothing of job {experiment.resumes.job}, which is to be resumed",
             f"restore the folder {experiment.resumes.job} of the site's kit, or submit the job anew with 'fedgin run'",
         )
-    part = folder.with_name(f".part-{os.getpid()}-{folder.name}")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(earlier, part)
-    part.rename(folder)
+    with whole_folder(folder, holds=f"what resumes job {experiment.resumes.job}") as part:
+        shutil.copytree(earlier, part, ignore=shutil.ignore_patterns(MARK), dirs_exist_ok=True)
