@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo poc wheelhouse test test-quick lint clean
+.PHONY: demo poc wheelhouse debian test test-quick lint clean
 
 demo: .venv/.installed
 	$(BIN)/fedgin demo
@@ -12,6 +12,13 @@ poc: .venv/.installed
 
 wheelhouse: .venv/.installed
 	$(BIN)/python provisioning/packaging/wheelhouse.py build/wheelhouse
+
+# Programs of others that tests hold our files against: DICOM's validator.
+DEBIAN := dicom3tools
+
+debian:
+	apt-get update --quiet=2
+	DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends $(DEBIAN)
 
 # Whole files to each worker, because many tests of a file share a federation that runs. Tests of real processes mostly
 # wait, so there are more workers than cores; tests/conftest.py lets the long files start first.

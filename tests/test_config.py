@@ -1,14 +1,12 @@
 import contextlib
 from pathlib import Path
-from typing import Annotated
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import Field
 
-from fedgin.config import Settings, load_settings, matching, parse_settings
+from fedgin.config import Settings, load_settings
 from fedgin.errors import ConfigError
 from fedgin.train.experiment import Experiment, load_experiment
 
@@ -17,15 +15,6 @@ plain = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
     max_leaves=12,
 )
-
-
-class Inner(Settings):
-    size: tuple[int, int] = (1, 1)
-
-
-class Listing(Settings):
-    members: list[Inner] = Field(default_factory=list)
-    names: dict[Annotated[str, matching(r"[a-z]+", "small letters")], int] = Field(default_factory=dict)
 
 
 class Small(Settings):
@@ -50,28 +39,6 @@ def test_faults_name_file_key_and_fix_but_no_value(tmp_path: Path, text: str, na
     assert named in str(caught.value)
     assert "small.yaml" in str(caught.value)
     assert "4711" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ({"members": [{}, {"size": [1, "x"]}]}, "'members' entry 2, 'size' entry 2: Input should be a valid integer"),
-        ({"members": [{"sise": 1}]}, "'members' entry 1, 'sise': unknown key"),
-        ({"names": {"B": 1}}, "'names.B': expected small letters. Fix:"),
-        ([], "x: the file: Input should be a valid dictionary"),
-    ],
-)
-def test_lists_are_counted_from_one_and_names_refused_in_words(values: object, said: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        parse_settings(values, Listing, source="x")
-    assert said in str(caught.value)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_a_byte_order_mark_is_no_fault(tmp_path: Path, encoding: str) -> None:
-    path = tmp_path / "small.yaml"
-    path.write_text("count: 1\nname: ä", encoding)
-    assert load_settings(path, Small).name == "ä"
 
 
 @settings(max_examples=300)

@@ -1,11 +1,10 @@
 """Read our YAML files into strict pydantic models, and turn what is wrong in them into one clear line."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedgin.documents import read_yaml
 from fedgin.errors import ConfigError
@@ -44,18 +43,6 @@ def parse_settings(values: object, model: type[SettingsT], *, source: str) -> Se
         raise ConfigError(f"{source}: {_describe(error)}", _suggest(error, model)) from None
 
 
-def matching(pattern: str, expected: str) -> AfterValidator:
-    """Check that the whole of a text matches ``pattern``; the error says in words what is ``expected``."""
-    compiled = re.compile(pattern)
-
-    def check(text: str) -> str:
-        if not compiled.fullmatch(text):
-            raise ValueError(f"expected {expected}")
-        return text
-
-    return AfterValidator(check)
-
-
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``base`` with nested keys changed; a mapping changes the keys that it names, anything else replaces."""
     result = dict(base)
@@ -76,27 +63,11 @@ def _describe(error: ValidationError) -> str:
     """Name each faulty key; values are left out because they may hold something private."""
     faults = []
     for fault in error.errors(include_url=False, include_input=False, include_context=False):
+        key = ".".join(str(part) for part in fault["loc"]) or "the file"
         reason = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
-        faults.append(f"{_place(fault['loc'])}: {reason}")
+        faults.append(f"'{key}': {reason}")
     more = [f"and {len(faults) - SHOWN_FAULTS} more"] if len(faults) > SHOWN_FAULTS else []
     return "; ".join(faults[:SHOWN_FAULTS] + more)
-
-
-def _place(parts: tuple[int | str, ...]) -> str:
-    """Name a place in a file: keys joined by dots in quotes, members of a list counted from 1 as everywhere else."""
-    places: list[str] = []
-    keys: list[str] = []
-    for part in (part for part in parts if part != "[key]"):
-        if isinstance(part, str):
-            keys.append(part)
-        else:
-            places.append(f"{_quoted(keys)} entry {part + 1}".strip())
-            keys = []
-    return ", ".join([*places, _quoted(keys)] if keys else places) or "the file"
-
-
-def _quoted(keys: Sequence[str]) -> str:
-    return f"'{'.'.join(keys)}'" if keys else ""
 
 
 def _suggest(error: ValidationError, model: type[BaseModel]) -> str:

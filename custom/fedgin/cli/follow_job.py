@@ -12,8 +12,10 @@ from fedgin.errors import FedginError, one_line
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.run.console import REPORT, Session, as_submitted, check, fetch
 from fedgin.flare.run.follow import follow
+from fedgin.flare.run.job_provenance import describe_job
 from fedgin.flare.run.results import RoundMetrics
 from fedgin.report.job_page import write_run_report
+from fedgin.train.provenance import write_provenance
 
 
 def lead_console() -> Console:
@@ -66,8 +68,10 @@ def follow_to_end(session: Session, submitted: Submitted) -> None:
         check(result, meta, job)
     except FedginError as error:
         if result.participation:
+            write_provenance(out, describe_job(job, job_id, result, fault=error.problem))
             console.print(f"Report: {write_run_report(report, job, job_id, result, fault=error.problem)}")
         raise
+    write_provenance(out, describe_job(job, job_id, result))
     write_run_report(report, job, job_id, result)
     console.print(f"Model: {result.chosen_model}\nReport: {report}")
 

@@ -9,7 +9,9 @@ from rich.markup import escape
 import fedgin
 from fedgin.cli.audit import audit
 from fedgin.cli.demo import demo
+from fedgin.cli.export import export
 from fedgin.cli.phantoms import phantoms
+from fedgin.cli.predict import predict
 from fedgin.cli.provision import provision
 from fedgin.cli.resume import resume
 from fedgin.cli.run import run as run_job
@@ -27,7 +29,9 @@ app = typer.Typer(
 )
 app.command()(audit)
 app.command()(demo)
+app.command()(export)
 app.command()(phantoms)
+app.command()(predict)
 app.command()(provision)
 app.command()(resume)
 app.command("run")(run_job)

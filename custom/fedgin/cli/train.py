@@ -15,9 +15,11 @@ from fedgin.data.prepare import SiteData, choose_device, prepare_site
 from fedgin.data.site import load_site
 from fedgin.flare.jobs.job import Job, load_job
 from fedgin.folders import folder_to_itself
+from fedgin.study.arm_provenance import describe_training
 from fedgin.train.checkpoint import averaged_weights, save_checkpoint
 from fedgin.train.evaluate.evaluator import evaluate
 from fedgin.train.evaluate.scores import mean_dice, mean_dice_by_organ, write_scores
+from fedgin.train.provenance import write_provenance
 from fedgin.train.standalone import StandaloneRun, train_standalone
 from fedgin.train.trainer import RoundResult
 
@@ -43,6 +45,7 @@ def train(
         save_checkpoint(out / "model.pt", {"model": averaged_weights(network)})
         scores = [score for item in sites for score in evaluate(network, item.cases[Split.VALIDATION], device)]
         write_scores(out / "validation_scores.csv", scores)
+        write_provenance(out, describe_training(plan.experiment, plan.rounds, sites, scores))
     for organ, dice in mean_dice_by_organ(scores).items():
         console.print(f"{organ:20} {dice:.3f}")
     console.print(f"validation Dice {mean_dice(scores):.3f}; weights: {out / 'model.pt'}")

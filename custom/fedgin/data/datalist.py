@@ -11,11 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fedgin.config import Settings, parse_settings
 from fedgin.data.site import IgnoredIds, Modality, OrganIds, PngSlices, SiteContract
 from fedgin.documents import read_json
-from fedgin.errors import ConfigError, DataError
+from fedgin.errors import DataError
 
 # Names it in errors, which may leave the site: its path may say more than that.
 SOURCE = "the datalist"
-SPLIT_FIX = "move some patients from 'training' to a list 'validation', or let 'fedgin site init' split a folder"
 
 
 class Split(StrEnum):
@@ -43,31 +42,13 @@ class Entry(Settings):
 
 
 class Datalist(BaseModel):
-    """The splits of a datalist; further MSD keys (name, licence, ...) are allowed and not used.
-
-    Attributes:
-        training: cases to train on.
-        validation: cases that choose the model.
-        test: cases that are only measured.
-        test_names: entries of ``test`` that are only an image's name, as in the Decathlon, whose test labels are
-            secret; nothing can be measured on them, so they are not used.
-    """
+    """The splits of a datalist; further MSD keys (name, licence, ...) are allowed and not used."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     training: list[Entry] = Field(min_length=1)
     validation: list[Entry] = Field(min_length=1)
     test: list[Entry] = []
-    test_names: int = 0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _names_are_no_cases(cls, values: object) -> object:
-        if not isinstance(values, dict):
-            return values
-        test = values.get("test", [])
-        cases = [entry for entry in test if not isinstance(entry, str)] if isinstance(test, list) else test
-        return values | {"test": cases, "test_names": len(test) - len(cases) if isinstance(test, list) else 0}
 
     def entries(self, split: Split) -> list[Entry]:
         """Return the entries of a split."""
@@ -130,13 +111,7 @@ def parse_datalist(path: Path) -> Datalist:
     Raises:
         ConfigError: no JSON, a missing or empty ``training`` or ``validation`` list, an unknown key in an entry.
     """
-    values = read_json(path, source=SOURCE)
-    try:
-        return parse_settings(values, Datalist, source=SOURCE)
-    except ConfigError as error:
-        if isinstance(values, dict) and values.get("training") and not values.get("validation"):
-            raise ConfigError(error.problem, SPLIT_FIX) from None
-        raise
+    return parse_settings(read_json(path, source=SOURCE), Datalist, source=SOURCE)
 
 
 def list_cases(contract: SiteContract) -> dict[Split, list[Case]]:

@@ -2,13 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from fedgin.config import Settings, matching
+from fedgin.config import Settings
 
-LayerName = Annotated[
-    str, Field(max_length=200), matching(r"\w+(\.\w+)*", "the name of a layer, such as model.0.conv, or its beginning")
-]
+LayerName = Annotated[str, StringConstraints(pattern=r"^\w+(\.\w+)*$", max_length=200)]
 
 
 class Privacy(Settings):

@@ -1,29 +1,18 @@
 """The site contract: what a hospital says about its own data in ``site.yaml``. A job never knows a path."""
 
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
-from fedgin.config import Settings, load_settings, matching
+from fedgin.config import Settings, load_settings
 from fedgin.data.privacy import Privacy
 from fedgin.errors import ConfigError
 
-OrganName = Annotated[
-    str,
-    Field(max_length=64),
-    matching(r"[a-z][a-z0-9_]*", "small letters, digits and '_', beginning with a letter, such as left_kidney"),
-]
-SiteName = Annotated[
-    str,
-    Field(max_length=64),
-    matching(
-        r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?",
-        "letters, digits, '.', '_' and '-' only, with a letter or digit at both ends",
-    ),
-]
+OrganName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 LARGEST_ID = 255
 # The voxels of an organ have one id, or any of several: the kidneys where left and right are drawn apart.
 OrganIds = int | tuple[int, ...]
@@ -103,17 +92,31 @@ class SiteContract(Settings):
         privacy: what is done to an update before it leaves; by default nothing.
     """
 
-    site: SiteName
+    site: str = Field(min_length=1, max_length=64)
     modality: Modality
     data_root: Path
     datalist: Path = Path("datalist.json")
     labels: dict[OrganName, Annotated[OrganIds, BeforeValidator(_plausible)]] = Field(min_length=1)
     ignore: Annotated[IgnoredIds, BeforeValidator(_ignorable)] = ()
     png: PngSlices | None = None
-    device: Annotated[str, matching(r"auto|cpu|cuda(:[0-9]{1,3})?", "auto, cpu, cuda or cuda:N")] = "auto"
+    device: str = "auto"
     cache_dir: Path = Path(".fedgin-cache")
     limits: Limits = Limits()
     privacy: Privacy | None = None
+
+    @field_validator("site")
+    @classmethod
+    def _site_is_a_plain_name(cls, site: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", site):
+            raise ValueError("a site name has letters, digits, '.', '_' and '-' only, and starts and ends with neither")
+        return site
+
+    @field_validator("device")
+    @classmethod
+    def _device_is_known(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", device):
+            raise ValueError("expected auto, cpu, cuda or cuda:N")
+        return device
 
     @model_validator(mode="after")
     def _one_organ_per_id(self) -> "SiteContract":

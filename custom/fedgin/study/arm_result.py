@@ -15,10 +15,12 @@ from fedgin.errors import DataError
 from fedgin.files import write_text
 from fedgin.flare.run.results import read_cross_site
 from fedgin.folders import emptied_folder
+from fedgin.study.arm_provenance import describe_arm
 from fedgin.study.arms import Arm, Curve, PooledArm, local_layers_checkpoint
 from fedgin.train.checkpoint import load_checkpoint, load_weights
 from fedgin.train.evaluate.evaluator import evaluate
 from fedgin.train.evaluate.scores import CaseScore, read_scores, write_scores
+from fedgin.train.provenance import write_provenance
 
 OnArmRound = Callable[[Arm, dict[str, float]], None]
 
@@ -83,6 +85,7 @@ def run_arm(arm: Arm, sites: Mapping[str, SiteData], folder: Path, on_round: OnA
     outcome = arm.train(sites, home, lambda point: on_round(arm, point))
     scores = _test(arm, sites, outcome.model)
     write_scores(home / "test_scores.csv", scores)
+    write_provenance(home, describe_arm(arm, sites, scores))
     cross_site = read_cross_site(outcome.cross_site) if outcome.cross_site else {}
     record = {"key": _fingerprint(arm, sites), "curve": outcome.curve, "cross_site": cross_site}
     # Written last: its presence says that everything else is complete.

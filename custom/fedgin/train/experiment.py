@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 from torch import nn
 
 from fedgin.augment import Augmentation, build_augmentation
-from fedgin.config import Settings, load_settings, matching
+from fedgin.config import Settings, load_settings
 from fedgin.data.preprocessing import Preprocessing
 from fedgin.data.site import Modality, OrganName
 from fedgin.nets import NetworkSettings, build_network
@@ -95,7 +95,7 @@ class FederationSettings(Settings):
 
     client_weighting: Literal["samples", "uniform", "modality_balanced"] = "modality_balanced"
     max_samples_per_site: int = Field(default=1_000_000, ge=1)
-    agreed: dict[Annotated[str, Field(min_length=1, max_length=64)], AgreedSite] = Field(
+    agreed: dict[Annotated[str, StringConstraints(min_length=1, max_length=64)], AgreedSite] = Field(
         default_factory=dict, max_length=10_000
     )
     max_norm_ratio: float = Field(default=10.0, gt=1.0)
@@ -110,7 +110,7 @@ class Resumed(Settings):
         round: the first round that is trained now, counted from 0.
     """
 
-    job: Annotated[str, Field(max_length=64), matching(r"[A-Za-z0-9_-]+", "the id of a job, as list_jobs shows it")]
+    job: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)]
     round: int = Field(ge=1)
 
 
@@ -131,7 +131,7 @@ class Experiment(Settings):
         resumes: the job that this one goes on with; none in a job that starts anew.
     """
 
-    name: Annotated[str, Field(max_length=64), matching(r"[A-Za-z0-9_.-]+", "letters, digits, '_', '.' and '-' only")]
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=64)]
     organs: list[OrganName] = Field(min_length=1, max_length=100)
     seed: int = Field(default=42, ge=0, lt=2**31)
     preprocessing: Preprocessing = Preprocessing()

@@ -189,10 +189,6 @@ def few_cases(site: SmallSite) -> None:
     site.datalist["training"] = site.datalist["training"][:2]
 
 
-def unlabelled_test(site: SmallSite) -> None:
-    site.datalist["test"] = ["./imagesTs/one.nii.gz"]  # type: ignore[list-item]
-
-
 FAULTS: list[tuple[Callable[[SmallSite], None], Severity, set[str]]] = [
     (missing, FAIL, {"file_missing"}),
     (truncated, FAIL, {"unreadable"}),
@@ -225,7 +221,6 @@ FAULTS: list[tuple[Callable[[SmallSite], None], Severity, set[str]]] = [
     (shared_patient, FAIL, {"patient_in_two_splits"}),
     (unnamed_patient, WARN, {"patient_unnamed"}),
     (few_cases, WARN, {"few_cases"}),
-    (unlabelled_test, WARN, {"test_unlabelled"}),
 ]
 
 

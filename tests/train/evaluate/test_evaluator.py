@@ -8,7 +8,7 @@ from torch import nn
 
 from fedgin.data.cache import CachedCase, CaseCache
 from fedgin.nets.dsbn import DomainBatchNorm
-from fedgin.train.evaluate import evaluator
+from fedgin.train.evaluate import inference
 from fedgin.train.evaluate.evaluator import Segmentation, evaluate, score, segment
 from tests.sites import ORGANS, make_case, make_volume, tiny_experiment
 
@@ -94,7 +94,7 @@ def test_each_case_is_segmented_with_the_normalisation_of_its_modality(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The branch of CT answers liver everywhere and that of MR spleen; the last batch of a volume is smaller."""
-    monkeypatch.setattr(evaluator, "SLICES_AT_ONCE", 4)
+    monkeypatch.setattr(inference, "SLICES_AT_ONCE", 4)
     layer = DomainBatchNorm(2, 3)
     network = nn.Sequential(nn.Conv2d(1, 3, 1), layer)
     for modality, organ in (("CT", 1), ("MR", 2)):

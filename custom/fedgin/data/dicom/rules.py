@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from fedgin.config import Settings, load_settings
-from fedgin.data.site import Modality, OrganName, SiteName
+from fedgin.data.site import Modality, OrganName
 from fedgin.errors import ConfigError
 
 Share = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -88,7 +88,7 @@ class IngestRules(Settings):
         split: how patients are divided.
     """
 
-    site: SiteName
+    site: str = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=64)
     modality: Modality
     include: str = ""
     exclude: str = ""

@@ -18,6 +18,7 @@ from fedgin.flare.jobs.job import Job, copy_job, load_job, name_sites, stage_res
 from fedgin.flare.run.results import RunResult, first_errors
 from fedgin.flare.server.job_manager import has_ended
 from fedgin.folders import whole_folder
+from fedgin.train.provenance import FILE as PROVENANCE
 
 # The page that is written into the folder of a result.
 REPORT = "report.html"
@@ -116,7 +117,7 @@ def fetch(session: Session, job_id: str, out: Path, *, overwrite: bool = False) 
         FolderError: ``out`` holds something else.
     """
     with (
-        whole_folder(out, holds=held(job_id), overwrite=overwrite, also=[REPORT]) as part,
+        whole_folder(out, holds=held(job_id), overwrite=overwrite, also=[REPORT, PROVENANCE]) as part,
         _downloaded(session, job_id, out) as found,
     ):
         # A job that no site would take has no run folder.

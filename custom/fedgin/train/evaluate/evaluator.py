@@ -4,13 +4,11 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
-from monai.inferers import SliceInferer
 from monai.metrics import DiceMetric
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -18,14 +16,11 @@ from torch import Tensor, nn
 from fedgin.data.cache import CachedCase
 from fedgin.data.preprocessing import to_native_labels
 from fedgin.data.volumes import map_organs, read_label, with_axes_of
-from fedgin.nets.dsbn import route
+from fedgin.train.evaluate.inference import CaseInferer, to_probabilities
 from fedgin.train.evaluate.scores import CaseScore
 from fedgin.train.evaluate.surface_metrics import SurfaceScore, compare_surfaces
 
 _NOT_COMPARED = SurfaceScore(math.nan, math.nan)
-
-# Slices that go through the network at once; it changes speed and memory, not results.
-SLICES_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,7 @@ def segment(
     if not cases:
         return
     training = network.training
-    inferer = _CaseInferer(roi_size=_slice_size(cases), spatial_dim=0, sw_batch_size=SLICES_AT_ONCE, progress=False)
+    inferer = CaseInferer(_slice_size(cases))
     engine = SupervisedEvaluator(
         device=device,
         val_data_loader=_CaseVolumes(cases),
@@ -144,17 +139,6 @@ def _score_organ(segmentation: Segmentation, position: int, organ: str, surfaces
     )
 
 
-class _CaseInferer(SliceInferer):
-    """MONAI's ``SliceInferer``, which tells the network the modality of each batch of slices; they are of one case."""
-
-    modality: str
-
-    def network_wrapper(self, network: nn.Module, x: Tensor, condition: Tensor | None = None, **more: Any) -> Tensor:
-        route(network, [self.modality] * len(x))
-        logits: Tensor = super().network_wrapper(network, x, condition, **more)
-        return logits
-
-
 class _CaseVolumes:
     """The cases one after the other, each as a batch of one volume [1, 1, D, X, Y]; ignite walks it anew each run."""
 
@@ -170,7 +154,7 @@ class _CaseVolumes:
 
 
 def _finish(case: CachedCase, logits: Tensor) -> Segmentation:
-    probabilities = logits.float().softmax(0).cpu()
+    probabilities = to_probabilities(logits)
     label = with_axes_of(case.native.affine, read_label(case.case))
     return Segmentation(
         case=case,

@@ -1,0 +1,34 @@
+"""``fedgin export``: the model of a run as a MONAI bundle with a model card."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fedgin.deploy.bundle import read_model, write_bundle
+from fedgin.deploy.model_card import CARD_HTML, write_model_card
+from fedgin.errors import ConfigError
+from fedgin.folders import whole_folder
+from fedgin.train.provenance import read_provenance
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run: of 'run' or 'train', or one arm of a demo or study.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle, which is made.")],
+    accept: Annotated[str, typer.Option(help="What is wrong with a run that was no success, word for word.")] = "",
+) -> None:
+    """Write the run's model, its settings and a model card as a MONAI bundle.
+
+    A run that was no success is refused, unless --accept repeats what is wrong with it; the card says so then.
+
+    Example: fedgin export runs/demo/arms/fedgin --out bundle
+    """
+    provenance = read_provenance(run)
+    if provenance.fault and accept != provenance.fault:
+        raise ConfigError(f"the run was no success: {provenance.fault}", f"--accept '{provenance.fault}'")
+    weights = read_model(run, provenance)
+    with whole_folder(out, holds=f"the bundle of {provenance.run}") as part:
+        write_model_card(write_bundle(part, provenance, weights), provenance.fault)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{provenance.chosen}\nBundle: {out}\nModel card: {out / CARD_HTML}")

@@ -1,0 +1,53 @@
+"""``fedgin predict``: segment new images with a bundle."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from fedgin.deploy.bundle import NOT_A_DEVICE
+from fedgin.deploy.predict import open_segmenter
+from fedgin.deploy.results import RESULT, Result
+from fedgin.deploy.results import predict as segment_all
+from fedgin.folders import claimed_folder
+
+
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="Folder that 'fedgin export' wrote.")],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="NIfTI file, folder of them, or a DICOM study.")],
+    out: Annotated[Path, typer.Option(help="Folder for labels, DICOM SEG, DICOM SR and result.json.")],
+) -> None:
+    """Segment an image or every image of a folder, and write labels on their own grid, SEG and SR for DICOM.
+
+    An image that cannot be segmented never stops the others; the exit code is 1 then. What is unlike the training is a
+    warning in the table, in result.json and in the DICOM objects.
+
+    Example: fedgin predict bundle study --out segmented
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(NOT_A_DEVICE)
+    segmenter = open_segmenter(bundle)
+    claimed_folder(out, f"predictions of {segmenter.bundle.sha256[:12]}")
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        results = segment_all(
+            segmenter,
+            source,
+            out,
+            lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+        )
+    _print(console, results)
+    console.print(f"Results: {out / RESULT}")
+    if any(result.problem for result in results):
+        raise typer.Exit(1)
+
+
+def _print(console: Console, results: list[Result]) -> None:
+    table = Table("image", "modality", "volumes in ml", "what to look at")
+    for result in results:
+        volumes = ", ".join(f"{organ.replace('_', ' ')} {volume:.0f}" for organ, volume in result.volumes_ml.items())
+        table.add_row(result.name, result.modality, volumes, "\n".join([*result.warnings, result.problem]).strip())
+    console.print(table)

@@ -1,0 +1,241 @@
+"""Write a segmentation as DICOM SEG and its volumes as a DICOM SR, with highdicom.
+
+Both refer to the images that were segmented. Their UIDs are derived from the images and the model: a second run on the
+same study with the same model writes the same objects, which an archive recognises as such.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import highdicom
+import numpy as np
+import pydicom
+from highdicom.sr import (
+    AlgorithmIdentification,
+    Comprehensive3DSR,
+    DeviceObserverIdentifyingAttributes,
+    FindingSite,
+    Measurement,
+    MeasurementReport,
+    ObservationContext,
+    ObserverContext,
+    ReferencedSegment,
+    TrackingIdentifier,
+    VolumetricROIMeasurementsAndQualitativeEvaluations,
+)
+from highdicom.volume import Volume as DicomVolume
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as DicomSequence
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import UID
+
+from fedgin.data.dicom.organ_codes import ANATOMICAL_STRUCTURE, code_of
+from fedgin.data.dicom.stack import Stack
+from fedgin.errors import DataError
+
+# What a SEG takes from its images and refers to them by.
+IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+MILLILITRE = Code("ml", "UCUM", "milliliter")
+MANUFACTURER = "FedGIN"
+DEVICE = "fedgin predict"
+# Series numbers that no scanner gives.
+SEGMENTATION_SERIES, REPORT_SERIES = 9001, 9002
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What made a segmentation.
+
+    Attributes:
+        name: of the bundle.
+        version: of this package.
+        sha256: of the model's weights.
+        note: goes into the descriptions of SEG and SR: what it is not for, and what is unlike the training.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    note: str
+
+
+def read_sources(stack: Stack) -> list[Dataset]:
+    """Read the headers of a stack's images, without pixels, in the order of the stack.
+
+    Raises:
+        DataError: the images lack an identifier that a segmentation must refer to, as some de-identified exports do.
+    """
+    sources: list[Dataset] = [pydicom.dcmread(item.path, stop_before_pixels=True) for item in stack.slices]
+    for source in sources:
+        # De-identified exports blank identifiers even in the body; the file meta group keeps these two.
+        for keyword in ("SOPClassUID", "SOPInstanceUID"):
+            if not source.get(keyword):
+                setattr(source, keyword, source.file_meta.get(f"MediaStorage{keyword}", ""))
+    missing = [keyword for keyword in IDENTIFIERS if not all(source.get(keyword) for source in sources)]
+    if missing:
+        raise DataError(
+            f"the images have no {', '.join(missing)}, so no DICOM SEG can refer to them",
+            "export the series with its identifiers; the labels are written as NIfTI all the same",
+        )
+    return sources
+
+
+def make_segmentation(
+    sources: Sequence[Dataset],
+    stack: Stack,
+    labels: NDArray[np.uint8],
+    organs: Sequence[str],
+    algorithm: Algorithm,
+) -> highdicom.seg.Segmentation:
+    """Return a DICOM SEG of the organs that were found, one segment an organ, numbered as in ``labels``.
+
+    Args:
+        sources: of :func:`read_sources`.
+        stack: the series.
+        labels: uint8 [X, Y, Z] on ``stack.target``, organ positions plus 1.
+        organs: by position; an organ without a voxel gets no segment.
+        algorithm: what segmented.
+
+    Raises:
+        ValueError: no organ was found.
+    """
+    found = [position for position, _ in enumerate(organs, start=1) if np.any(labels == position)]
+    if not found:
+        raise ValueError("no organ was found")
+    volume = DicomVolume(labels, stack.target.affine, "PATIENT", frame_of_reference_uid=_frame_of_reference(sources))
+    slices = volume.match_geometry(stack.geometry)
+    masks = np.stack([slices.array == position for position in found], axis=-1).astype(np.uint8)
+    made = highdicom.seg.Segmentation(
+        source_images=list(sources),
+        pixel_array=slices.with_array(masks, channels={"SegmentNumber": list(range(1, len(found) + 1))}),
+        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[
+            _describe(number, organs[position - 1], algorithm) for number, position in enumerate(found, start=1)
+        ],
+        series_instance_uid=derive_uid(sources, algorithm, "SEG series"),
+        series_number=SEGMENTATION_SERIES,
+        sop_instance_uid=derive_uid(sources, algorithm, "SEG"),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=DEVICE,
+        software_versions=algorithm.version,
+        device_serial_number=algorithm.sha256[:16],
+        content_label="SEGMENTATION",
+        content_description=algorithm.note[:64],
+        content_creator_name=f"{MANUFACTURER}^",
+        series_description=f"{algorithm.name} (research only)"[:64],
+        omit_empty_frames=True,
+    )
+    for segment, position in zip(made.SegmentSequence, found, strict=True):
+        _add_side(segment, organs[position - 1])
+    return made
+
+
+def make_report(
+    sources: Sequence[Dataset],
+    segmentation: highdicom.seg.Segmentation,
+    volumes_ml: Mapping[str, float],
+    algorithm: Algorithm,
+) -> Comprehensive3DSR:
+    """Return a measurement report (TID 1500) with the volume of each segment in millilitres.
+
+    Args:
+        sources: of :func:`read_sources`.
+        segmentation: of :func:`make_segmentation`.
+        volumes_ml: by organ.
+        algorithm: what segmented.
+    """
+    device = DeviceObserverIdentifyingAttributes(
+        uid=derive_uid(sources, algorithm, "device"), name=DEVICE, manufacturer_name=MANUFACTURER
+    )
+    context = ObservationContext(
+        observer_device_context=ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
+    )
+    report = MeasurementReport(
+        observation_context=context,
+        procedure_reported=codes.SCT.ImagingProcedure,
+        imaging_measurements=[
+            _measured(segmentation, segment, volumes_ml, sources, algorithm) for segment in segmentation.SegmentSequence
+        ],
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    return Comprehensive3DSR(
+        evidence=[*sources, segmentation],
+        content=report[0],
+        series_instance_uid=derive_uid(sources, algorithm, "SR series"),
+        series_number=REPORT_SERIES,
+        sop_instance_uid=derive_uid(sources, algorithm, "SR"),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        series_description=f"{algorithm.name} volumes (research only)"[:64],
+    )
+
+
+def derive_uid(sources: Sequence[Dataset], algorithm: Algorithm, purpose: str) -> UID:
+    """Return the UID under ``2.25`` that images, model and purpose determine (DICOM PS3.5, B.2)."""
+    digest = hashlib.sha256("\0".join([algorithm.sha256, purpose]).encode())
+    for instance in sorted(str(source.SOPInstanceUID) for source in sources):
+        digest.update(f"\0{instance}".encode())
+    return UID(f"2.25.{int.from_bytes(digest.digest()[:16], 'big')}")
+
+
+def _describe(number: int, organ: str, algorithm: Algorithm) -> highdicom.seg.SegmentDescription:
+    return highdicom.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=organ,
+        segmented_property_category=ANATOMICAL_STRUCTURE,
+        segmented_property_type=code_of(organ).code,
+        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
+            name=algorithm.name,
+            family=codes.DCM.ArtificialIntelligence,
+            version=algorithm.version,
+            parameters={"weights_sha256": algorithm.sha256},
+        ),
+        tracking_id=organ,
+        tracking_uid=_tracking_uid(organ, algorithm),
+    )
+
+
+def _tracking_uid(organ: str, algorithm: Algorithm) -> UID:
+    digest = hashlib.sha256(f"{algorithm.sha256}\0{organ}".encode()).digest()
+    return UID(f"2.25.{int.from_bytes(digest[:16], 'big')}")
+
+
+def _add_side(segment: Dataset, organ: str) -> None:
+    """Say which of a pair an organ is; highdicom has no argument for the modifier of a type."""
+    side = code_of(organ).side
+    if side is not None:
+        coded = highdicom.sr.CodedConcept.from_code(side)
+        segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = DicomSequence([coded])
+
+
+def _measured(
+    segmentation: highdicom.seg.Segmentation,
+    segment: Dataset,
+    volumes_ml: Mapping[str, float],
+    sources: Sequence[Dataset],
+    algorithm: Algorithm,
+) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
+    organ = str(segment.SegmentLabel)
+    coded = code_of(organ)
+    return VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(uid=segment.TrackingUID, identifier=organ),
+        referenced_segment=ReferencedSegment.from_segmentation(segmentation, segment_number=int(segment.SegmentNumber)),
+        finding_type=ANATOMICAL_STRUCTURE,
+        finding_sites=[FindingSite(anatomic_location=coded.code, laterality=coded.side)],
+        algorithm_id=AlgorithmIdentification(
+            name=algorithm.name, version=algorithm.version, parameters=[f"weights_sha256={algorithm.sha256}"]
+        ),
+        measurements=[Measurement(name=codes.SCT.Volume, value=round(volumes_ml[organ], 3), unit=MILLILITRE)],
+    )
+
+
+def _frame_of_reference(sources: Sequence[Dataset]) -> str | None:
+    return str(sources[0].get("FrameOfReferenceUID", "")) or None

@@ -1,0 +1,117 @@
+"""The model card of a bundle, one page as Markdown and as HTML, filled from the run's provenance and nothing else."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from fedgin.data.site import Modality
+from fedgin.deploy.bundle import NOT_A_DEVICE, Bundle, bundle_name
+from fedgin.files import write_text
+from fedgin.train.provenance import Measured, Participant, Provenance
+
+UNKNOWN = "unknown"
+CARD_MD, CARD_HTML = Path("docs") / "README.md", Path("docs") / "model_card.html"
+
+
+def write_model_card(bundle: Bundle, accepted_fault: str = "") -> None:
+    """Write ``docs/README.md`` and ``docs/model_card.html`` into a bundle.
+
+    Args:
+        bundle: that was written before.
+        accepted_fault: what is wrong with the run and was accepted by name; empty for a good run.
+    """
+    values = _context(bundle, accepted_fault)
+    for path, template in ((CARD_MD, "model_card.md"), (CARD_HTML, "model_card.html")):
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("fedgin.deploy"),
+            autoescape=template.endswith(".html"),
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        write_text(bundle.folder / path, environment.get_template(template).render(values))
+
+
+def _context(bundle: Bundle, accepted_fault: str) -> dict[str, Any]:
+    provenance, experiment = bundle.provenance, bundle.experiment
+    return {
+        "name": bundle_name(provenance),
+        "not_a_device": NOT_A_DEVICE,
+        "accepted_fault": accepted_fault,
+        "organs": [organ.replace("_", " ") for organ in experiment.organs],
+        "label_ids": {organ.replace("_", " "): label for organ, label in bundle.label_ids.items()},
+        "modalities": " and ".join(provenance.modalities) or UNKNOWN,
+        "training": _training(provenance),
+        "participants": [_participant(item) for item in provenance.participants],
+        "measured": [_measured(item) for item in provenance.measured],
+        "untested": _untested(provenance),
+        "settings": _settings(provenance),
+        "provenance": provenance,
+        "weights_sha256": bundle.sha256,
+        "finished": provenance.finished.strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _training(provenance: Provenance) -> str:
+    sites = len(provenance.participants)
+    counts = [item.training_cases for item in provenance.participants]
+    cases = UNKNOWN if None in counts else str(sum(count or 0 for count in counts))
+    return f"{provenance.kind}: {sites} site{'s' * (sites != 1)}, {cases} training cases, {provenance.rounds} rounds"
+
+
+def _participant(item: Participant) -> tuple[str, str, str, int]:
+    return (
+        item.site,
+        item.modality.value,
+        UNKNOWN if item.training_cases is None else str(item.training_cases),
+        item.rounds,
+    )
+
+
+def _measured(item: Measured) -> dict[str, str]:
+    interval = f"{item.interval[0]:.2f} to {item.interval[1]:.2f}" if item.interval else UNKNOWN
+    return {
+        "site": item.site or "all",
+        "modality": item.modality.value,
+        "organ": item.organ.replace("_", " ") or "mean of organs",
+        "split": item.split,
+        "patients": UNKNOWN if item.patients is None else str(item.patients),
+        "dice": f"{item.dice:.3f}",
+        "interval": interval,
+    }
+
+
+def _untested(provenance: Provenance) -> list[str]:
+    """Say what no test case of the run shows."""
+    measured = provenance.measured
+    said = [
+        f"{modality}: no case was measured" + ("" if modality in provenance.modalities else ", and none was trained on")
+        for modality in Modality
+        if not any(item.modality is modality for item in measured)
+    ]
+    organs = {item.organ for item in measured if item.organ}
+    missing = [organ.replace("_", " ") for organ in provenance.experiment.organs if organ not in organs]
+    if missing:
+        said.append(f"no measured case shows: {', '.join(missing)}")
+    if measured and all(item.split == "validation" for item in measured):
+        said.append("no test case was measured; validation cases chose the model, so their Dice is too good")
+    return [*said, "other scanners, sequences, ages and diseases than those of the sites: what they have is " + UNKNOWN]
+
+
+def _settings(provenance: Provenance) -> Sequence[tuple[str, str]]:
+    experiment = provenance.experiment
+    preprocessing = experiment.preprocessing
+    size = " x ".join(str(side) for side in preprocessing.size)
+    return [
+        ("network", f"{experiment.network.name}, normalisation {experiment.network.normalisation}"),
+        ("augmentation", experiment.augmentation.name),
+        ("image", f"axial slices of {preprocessing.spacing_mm} mm pixels, {size}"),
+        ("CT window", "{:g} to {:g} HU".format(*preprocessing.ct_window_hu)),
+        ("MR grey values", "percentiles {:g} to {:g} of the body".format(*preprocessing.mr_percentiles)),
+        ("client weighting", experiment.federation.client_weighting),
+        ("homomorphic encryption", "yes" if experiment.federation.homomorphic_encryption else "no"),
+        ("privacy settings of the sites", f"{UNKNOWN}: a site does not tell them"),
+        ("seed", str(experiment.seed)),
+    ]

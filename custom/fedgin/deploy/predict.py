@@ -1,0 +1,178 @@
+"""Segment new images with a bundle, one in memory at a time, and warn where one is unlike the training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import nn
+
+from fedgin.data.preprocessing import preprocess, to_native_labels
+from fedgin.data.site import Modality
+from fedgin.data.volumes import Volume, is_hu_like
+from fedgin.deploy.bundle import Bundle, load_bundle
+from fedgin.errors import DataError
+from fedgin.files import whole_file
+from fedgin.train.evaluate.inference import predict_probabilities
+
+# An organ smaller or larger than this many times what the run's reference labels show is implausible.
+VOLUME_MARGIN = 2.0
+# Pieces below this share of the organ are crumbs and not counted.
+CRUMB = 0.05
+MANY_PIECES = 3
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The segmentation of one image.
+
+    Attributes:
+        labels: uint8 [X, Y, Z] on the image's own grid, organ positions plus 1.
+        volumes_ml: by organ, in the experiment's order.
+        warnings: in what the image or the result is unlike the training; empty for nothing.
+    """
+
+    labels: NDArray[np.uint8]
+    volumes_ml: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A bundle that is ready to segment.
+
+    Attributes:
+        bundle: where network and settings come from.
+        network: of the bundle, in evaluation mode.
+        device: where it computes.
+    """
+
+    bundle: Bundle
+    network: nn.Module
+    device: torch.device
+
+    def segment(self, image: Volume, modality: Modality) -> Prediction:
+        """Segment an image.
+
+        Args:
+            image: voxels [X, Y, Z], CT in Hounsfield units, in any orientation.
+            modality: of the image; the bundle need not be trained on it, but the prediction then says so.
+
+        Raises:
+            DataError: NaN or infinite voxels, or an image that is flat.
+        """
+        _refuse_senseless(image)
+        experiment = self.bundle.experiment
+        nothing = np.zeros(image.voxels.shape, dtype=np.uint8)
+        prepared = preprocess(image, nothing, modality is Modality.CT, experiment.preprocessing)
+        probabilities = predict_probabilities(self.network, prepared.image.to(self.device), modality.value)
+        labels = to_native_labels(probabilities, prepared.affine, prepared.native)
+        volumes = measure(labels, list(experiment.organs), image.voxel_ml)
+        return Prediction(labels, volumes, tuple(self._warnings(labels, volumes, modality)))
+
+    def write_nifti(self, image: str, folder: str) -> str:
+        """Segment a NIfTI image and write ``NAME_seg.nii.gz`` on its grid; MONAI's runner calls this.
+
+        Returns:
+            the path that was written.
+        """
+        source = Path(image)
+        volume = read_nifti(source)
+        prediction = self.segment(volume, guess_modality(volume))
+        target = Path(folder) / f"{stem(source)}_seg.nii.gz"
+        write_labels(target, prediction.labels, volume.affine)
+        return str(target)
+
+    def _warnings(self, labels: NDArray[np.uint8], volumes: Mapping[str, float], modality: Modality) -> list[str]:
+        provenance = self.bundle.provenance
+        found = []
+        if modality not in provenance.modalities:
+            trained = " and ".join(provenance.modalities)
+            found.append(f"the image is {modality}, but the model was trained on {trained} alone")
+        for position, (organ, volume) in enumerate(volumes.items(), start=1):
+            found += _implausible_volume(organ, volume, provenance.volumes_ml.get(organ))
+            if volume > 0.0 and (pieces := count_pieces(labels == position)) > MANY_PIECES:
+                found.append(f"{organ} is in {pieces} pieces")
+        return found
+
+
+def open_segmenter(bundle: str | Path) -> Segmenter:
+    """Load a bundle on the GPU, where there is one, or on the CPU.
+
+    Raises:
+        ConfigError: the folder is no bundle.
+        WeightsError: its weights are damaged or not its own.
+    """
+    loaded = load_bundle(Path(bundle))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Segmenter(loaded, loaded.network().to(device), device)
+
+
+def read_nifti(path: Path) -> Volume:
+    """Read a NIfTI image as float32.
+
+    Raises:
+        DataError: the file is unreadable, or no image of two or three axes.
+    """
+    try:
+        image = nibabel.load(path)
+        voxels = np.asarray(image.dataobj, dtype=np.float32)
+    except Exception:  # nibabel raises many kinds, which quote the path
+        raise DataError("the image is not readable as NIfTI", "export the series again") from None
+    while voxels.ndim > 3 and voxels.shape[-1] == 1:
+        voxels = voxels[..., 0]
+    if voxels.ndim == 2:
+        voxels = voxels[:, :, None]
+    if voxels.ndim != 3 or 0 in voxels.shape:
+        raise DataError(f"the image has {voxels.ndim} axes", "export one slice or one 3D volume")
+    return Volume(voxels, np.asarray(image.affine, dtype=np.float64))
+
+
+def guess_modality(volume: Volume) -> Modality:
+    """Tell by the grey values: what looks like Hounsfield units is CT."""
+    return Modality.CT if is_hu_like(volume.voxels) else Modality.MR
+
+
+def write_labels(path: Path, labels: NDArray[np.uint8], affine: NDArray[np.float64]) -> None:
+    """Write labels [X, Y, Z] as NIfTI with a header that says nothing but geometry."""
+    image = nibabel.Nifti1Image(labels, affine)
+    image.header.set_xyzt_units("mm")
+    with whole_file(path) as part:
+        image.to_filename(part)
+
+
+def measure(labels: NDArray[np.uint8], organs: list[str], voxel_ml: float) -> dict[str, float]:
+    """Return the volume of each organ in millilitres."""
+    counts = np.bincount(labels.ravel(), minlength=len(organs) + 1)
+    return {organ: float(counts[position] * voxel_ml) for position, organ in enumerate(organs, start=1)}
+
+
+def count_pieces(mask: NDArray[np.bool_]) -> int:
+    """Return the number of connected regions with at least a twentieth of the mask's voxels."""
+    regions, _ = ndimage.label(mask)
+    sizes = np.bincount(regions.ravel())[1:]
+    return int(np.count_nonzero(sizes >= CRUMB * sizes.sum()))
+
+
+def stem(path: Path) -> str:
+    """Return the name of a NIfTI file without ``.nii`` or ``.nii.gz``."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def _implausible_volume(organ: str, volume: float, known: tuple[float, float] | None) -> list[str]:
+    if volume == 0.0:
+        return [f"{organ} was not found"]
+    if known is None or known[0] / VOLUME_MARGIN <= volume <= known[1] * VOLUME_MARGIN:
+        return []
+    return [f"{organ} has {volume:.0f} ml; the reference labels of the run have {known[0]:.0f} to {known[1]:.0f} ml"]
+
+
+def _refuse_senseless(image: Volume) -> None:
+    if not np.isfinite(image.voxels).all():
+        raise DataError("the image holds NaN or infinite voxels", "export the series again")
+    if image.voxels.min() == image.voxels.max():
+        raise DataError("every voxel of the image has the same value", "export the series again")

@@ -1,0 +1,122 @@
+"""Segment everything an input holds and write the results; one bad image never stops the others."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from fedgin.data.dicom.reasons import Reason
+from fedgin.data.site import Modality
+from fedgin.data.volumes import Volume
+from fedgin.deploy.predict import Prediction, Segmenter, guess_modality, read_nifti, stem, write_labels
+from fedgin.deploy.study import Refused, StudyImage, read_study, write_objects
+from fedgin.errors import DataError, FedginError
+from fedgin.files import write_text
+
+RESULT = "result.json"
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class Result:
+    """What became of one image.
+
+    Attributes:
+        name: of the NIfTI file without its ending, or ``series-N`` of a DICOM study.
+        modality: as the header says, or as the grey values of a NIfTI image tell; empty where it was not read.
+        volumes_ml: by organ.
+        warnings: in what it is unlike the training.
+        files: that were written, by name.
+        problem: why it was not segmented, or not written as DICOM; empty where all went well.
+    """
+
+    name: str
+    modality: str = ""
+    volumes_ml: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    files: list[str] = field(default_factory=list)
+    problem: str = ""
+
+
+def predict(segmenter: Segmenter, source: Path, out: Path, progress: Progress) -> list[Result]:
+    """Segment a NIfTI file, each NIfTI file of a folder, or each series of a DICOM study.
+
+    Args:
+        segmenter: of the bundle.
+        source: what to segment.
+        out: folder for the results; made when missing.
+        progress: told which image is worked on, how many are done and how many there are.
+
+    Returns:
+        one result an image; they are in ``out/result.json``, too.
+
+    Raises:
+        DataError: there is nothing to segment.
+    """
+    results: list[Result] = []
+    images = list(_images(source, progress))
+    for done, (name, image) in enumerate(images):
+        progress(f"segmenting {name}", done, len(images))
+        results.append(_one(segmenter, name, image, out))
+    progress("done", len(images), len(images))
+    record = {
+        "bundle": segmenter.bundle.provenance.run,
+        "weights_sha256": segmenter.bundle.sha256,
+        "results": [asdict(result) for result in results],
+    }
+    write_text(out / RESULT, json.dumps(record, indent=1) + "\n")
+    return results
+
+
+def _images(source: Path, progress: Progress) -> Iterator[tuple[str, Path | StudyImage | Refused]]:
+    if source.is_file():
+        yield stem(source), source
+        return
+    if not source.is_dir():
+        raise DataError("INPUT does not exist", "give a NIfTI file, a folder of them, or a DICOM study")
+    files = sorted([*source.glob("*.nii"), *source.glob("*.nii.gz")])
+    if files:
+        yield from ((stem(path), path) for path in files)
+    else:
+        yield from ((f"series-{item.position}", item) for item in read_study(source, progress))
+
+
+def _one(segmenter: Segmenter, name: str, image: Path | StudyImage | Refused, out: Path) -> Result:
+    result = Result(name)
+    try:
+        volume, modality = _read(image)
+        result.modality = modality.value
+        prediction = segmenter.segment(volume, modality)
+        result.volumes_ml, result.warnings = prediction.volumes_ml, prediction.warnings
+        _write(result, image, volume, prediction, segmenter, out)
+    except FedginError as error:
+        result.problem = str(error)
+    return result
+
+
+def _read(image: Path | StudyImage | Refused) -> tuple[Volume, Modality]:
+    if isinstance(image, Path):
+        volume = read_nifti(image)
+        return volume, guess_modality(volume)
+    read = image.reason if isinstance(image, Refused) else image.read()
+    if isinstance(read, Reason):
+        _, problem, fix = read.value
+        raise DataError(problem, fix)
+    assert isinstance(image, StudyImage)
+    return read, image.modality
+
+
+def _write(
+    result: Result,
+    image: Path | StudyImage | Refused,
+    volume: Volume,
+    prediction: Prediction,
+    segmenter: Segmenter,
+    out: Path,
+) -> None:
+    labels = out / f"{result.name}_seg.nii.gz"
+    write_labels(labels, prediction.labels, volume.affine)
+    result.files.append(labels.name)
+    if isinstance(image, StudyImage):
+        for path in write_objects(out, result.name, image, prediction, segmenter.bundle):
+            result.files.append(path.name)

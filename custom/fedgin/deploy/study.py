@@ -1,0 +1,105 @@
+"""A DICOM study to segmentations: every series of it that ingest would take, each by itself."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedgin.data.dicom.checks import check_series
+from fedgin.data.dicom.convert import read_voxels
+from fedgin.data.dicom.header import quiet_reading
+from fedgin.data.dicom.reasons import Reason
+from fedgin.data.dicom.rules import IngestRules, LabelRules, LabelSource
+from fedgin.data.dicom.scan import Progress, Series, scan_tree
+from fedgin.data.dicom.segmentation import Algorithm, make_report, make_segmentation, read_sources
+from fedgin.data.dicom.stack import Stack
+from fedgin.data.site import Modality
+from fedgin.data.volumes import Volume
+from fedgin.deploy.bundle import NOT_A_DEVICE, Bundle, bundle_name
+from fedgin.deploy.predict import Prediction
+from fedgin.errors import DataError
+from fedgin.files import whole_file
+
+MODALITIES = {item.value for item in Modality}
+
+
+@dataclass(frozen=True)
+class StudyImage:
+    """A series of a study that can be segmented.
+
+    Attributes:
+        position: of the series among those of the study, from 1; results are named by it.
+        stack: its slices.
+        modality: of its header.
+    """
+
+    position: int
+    stack: Stack
+    modality: Modality
+
+    def read(self) -> Volume | Reason:
+        """Read the voxels, CT in Hounsfield units, or say why that cannot be done."""
+        voxels = read_voxels(self.stack, lambda: None)
+        return voxels if isinstance(voxels, Reason) else Volume(voxels, self.stack.target.get_affine("RAS"))
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A series that is not segmented, and why."""
+
+    position: int
+    reason: Reason
+
+
+def read_study(folder: Path, progress: Progress) -> list[StudyImage | Refused]:
+    """Return each series below a folder, ready or refused by the rules of ingest.
+
+    Args:
+        folder: with the files of a study, in any order.
+        progress: told of the reading of headers.
+
+    Raises:
+        DataError: there is no DICOM image of CT or MR.
+    """
+    with quiet_reading():
+        scan = scan_tree(folder, progress)
+        # Segmentations, reports and presentation states of a study are no images to segment.
+        images = [series for series in scan.series if series.facts.modality in MODALITIES]
+        if not images:
+            raise DataError("the folder holds no CT or MR series", "give the folder of a DICOM study")
+        return [_check(position, series) for position, series in enumerate(images, start=1)]
+
+
+def write_objects(folder: Path, name: str, image: StudyImage, prediction: Prediction, bundle: Bundle) -> Iterator[Path]:
+    """Write the DICOM SEG and the SR of a prediction; yield their paths.
+
+    Args:
+        folder: to write into.
+        name: of the files, before ``_seg.dcm`` and ``_sr.dcm``.
+        image: that was segmented.
+        prediction: of it.
+        bundle: that segmented.
+
+    Raises:
+        DataError: the images lack identifiers, or no organ was found, so that there is nothing to refer to.
+    """
+    if not prediction.labels.any():
+        raise DataError("no organ was found, so there is no DICOM SEG", "look at the image and at the model card")
+    note = "; ".join(["Research only", *prediction.warnings, NOT_A_DEVICE])
+    algorithm = Algorithm(bundle_name(bundle.provenance), bundle.provenance.version, bundle.sha256, note)
+    with quiet_reading():
+        sources = read_sources(image.stack)
+        organs = list(bundle.experiment.organs)
+        segmentation = make_segmentation(sources, image.stack, prediction.labels, organs, algorithm)
+        report = make_report(sources, segmentation, prediction.volumes_ml, algorithm)
+    for ending, dataset in (("seg", segmentation), ("sr", report)):
+        path = folder / f"{name}_{ending}.dcm"
+        with whole_file(path) as part:
+            dataset.save_as(part)
+        yield path
+
+
+def _check(position: int, series: Series) -> StudyImage | Refused:
+    modality = Modality(series.facts.modality)
+    rules = IngestRules(site="study", modality=modality, labels=LabelRules(source=LabelSource.NONE))
+    checked = check_series(series, rules)
+    return Refused(position, checked) if isinstance(checked, Reason) else StudyImage(position, checked, modality)

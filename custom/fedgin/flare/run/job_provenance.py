@@ -1,0 +1,85 @@
+"""Where the model of a finished job comes from, as far as its result tells."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from fedgin.data.site import Modality
+from fedgin.flare.jobs.job import Job
+from fedgin.flare.protocol import SERVER_MODEL
+from fedgin.flare.run.results import RunResult, read_cross_site
+from fedgin.train.provenance import Kind, Measured, Participant, Provenance
+
+
+def describe_job(job: Job, job_id: str, result: RunResult, *, fault: str = "", kind: Kind = "federated") -> Provenance:
+    """Say which sites made the chosen model of a job and what they measured of it.
+
+    Sites send the mean Dice of their cases, not one a patient, so that there are no intervals here.
+
+    Args:
+        job: as it ran.
+        job_id: FLARE's.
+        result: of a job with one round or more.
+        fault: what keeps it from being a success.
+        kind: whether it ran in FLARE's simulator.
+    """
+    model = result.chosen_model
+    return Provenance(
+        kind=kind,
+        run=job_id,
+        experiment=job.experiment,
+        rounds=job.first_round + job.rounds,
+        model=model.relative_to(result.folder).as_posix(),
+        chosen=_how_chosen(result),
+        participants=_participants(result),
+        measured=_measured(result, model.name),
+        fault=fault,
+    )
+
+
+def _how_chosen(result: RunResult) -> str:
+    model, dice = result.chosen_model, result.candidates
+    which = "The last round's model" if model == result.last_model else "The best round's model"
+    if len(dice) < 2:
+        return f"{which}: no other one was measured."
+    compared = ", ".join(f"{value:.3f} ({name})" for name, value in sorted(dice.items()))
+    return f"{which}, by the mean validation Dice over modalities: {compared}."
+
+
+def _participants(result: RunResult) -> list[Participant]:
+    found: dict[str, Participant] = {}
+    for done in result.participation:
+        for site, update in done.contributed.items() if done.aggregated else ():
+            rounds = found[site].rounds + 1 if site in found else 1
+            found[site] = Participant(
+                site=site, modality=Modality(update.modality), training_cases=update.of_cases, rounds=rounds
+            )
+    return [found[site] for site in sorted(found)]
+
+
+def _measured(result: RunResult, model: str) -> list[Measured]:
+    """Return what each site measured of the model, the mean of organs first."""
+    if not result.cross_site.is_file():
+        return []
+    modality = {item.site: item.modality for item in _participants(result)}
+    found = []
+    for site, models in sorted(read_cross_site(result.cross_site).items()):
+        if site in modality:
+            found += _of_site(site, modality[site], models.get(f"{SERVER_MODEL}{model}", {}))
+    return found
+
+
+def _of_site(site: str, modality: Modality, metrics: Mapping[str, float]) -> list[Measured]:
+    splits: tuple[tuple[Literal["test", "validation"], str], ...] = (("test", "test"), ("validation", "val"))
+    for split, prefix in splits:
+        dice = {
+            name.removeprefix(f"{prefix}_dice_"): value
+            for name, value in metrics.items()
+            if name.startswith(f"{prefix}_dice_") and math.isfinite(value) and 0.0 <= value <= 1.0
+        }
+        if dice:
+            return [
+                Measured(site=site, modality=modality, organ="" if organ == "mean" else organ, split=split, dice=value)
+                for organ, value in sorted(dice.items(), key=lambda item: (item[0] != "mean", item[0]))
+            ]
+    return []

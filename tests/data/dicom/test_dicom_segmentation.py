@@ -1,0 +1,140 @@
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from pydicom.sr.codedict import codes
+
+from fedgin.data.dicom.checks import check_series
+from fedgin.data.dicom.organ_codes import ORGAN_CODES
+from fedgin.data.dicom.scan import scan_tree
+from fedgin.data.dicom.segmentation import Algorithm, make_report, make_segmentation, read_sources
+from fedgin.data.dicom.stack import Stack
+from fedgin.errors import DataError
+from tests.data.dicom.series import SAGITTAL, SeriesSpec, make_rules, write_series
+
+ALGORITHM = Algorithm("abdomen-test", "0.1.0", "ab" * 32, "Research only")
+ORGANS = ["left_kidney", "right_kidney", "liver"]
+OBLIQUE = (0.96, 0.28, 0.0, -0.28, 0.96, 0.0)
+SERIES: dict[str, dict[str, object]] = {
+    "axial": {},
+    "reversed": {"step": -2.5},
+    "oblique": {"orientation": OBLIQUE},
+    "sagittal": {"orientation": SAGITTAL},
+}
+
+
+def read_stack(folder: Path, **spec: object) -> Stack:
+    write_series(folder, SeriesSpec(**spec))  # type: ignore[arg-type]
+    stack = check_series(scan_tree(folder, lambda *_: None).series[0], make_rules())
+    assert isinstance(stack, Stack)
+    return stack
+
+
+def marked_labels(stack: Stack) -> NDArray[np.uint8]:
+    """Return a left and a right kidney of different size, each on its side of the body, and no liver."""
+    labels = np.zeros(stack.target.spatial_shape, dtype=np.uint8)
+    x, y, z = labels.shape
+    # The first axis of stored volumes leads to the left.
+    labels[2 * x // 3 :, : y // 2, 1:] = 1
+    labels[: x // 3, y // 2 :, : z // 2] = 2
+    return labels
+
+
+def drawn_by_hand(dataset: pydicom.Dataset, affine: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Read a SEG with pydicom and numpy alone: every pixel by its own position in the patient."""
+    frames = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    orientation = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=float)
+    rows_mm, columns_mm = map(float, shared.PixelMeasuresSequence[0].PixelSpacing)
+    drawn = np.zeros(shape, dtype=np.uint8)
+    for frame, groups in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+        number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        organ = ORGANS.index(dataset.SegmentSequence[number - 1].SegmentLabel) + 1
+        row, column = np.nonzero(frame)
+        start = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, dtype=float)
+        points = start + np.outer(column * columns_mm, orientation[:3]) + np.outer(row * rows_mm, orientation[3:])
+        indices = np.linalg.inv(affine) @ np.column_stack([points, np.ones(len(points))]).T
+        drawn[tuple(np.rint(indices[:3]).astype(int))] = organ
+    return drawn
+
+
+def check_by_dciodvfy(path: Path) -> None:
+    """dicom3tools' validator knows the standard better than the library that wrote the file."""
+    done = subprocess.run(["dciodvfy", "-new", path], capture_output=True, text=True, check=False)
+    said = f"{done.stdout}{done.stderr}"
+    assert "Error" not in said, said
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_another_reader_finds_every_voxel_and_the_validator_no_error(tmp_path: Path, name: str) -> None:
+    stack = read_stack(tmp_path / "dicom", **SERIES[name])
+    labels, sources = marked_labels(stack), read_sources(stack)
+    segmentation = make_segmentation(sources, stack, labels, ORGANS, ALGORITHM)
+    report = make_report(sources, segmentation, {"left_kidney": 150.25, "right_kidney": 140.0, "liver": 0.0}, ALGORITHM)
+    for dataset, file in ((segmentation, "seg.dcm"), (report, "sr.dcm")):
+        dataset.save_as(tmp_path / file)
+        check_by_dciodvfy(tmp_path / file)
+    read = pydicom.dcmread(tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(drawn_by_hand(read, stack.target.affine, labels.shape), labels)
+    assert [segment.SegmentLabel for segment in read.SegmentSequence] == ["left_kidney", "right_kidney"]
+
+
+def test_sides_are_those_of_the_patient(tmp_path: Path) -> None:
+    """DICOM's x grows to the patient's left: the left kidney's voxels have the larger x, and its code says Left."""
+    stack = read_stack(tmp_path)
+    read = make_segmentation(read_sources(stack), stack, marked_labels(stack), ORGANS, ALGORITHM)
+    drawn = drawn_by_hand(read, stack.target.affine, stack.target.spatial_shape)
+    x = {
+        organ: np.argwhere(drawn == number) @ stack.target.affine[0, :3]
+        for number, organ in ((1, "left"), (2, "right"))
+    }
+    assert x["left"].min() > x["right"].max()
+    sides = [
+        segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning
+        for segment in read.SegmentSequence
+    ]
+    assert sides == ["Left", "Right"]
+
+
+def test_a_second_run_writes_the_same_objects_and_another_model_others(tmp_path: Path) -> None:
+    stack = read_stack(tmp_path)
+    other = Algorithm(ALGORITHM.name, ALGORITHM.version, "cd" * 32, ALGORITHM.note)
+    first, again, third = (
+        make_segmentation(read_sources(stack), stack, marked_labels(stack), ORGANS, algorithm)
+        for algorithm in (ALGORITHM, ALGORITHM, other)
+    )
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
+        assert first[keyword].value == again[keyword].value != third[keyword].value
+
+
+def test_the_objects_stand_in_the_study_and_refer_to_its_images(tmp_path: Path) -> None:
+    stack = read_stack(tmp_path)
+    sources = read_sources(stack)
+    segmentation = make_segmentation(sources, stack, marked_labels(stack), ORGANS, ALGORITHM)
+    report = make_report(sources, segmentation, {"left_kidney": 150.25, "right_kidney": 140.0}, ALGORITHM)
+    for made in (segmentation, report):
+        assert made.StudyInstanceUID == sources[0].StudyInstanceUID
+        assert made.PatientID == sources[0].PatientID
+    assert segmentation.FrameOfReferenceUID == sources[0].FrameOfReferenceUID
+    [referenced] = segmentation.ReferencedSeriesSequence
+    assert {item.ReferencedSOPInstanceUID for item in referenced.ReferencedInstanceSequence} <= {
+        source.SOPInstanceUID for source in sources
+    }
+    assert "150.25" in str(report)
+    assert "milliliter" in str(report)
+
+
+def test_images_without_a_study_identifier_are_named(tmp_path: Path) -> None:
+    def blank(_: int, dataset: pydicom.Dataset) -> None:
+        dataset.StudyInstanceUID = ""
+
+    with pytest.raises(DataError, match="no StudyInstanceUID, so no DICOM SEG can refer to them"):
+        read_sources(read_stack(tmp_path, change=blank))
+
+
+def test_codes_are_those_of_the_standard() -> None:
+    known = {(getattr(codes.SCT, name).value, getattr(codes.SCT, name).meaning) for name in codes.SCT.dir()}
+    assert {organ for organ, item in ORGAN_CODES.items() if (item.code.value, item.code.meaning) not in known} == set()

@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from typer.testing import CliRunner
+
+from fedgin.cli.main import app
+from fedgin.deploy.bundle import INFERENCE, METADATA, WEIGHTS, load_bundle
+from fedgin.errors import ConfigError, WeightsError
+from fedgin.folders import FolderError
+from fedgin.train.checkpoint import averaged_weights, load_checkpoint
+from tests.deploy.bundles import make_bundle, write_run
+
+
+def test_the_bundle_s_network_has_the_run_s_weights(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path)
+    found = averaged_weights(load_bundle(bundle.folder).network())
+    expected = load_checkpoint(tmp_path / "run" / "model.pt", "model")["model"]
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_bundle_holds_no_code_and_no_pickle(tmp_path: Path) -> None:
+    files = {path.relative_to(tmp_path / "bundle").as_posix() for path in make_bundle(tmp_path).folder.rglob("*.*")}
+    assert files == {
+        "configs/inference.json",
+        "configs/metadata.json",
+        "configs/provenance.json",
+        "docs/README.md",
+        "docs/model_card.html",
+        "models/model.safetensors",
+    }
+
+
+def test_metadata_say_what_monai_asks_for(tmp_path: Path) -> None:
+    values = json.loads((make_bundle(tmp_path).folder / METADATA).read_text())
+    assert values["network_data_format"]["outputs"]["pred"]["channel_def"] == {
+        "0": "background",
+        "1": "liver",
+        "2": "left_kidney",
+    }
+    asked = {"version", "monai_version", "pytorch_version", "numpy_version", "task", "description", "authors"}
+    assert asked <= values.keys()
+    assert "no medical device" in values["intended_use"]
+
+
+@pytest.mark.parametrize("damage", ["other weights", "cut off", "missing"])
+def test_other_weights_than_the_bundle_was_made_with_are_refused(tmp_path: Path, damage: str) -> None:
+    bundle = make_bundle(tmp_path)
+    path = bundle.folder / WEIGHTS
+    if damage == "other weights":
+        weights = {name: value + 1.0 for name, value in safetensors.torch.load_file(path).items()}
+        safetensors.torch.save_file(weights, path)
+    elif damage == "cut off":
+        path.write_bytes(path.read_bytes()[:-9])
+    else:
+        path.unlink()
+    with pytest.raises(WeightsError, match="get the bundle again"):
+        load_bundle(bundle.folder).network()
+
+
+def test_a_run_that_was_no_success_needs_its_fault_word_for_word(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", fault="2 of 3 rounds were completed")
+    command = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "bundle")]
+    for accepted in ([], ["--accept", "all is well"]):
+        done = CliRunner().invoke(app, [*command, *accepted])
+        assert isinstance(done.exception, ConfigError)
+        assert "2 of 3 rounds were completed" in str(done.exception)
+        assert not (tmp_path / "bundle").exists()
+    done = CliRunner().invoke(app, [*command, "--accept", "2 of 3 rounds were completed"])
+    assert done.exit_code == 0, done.output
+    assert "2 of 3 rounds were completed" in (tmp_path / "bundle" / "docs" / "README.md").read_text()
+
+
+def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "thesis.tex").write_text("mine")
+    done = CliRunner().invoke(app, ["export", str(tmp_path / "run"), "--out", str(tmp_path / "bundle")])
+    assert isinstance(done.exception, FolderError)
+    assert [path.name for path in (tmp_path / "bundle").iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["export", str(tmp_path), "--out", str(tmp_path / "bundle")])
+    assert isinstance(done.exception, ConfigError)
+    assert "holds no provenance.json" in str(done.exception)
+
+
+def test_the_card_says_what_is_unknown_and_what_was_not_tested(tmp_path: Path) -> None:
+    page = (make_bundle(tmp_path).folder / "docs" / "README.md").read_text()
+    assert "| all | CT | mean of organs | test | 3 | 0.500 | 0.40 to 0.60 |" in page
+    assert "| all | CT | liver | test | 3 | 0.700 | unknown |" in page
+    assert "MR: no case was measured, and none was trained on" in page
+    assert "no measured case shows: left kidney" in page
+    assert "licence of the data and the weights | unknown" in page
+
+
+def test_the_runner_s_configuration_names_one_class_of_this_package(tmp_path: Path) -> None:
+    values = json.loads((make_bundle(tmp_path).folder / INFERENCE).read_text())
+    assert values["segmenter"]["_target_"] == "fedgin.deploy.predict.open_segmenter"

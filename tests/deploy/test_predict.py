@@ -1,0 +1,87 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from typer.testing import CliRunner
+
+from fedgin.cli.main import app
+from fedgin.data.site import Modality
+from fedgin.data.volumes import Volume
+from fedgin.deploy.predict import Prediction, count_pieces, measure, open_segmenter
+from tests.deploy.bundles import make_bundle
+from tests.sites import AFFINE, make_volume
+
+
+def write_image(folder: Path, name: str, seed: int = 0) -> Path:
+    folder.mkdir(exist_ok=True)
+    image, _ = make_volume("CT", seed)
+    nibabel.save(nibabel.Nifti1Image(image, AFFINE), folder / name)
+    return folder / name
+
+
+def labels_in(path: Path) -> NDArray[np.uint8]:
+    return np.asarray(nibabel.load(path).dataobj, dtype=np.uint8)
+
+
+def test_one_bad_image_stops_no_other(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    write_image(tmp_path / "in", "a.nii.gz")
+    (tmp_path / "in" / "b.nii.gz").write_bytes(b"no image")
+    write_image(tmp_path / "in", "c.nii.gz", 1)
+    done = CliRunner().invoke(
+        app, ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    )
+    assert done.exit_code == 1, done.output
+    results = {item["name"]: item for item in json.loads((tmp_path / "out" / "result.json").read_text())["results"]}
+    assert "not readable as NIfTI" in results["b"]["problem"]
+    for name in "ac":
+        assert results[name]["problem"] == ""
+        labels = labels_in(tmp_path / "out" / f"{name}_seg.nii.gz")
+        assert labels.shape == (40, 36, 6)
+        volumes = {"liver": (labels == 1).sum() * 0.32, "left_kidney": (labels == 2).sum() * 0.32}
+        assert results[name]["volumes_ml"] == pytest.approx(volumes)
+
+
+def test_monai_s_own_runner_gives_the_same_labels(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    write_image(tmp_path / "in", "a.nii.gz")
+    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "ours")]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    bundle = tmp_path / "bundle"
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "inference.json")]
+    places = {"bundle_root": bundle, "dataset_dir": tmp_path / "in", "output_dir": tmp_path / "theirs"}
+    options = [text for key, path in places.items() for text in (f"--{key}", str(path))]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (labels_in(tmp_path / folder / "a_seg.nii.gz") for folder in ("ours", "theirs"))
+    np.testing.assert_array_equal(ours, theirs)
+    assert len(np.unique(ours)) > 1
+
+
+def predict_ct(bundle: Path, modality: Modality) -> Prediction:
+    image, _ = make_volume("CT", 0)
+    return open_segmenter(bundle).segment(Volume(image, AFFINE), modality)
+
+
+def test_a_study_unlike_the_training_is_never_silent(tmp_path: Path) -> None:
+    make_bundle(tmp_path, volumes_ml={"liver": (1e6, 2e6)})
+    warnings = predict_ct(tmp_path / "bundle", Modality.MR).warnings
+    assert "the image is MR, but the model was trained on CT alone" in warnings
+    assert any(line.startswith("liver has") and "1000000 to 2000000 ml" in line for line in warnings)
+
+
+def test_pieces_are_counted_without_crumbs() -> None:
+    mask = np.zeros((30, 10, 10), dtype=bool)
+    mask[0:10] = mask[12:20] = True
+    mask[25, 5, 5] = True
+    assert count_pieces(mask) == 2
+
+
+def test_volumes_are_those_of_the_voxels() -> None:
+    labels = np.array([[[0, 1, 1, 2]]], dtype=np.uint8)
+    assert measure(labels, ["liver", "spleen", "pancreas"], 0.5) == {"liver": 1.0, "spleen": 0.5, "pancreas": 0.0}
