@@ -79,9 +79,11 @@ def _what_was_read(report: IngestReport) -> Table:
         "cases with labels": report.labelled,
         **{f"  {split.value}": report.splits[split] for split in Split},
         "left out (quarantine.csv)": len(report.left_out),
+        "exact copies of a slice": scan.copies,
         "files that are no DICOM": scan.not_dicom,
         "DICOMDIR files (not needed)": scan.directories,
-        "files without read permission": scan.unreadable,
+        "links to folders (not followed)": scan.links,
+        "files and folders not permitted": scan.unreadable,
     }
     for name, count in rows.items():
         table.add_row(name, str(count))

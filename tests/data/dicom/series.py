@@ -83,7 +83,7 @@ def write_pixels(dataset: pydicom.Dataset, pixels: NDArray[np.generic]) -> None:
     dataset.PixelRepresentation = int(np.issubdtype(pixels.dtype, np.signedinteger))
     big = dataset.file_meta.TransferSyntaxUID == ExplicitVRBigEndian
     dataset.PixelData = pixels.astype(pixels.dtype.newbyteorder(">" if big else "<")).tobytes()
-    dataset["PixelData"].VR = "OW"
+    dataset["PixelData"].VR = "OW" if bits > 8 else "OB"
 
 
 def write_slices(folder: Path, slices: Sequence[pydicom.Dataset], name: str = "IM{:04d}") -> list[Path]:
@@ -157,9 +157,13 @@ def world_error(image: nibabel.Nifti1Image, slices: Sequence[pydicom.Dataset]) -
 
 
 def write_seg(
-    path: Path, slices: Sequence[pydicom.Dataset], masks: Mapping[str, NDArray[np.bool_]], *, fractional: bool = False
+    path: Path,
+    slices: Sequence[pydicom.Dataset],
+    masks: Mapping[str, NDArray[np.bool_]],
+    kind: SegmentationTypeValues = SegmentationTypeValues.BINARY,
 ) -> pydicom.Dataset:
     """Write a DICOM SEG with one segment a mask [slices, rows, columns]; return its dataset."""
+    fractional = kind is SegmentationTypeValues.FRACTIONAL
     descriptions = [
         SegmentDescription(
             segment_number=number,
@@ -175,7 +179,7 @@ def write_seg(
     segmentation = Segmentation(
         source_images=list(slices),
         pixel_array=pixels * np.float32(0.5) if fractional else pixels.astype(np.uint8),
-        segmentation_type=SegmentationTypeValues.FRACTIONAL if fractional else SegmentationTypeValues.BINARY,
+        segmentation_type=kind,
         segment_descriptions=descriptions,
         series_instance_uid=generate_uid(),
         series_number=99,

@@ -1,11 +1,14 @@
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pydicom
 import pytest
+from highdicom.seg import SegmentationTypeValues
 from numpy.typing import NDArray
+from pydicom.dataset import FileMetaDataset
 
 from fedgin.data.datalist import Split, list_cases
 from fedgin.data.dicom.reasons import Reason
@@ -41,6 +44,7 @@ def block(*ranges: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 LIVER, KIDNEY = block((1, 4), (1, 3), (0, 2)), block((2, 5), (4, 6), (2, 4))
+SPLEEN = block((0, 1), (3, 6), (0, 4))
 BOTH = {"Liver": LIVER, "Left Kidney": KIDNEY}
 
 
@@ -103,6 +107,69 @@ def test_names_compare_without_case_and_two_segments_make_one_organ(tmp_path: Pa
     assert run(tmp_path, wanted).labelled == 1
     (path,) = (tmp_path / "out" / "labels").iterdir()
     assert int(np.asarray(nibabel.load(path).dataobj).sum()) == LIVER.sum() + KIDNEY.sum()
+
+
+def test_each_organ_of_a_label_map_has_its_own_voxels(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom")
+    write_seg(tmp_path / "dicom" / "seg", slices, {**BOTH, "Spleen": SPLEEN}, SegmentationTypeValues.LABELMAP)
+    report = run(tmp_path, rules())
+    assert (report.labelled, reasons(report)) == (1, [])
+    assert label_error(tmp_path, slices) < 1e-3
+
+
+@pytest.mark.parametrize(("step", "decimals"), [(0.625, 2), (1 / 3, 3), (1.25, 2), (0.7, 6)])
+@pytest.mark.parametrize("drawn", [(0, 6), (1, 3), (4, 5)])
+def test_a_segmentation_made_from_rounded_positions_lies_on_them(
+    tmp_path: Path, step: float, decimals: int, drawn: tuple[int, int]
+) -> None:
+    def rounded(_: int, dataset: pydicom.Dataset) -> None:
+        dataset.ImagePositionPatient = [f"{float(value):.{decimals}f}" for value in dataset.ImagePositionPatient]
+
+    slices = write_series(tmp_path / "dicom", SeriesSpec(step=step, change=rounded))
+    mask = block(drawn, (2, 4), (1, 3))
+    write_seg(tmp_path / "dicom" / "seg", slices, {"Liver": mask})
+    assert reasons(run(tmp_path, rules(may_be_absent=["left_kidney"]))) == []
+    (path,) = (tmp_path / "out" / "labels").iterdir()
+    # Stored axes are (column, reversed row, slice).
+    np.testing.assert_array_equal(np.asarray(nibabel.load(path).dataobj) > 0, mask.transpose(2, 1, 0)[:, ::-1])
+
+
+def test_a_segmentation_of_thicker_slices_is_not_spread_over_thin_ones(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom")
+    write_seg(tmp_path / "dicom" / "seg", slices[::2], {"Liver": LIVER[::2], "Left Kidney": KIDNEY[::2]})
+    assert reasons(run(tmp_path, rules())) == [Reason.LABEL_GRID]
+
+
+def test_a_segmentation_without_preamble_is_read(tmp_path: Path) -> None:
+    slices = labelled(tmp_path)
+    path = tmp_path / "dicom" / "seg"
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta = FileMetaDataset()
+    pydicom.dcmwrite(path, dataset, implicit_vr=True, little_endian=True, enforce_file_format=False)
+    assert run(tmp_path, rules()).labelled == 1
+    assert label_error(tmp_path, slices) < 1e-3
+    assert "Liver; Left Kidney" in (tmp_path / "private" / "PRIVATE-do-not-share-out.csv").read_text()
+
+
+def references(path: Path, *uids: str) -> None:
+    """Let a segmentation refer to these series, in this order."""
+    dataset = pydicom.dcmread(path)
+    items = [deepcopy(dataset.ReferencedSeriesSequence[0]) for _ in uids]
+    for item, uid in zip(items, uids, strict=True):
+        item.SeriesInstanceUID = uid
+    dataset.ReferencedSeriesSequence = items
+    dataset.save_as(path)
+
+
+def test_a_segmentation_that_refers_to_several_series_labels_those_it_lies_on(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom" / "a")
+    spec = SeriesSpec(frame=slices[0].FrameOfReferenceUID, study=slices[0].StudyInstanceUID, origin=(0, 0, 0), seed=1)
+    other = write_series(tmp_path / "dicom" / "b", spec)
+    write_seg(tmp_path / "dicom" / "seg", slices, BOTH)
+    references(tmp_path / "dicom" / "seg", "1.2.3.404", other[0].SeriesInstanceUID, slices[0].SeriesInstanceUID)
+    report = run(tmp_path, rules())
+    assert (report.converted, report.labelled, reasons(report)) == (2, 1, [Reason.NO_LABEL])
+    assert label_error(tmp_path, slices) < 1e-3
 
 
 def test_one_file_an_organ_is_put_together(tmp_path: Path) -> None:
@@ -187,7 +254,7 @@ def test_two_readings_of_one_organ_are_reported(tmp_path: Path) -> None:
 
 def test_a_fractional_segmentation_is_reported(tmp_path: Path) -> None:
     slices = write_series(tmp_path / "dicom")
-    write_seg(tmp_path / "dicom" / "seg", slices, BOTH, fractional=True)
+    write_seg(tmp_path / "dicom" / "seg", slices, BOTH, SegmentationTypeValues.FRACTIONAL)
     assert reasons(run(tmp_path, rules())) == [Reason.LABEL_NOT_READABLE]
 
 

@@ -1,11 +1,15 @@
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom.uid import (
     EncapsulatedPDFStorage,
     EnhancedMRImageStorage,
@@ -15,9 +19,13 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+from fedgin.data.dicom.header import Facts, SliceHeader
+from fedgin.data.dicom.pixel_data import PixelPlace
 from fedgin.data.dicom.quarantine import public_modality
 from fedgin.data.dicom.reasons import Reason
+from fedgin.data.dicom.stack import Stack, stack_slices
 from tests.data.dicom.series import (
+    AXIAL,
     CORONAL,
     Change,
     SeriesSpec,
@@ -25,6 +33,8 @@ from tests.data.dicom.series import (
     make_slices,
     reasons,
     run,
+    the_image,
+    world_error,
     write_pixels,
     write_series,
     write_slices,
@@ -89,6 +99,10 @@ def lookup(_: int, dataset: pydicom.Dataset) -> None:
     dataset.ModalityLUTSequence = [table]
 
 
+def unrescaled(_: int, dataset: pydicom.Dataset) -> None:
+    del dataset.RescaleSlope, dataset.RescaleIntercept
+
+
 def resized(number: int, dataset: pydicom.Dataset) -> None:
     if number == 3:
         write_pixels(dataset, np.zeros((9, 5), dtype=np.uint16))
@@ -121,7 +135,6 @@ CASES: dict[str, tuple[SeriesSpec, Reason]] = {
     "gantry tilt": (SeriesSpec(change=moving(lambda n: (0, 0.6 * n, 0))), Reason.SHEARED),
     "slight gantry tilt": (SeriesSpec(change=moving(lambda n: (0, 0.02 * n, 0))), Reason.SHEARED),
     "localiser": (SeriesSpec(change=setting("ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"])), Reason.LOCALISER),
-    "one scout": (SeriesSpec(change=setting("ImageType", ["DERIVED", "X", "LOCALIZER"], 0)), Reason.LOCALISER),
     "rgb": (SeriesSpec(change=rgb), Reason.COLOUR),
     "palette": (SeriesSpec(change=setting("PhotometricInterpretation", "PALETTE COLOR")), Reason.COLOUR),
     "enhanced multi-frame": (SeriesSpec(change=enhanced), Reason.MULTI_FRAME),
@@ -142,6 +155,10 @@ CASES: dict[str, tuple[SeriesSpec, Reason]] = {
     "wrong modality": (SeriesSpec(modality="MR"), Reason.WRONG_MODALITY),
     "not selected": (SeriesSpec(description="Lung 1.0 hard"), Reason.NOT_SELECTED),
     "burned in": (SeriesSpec(change=setting("BurnedInAnnotation", "YES")), Reason.BURNED_IN),
+    "other rescale type": (SeriesSpec(change=setting("RescaleType", "MGML")), Reason.NOT_HU),
+    "unspecified rescale type": (SeriesSpec(change=setting("RescaleType", "US")), Reason.NOT_HU),
+    "no rescale": (SeriesSpec(change=unrescaled), Reason.NOT_HU),
+    "no rescale in one slice": (SeriesSpec(change=removing("RescaleIntercept", 3)), Reason.NOT_HU),
     "lookup table": (SeriesSpec(change=lookup), Reason.NONLINEAR),
     "slope zero": (SeriesSpec(slope=0.0), Reason.NONLINEAR),
     "no position": (SeriesSpec(change=removing("ImagePositionPatient", 2)), Reason.NO_GEOMETRY),
@@ -183,10 +200,96 @@ def test_a_header_cut_before_the_image_keeps_its_series_out(tmp_path: Path) -> N
     assert reasons(run(tmp_path)) == [Reason.TRUNCATED]
 
 
-def test_an_identical_copy_of_a_file_is_a_duplicate_slice(tmp_path: Path) -> None:
-    path = write_slices(tmp_path / "dicom", make_slices(SeriesSpec()))[2]
-    (tmp_path / "dicom" / "copy").write_bytes(path.read_bytes())
-    assert reasons(run(tmp_path)) == [Reason.DUPLICATE_SLICE]
+def test_exact_copies_are_dropped_and_counted(tmp_path: Path) -> None:
+    slices = make_slices(SeriesSpec())
+    paths = write_slices(tmp_path / "dicom" / "a", slices)
+    shutil.copytree(tmp_path / "dicom" / "a", tmp_path / "dicom" / "b")
+    (tmp_path / "dicom" / "copy").write_bytes(paths[2].read_bytes())
+    slices[4].file_meta.ImplementationVersionName = "OTHER"
+    write_slices(tmp_path / "dicom" / "exported again", slices[4:5])
+    report = run(tmp_path)
+    assert (report.scan.copies, report.converted, reasons(report)) == (8, 1, [])
+    assert world_error(the_image(tmp_path), slices) < 1e-3
+
+
+@pytest.mark.parametrize("change", [setting("RescaleIntercept", -1000, 2), resized])
+def test_a_slice_under_the_same_name_with_other_content_is_no_copy(tmp_path: Path, change: Change) -> None:
+    slices = write_series(tmp_path / "dicom" / "a")
+    for number in (2, 3):
+        change(number, slices[number])
+    write_slices(tmp_path / "dicom" / "b", slices[2:4])
+    report = run(tmp_path)
+    assert (report.scan.copies, report.converted, len(reasons(report))) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("kind", ["LOCALIZER", "SCOUT"])
+def test_scout_images_are_left_out_alone(tmp_path: Path, kind: str) -> None:
+    slices = write_series(tmp_path / "dicom")
+    write_series(
+        tmp_path / "dicom" / "scout",
+        SeriesSpec(count=2, shape=(9, 3), orientation=CORONAL, uid=slices[0].SeriesInstanceUID,
+                   change=setting("ImageType", ["ORIGINAL", "PRIMARY", kind])),
+    )  # fmt: skip
+    report = run(tmp_path)
+    assert (report.converted, [(item.reason, item.files) for item in report.left_out]) == (1, [(Reason.LOCALISER, 2)])
+    assert world_error(the_image(tmp_path), slices) < 1e-3
+
+
+@pytest.mark.parametrize("step", [0.3, 1.0, 2.5, 5.0, 20.0])
+@pytest.mark.parametrize(("shift", "accepted"), [(0.04, True), (0.2, False)])
+def test_one_slice_may_be_moved_within_the_stated_tolerance(
+    tmp_path: Path, step: float, shift: float, accepted: bool
+) -> None:
+    write_series(tmp_path / "dicom", SeriesSpec(step=step, count=9, change=moving(lambda n: (0, 0, shift * (n == 4)))))
+    report = run(tmp_path)
+    assert (report.converted, reasons(report)) == ((1, []) if accepted else (0, [Reason.NON_UNIFORM_SPACING]))
+
+
+@given(jitter=st.lists(st.floats(-0.03, 0.03), min_size=12, max_size=12), step=st.floats(0.2, 10.0))
+def test_slices_near_a_regular_grid_are_a_stack(jitter: list[float], step: float) -> None:
+    slices = [header((1.0, 2.0, step * number + move)) for number, move in enumerate(jitter)]
+    stack = stack_slices(slices)
+    assert isinstance(stack, Stack)
+    assert stack.geometry.spacing[0] == pytest.approx(step, abs=0.06 / 11 * 2)
+
+
+def header(position: tuple[float, float, float]) -> SliceHeader:
+    """Return a slice of which only the geometry counts."""
+    facts = Mock(Facts, orientation=AXIAL, size=(7, 5), spacing=(0.9, 0.7), frame="")
+    return SliceHeader(Path("slice"), facts, "", position, PixelPlace(), (0, 0))
+
+
+def test_a_value_shorter_than_the_image_is_not_filled_from_what_follows(tmp_path: Path) -> None:
+    slices = make_slices(SeriesSpec())
+    slices[5].PixelData = slices[5].PixelData[:-20]
+    slices[5].DataSetTrailingPadding = b"x" * 40
+    write_slices(tmp_path / "dicom", slices)
+    assert reasons(run(tmp_path)) == [Reason.TRUNCATED]
+
+
+@pytest.mark.parametrize("until", [0, 140, 300, "0020000d", "0020000e", "00200032", "00280010"])
+def test_a_slice_that_broke_at_the_end_of_a_series_does_not_make_it_shorter(tmp_path: Path, until: int | str) -> None:
+    path = write_slices(tmp_path / "dicom" / "a", make_slices(SeriesSpec()))[-1]
+    write_series(tmp_path / "dicom" / "b", SeriesSpec(seed=1))
+    whole = path.read_bytes()
+    if isinstance(until, str):
+        group, element = bytes.fromhex(until)[:2], bytes.fromhex(until)[2:]
+        until = whole.index(group[::-1] + element[::-1])
+    path.write_bytes(whole[:until])
+    report = run(tmp_path)
+    assert report.converted == 1
+    assert {Reason.DAMAGED_SLICE, Reason.TRUNCATED} & set(reasons(report))
+
+
+def test_a_damaged_slice_is_known_by_its_series_uid_in_a_full_folder(tmp_path: Path) -> None:
+    path = write_slices(tmp_path / "dicom", make_slices(SeriesSpec()), "A{:04d}")[-1]
+    write_series(tmp_path / "dicom", SeriesSpec(seed=1), "B{:04d}")
+    whole = path.read_bytes()
+    at = whole.index(b"\x20\x00\x37\x00") + 4
+    path.write_bytes(whole[:at] + b"\xff" * (len(whole) - at))
+    report = run(tmp_path)
+    assert report.converted == 1
+    assert set(reasons(report)) <= {Reason.DAMAGED_FILE, Reason.DAMAGED_SLICE, Reason.TRUNCATED}
 
 
 def test_one_bad_series_never_stops_the_rest(tmp_path: Path) -> None:

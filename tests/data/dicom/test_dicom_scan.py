@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pydicom
@@ -58,7 +59,7 @@ def test_a_dicomdir_is_not_needed(tmp_path: Path) -> None:
 def test_files_that_are_no_dicom_are_counted(tmp_path: Path) -> None:
     write_series(tmp_path)
     (tmp_path / "report.pdf").write_bytes(b"%PDF-1.4 " + bytes(200))
-    (tmp_path / "empty").touch()
+    (tmp_path / "empty.txt").touch()
     (tmp_path / "thumbs").mkdir()
     (tmp_path / "thumbs" / "short").write_bytes(b"abc")
     found = scan(tmp_path)
@@ -88,14 +89,62 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
     write_series(tmp_path / "dicom")
     (tmp_path / "dicom" / "loop").symlink_to(tmp_path / "dicom", target_is_directory=True)
-    assert [len(series.slices) for series in scan(tmp_path / "dicom").series] == [6]
+    found = scan(tmp_path / "dicom")
+    assert ([len(series.slices) for series in found.series], found.links) == ([6], 1)
 
 
 def test_a_damaged_header_is_listed_alone(tmp_path: Path) -> None:
     write_series(tmp_path / "dicom")
-    (tmp_path / "dicom" / "bad").write_bytes(bytes(128) + b"DICM" + b"\xff" * 40)
+    (tmp_path / "dicom" / "other").mkdir()
+    (tmp_path / "dicom" / "other" / "bad").write_bytes(bytes(128) + b"DICM" + b"\xff" * 40)
     report = run(tmp_path)
     assert (report.converted, reasons(report)) == (1, [Reason.DAMAGED_FILE])
+
+
+@pytest.mark.parametrize("content", [b"", bytes(5000), bytes(128) + b"DICM" + b"\xff" * 40])
+def test_a_damaged_file_keeps_the_only_series_of_its_folder_out(tmp_path: Path, content: bytes) -> None:
+    write_series(tmp_path / "dicom" / "a")
+    write_series(tmp_path / "dicom" / "b", SeriesSpec(seed=1))
+    (tmp_path / "dicom" / "a" / "IM0006").write_bytes(content)
+    report = run(tmp_path)
+    assert (report.converted, reasons(report)) == (1, [Reason.DAMAGED_SLICE, Reason.DAMAGED_FILE])
+
+
+def test_a_pipe_is_no_dicom_and_is_not_opened(tmp_path: Path) -> None:
+    write_series(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    found = scan(tmp_path)
+    assert (len(found.series), found.not_dicom) == (1, 1)
+
+
+def test_a_folder_that_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_series(tmp_path / "dicom")
+    closed = tmp_path / "dicom" / "closed"
+    closed.mkdir()
+    listing = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path) == str(closed):
+            raise PermissionError(13, "Permission denied", str(closed))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    report = run(tmp_path)
+    assert (report.converted, report.scan.unreadable, reasons(report)) == (1, 1, [Reason.CLOSED_FOLDER])
+
+
+def test_an_object_without_preamble_that_refers_to_a_series_is_left_out_alone(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom")
+    state = pydicom.Dataset()
+    state.SOPClassUID, state.SOPInstanceUID, state.Modality = "1.2.840.10008.5.1.4.1.1.11.1", "1.2.3.77", "PR"
+    state.SeriesInstanceUID, state.ReferencedSeriesSequence = "1.2.3.7", [pydicom.Dataset()]
+    state.ReferencedSeriesSequence[0].SeriesInstanceUID = slices[0].SeriesInstanceUID
+    state.file_meta = pydicom.dataset.FileMetaDataset()
+    for implicit in (True, False):
+        path = tmp_path / "dicom" / f"state {implicit}"
+        pydicom.dcmwrite(path, state, implicit_vr=implicit, little_endian=True, enforce_file_format=False)
+    report = run(tmp_path)
+    assert (report.converted, reasons(report)) == (1, [Reason.NO_IMAGE])
 
 
 def test_blank_uids_group_by_what_else_differs(tmp_path: Path) -> None:

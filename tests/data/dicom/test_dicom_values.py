@@ -3,19 +3,23 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import FileMetaDataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEGLSLossless,
     RLELossless,
 )
 
 from fedgin.data.dicom.convert import fits_int16, rescale
+from fedgin.data.dicom.reasons import Reason
 from tests.data.dicom.series import (
     SeriesSpec,
     make_rules,
     make_slices,
+    reasons,
     run,
     the_image,
     world_error,
@@ -58,6 +62,62 @@ def test_compressed_pixels_are_decoded(tmp_path: Path, syntax: pydicom.uid.UID, 
     packed = make_slices(SeriesSpec(shape=(16, 16), dtype=dtype, change=lambda _, dataset: dataset.compress(syntax)))
     write_slices(tmp_path / "dicom", packed)
     assert run(tmp_path).converted == 1
+    assert world_error(the_image(tmp_path), plain) < 1e-3
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "uint8"])
+@pytest.mark.parametrize(("implicit", "little"), [(True, True), (False, True), (False, False)])
+def test_the_encoding_of_files_without_transfer_syntax_is_found(
+    tmp_path: Path, implicit: bool, little: bool, dtype: str
+) -> None:
+    syntax = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    slices = make_slices(SeriesSpec(dtype=dtype, syntax=syntax))
+    (tmp_path / "dicom").mkdir()
+    for number, dataset in enumerate(slices):
+        bare = dataset.copy()
+        bare.file_meta = FileMetaDataset()
+        path = tmp_path / "dicom" / str(number)
+        pydicom.dcmwrite(path, bare, implicit_vr=implicit, little_endian=little, enforce_file_format=False)
+    assert run(tmp_path).converted == 1
+    assert world_error(the_image(tmp_path), slices) < 1e-3
+
+
+def test_implicit_files_that_claim_to_be_explicit_are_read(tmp_path: Path) -> None:
+    slices = make_slices(SeriesSpec(syntax=ImplicitVRLittleEndian))
+    for path in write_slices(tmp_path / "dicom", slices):
+        implicit, explicit = (str(syntax).encode() for syntax in (ImplicitVRLittleEndian, ExplicitVRLittleEndian))
+        whole = path.read_bytes()
+        # The group's length is not needed to find its end.
+        at = whole.index(implicit)
+        value = explicit + b"\x00"
+        meta = whole[: at - 2] + len(value).to_bytes(2, "little") + value
+        meta = meta[:132] + meta[144:]
+        path.write_bytes(meta + whole[at + len(implicit) + 1 :])
+    assert run(tmp_path).converted == 1
+    assert world_error(the_image(tmp_path), slices) < 1e-3
+
+
+def test_compressed_files_without_transfer_syntax_are_refused(tmp_path: Path) -> None:
+    for path in write_slices(
+        tmp_path / "dicom", make_slices(SeriesSpec(shape=(16, 16), change=lambda _, d: d.compress(RLELossless)))
+    ):
+        whole = path.read_bytes()
+        path.write_bytes(whole[whole.index(b"\x08\x00\x08\x00") :])
+    assert reasons(run(tmp_path)) == [Reason.NO_DECODER]
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (8, 6)])
+def test_bytes_in_big_endian_words_are_put_in_order(tmp_path: Path, shape: tuple[int, int]) -> None:
+    plain = make_slices(SeriesSpec(dtype="uint8", shape=shape))
+    slices = make_slices(SeriesSpec(dtype="uint8", shape=shape, syntax=ExplicitVRBigEndian))
+    for dataset in slices:
+        padded = dataset.PixelData + bytes(len(dataset.PixelData) % 2)
+        dataset.PixelData = np.frombuffer(padded, np.uint16).byteswap().tobytes()
+        dataset["PixelData"].VR = "OW"
+    write_slices(tmp_path / "dicom", slices)
+    assert run(tmp_path).converted == 1
+    for dataset, twin in zip(plain, slices, strict=True):
+        dataset.ImagePositionPatient = twin.ImagePositionPatient
     assert world_error(the_image(tmp_path), plain) < 1e-3
 
 

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     EnhancedCTImageStorage,
     EnhancedMRImageStorage,
@@ -13,10 +12,13 @@ from pydicom.uid import (
 )
 
 from fedgin.data.dicom.header import Facts, SliceHeader
+from fedgin.data.dicom.parts import is_localiser
+from fedgin.data.dicom.pixel_data import has_decoder
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.dicom.rules import IngestRules
 from fedgin.data.dicom.scan import Series
 from fedgin.data.dicom.stack import Stack, stack_slices
+from fedgin.data.site import Modality
 
 ENHANCED = (
     EnhancedCTImageStorage,
@@ -48,14 +50,17 @@ def _check_kind(series: Series, rules: IngestRules) -> Reason | None:
         return Reason.RTSTRUCT
     if not any(facts.pixel for facts in series.all_facts):
         return Reason.NO_IMAGE
-    other = any(facts.modality != rules.modality.value for facts in series.all_facts)
+    # A header cut off before the image may have lost its modality too.
+    other = any(facts.modality != rules.modality.value for facts in series.all_facts if facts.pixel)
     return Reason.WRONG_MODALITY if other else None
 
 
 def _check_choice(series: Series, rules: IngestRules) -> Reason | None:
-    if any("LOCALIZER" in facts.image_type for facts in series.all_facts):
+    if is_localiser(series.facts):
         return Reason.LOCALISER
-    return None if rules.selects(series.facts.description) else Reason.NOT_SELECTED
+    if not rules.selects(series.facts.description):
+        return Reason.NOT_SELECTED
+    return Reason.DAMAGED_SLICE if series.lost else None
 
 
 def _check_image(series: Series, rules: IngestRules) -> Reason | None:
@@ -70,10 +75,12 @@ def _check_image(series: Series, rules: IngestRules) -> Reason | None:
     return Reason.TOO_FEW_SLICES if len(series.slices) < rules.minimum_slices else None
 
 
-def _check_values(series: Series, _: IngestRules) -> Reason | None:
+def _check_values(series: Series, rules: IngestRules) -> Reason | None:
+    if rules.modality is Modality.CT and not all(_is_hu(facts) for facts in series.all_facts):
+        return Reason.NOT_HU
     if any(facts.nonlinear or not _is_linear(facts) for facts in series.all_facts):
         return Reason.NONLINEAR
-    return None if all(_has_decoder(facts.syntax) for facts in series.all_facts) else Reason.NO_DECODER
+    return None if all(has_decoder(facts.syntax) for facts in series.all_facts) else Reason.NO_DECODER
 
 
 def _check_grid(series: Series, _: IngestRules) -> Reason | None:
@@ -93,15 +100,13 @@ def _is_multi_frame(facts: Facts) -> bool:
     return facts.frames > 1 or facts.sop_class in ENHANCED or "MOSAIC" in facts.image_type
 
 
+def _is_hu(facts: Facts) -> bool:
+    """DICOM asks a CT image for slope and intercept, and for the type where it is not HU."""
+    return facts.rescale_type in ("", "HU") and (facts.rescaled or facts.nonlinear)
+
+
 def _is_linear(facts: Facts) -> bool:
     return math.isfinite(facts.slope) and math.isfinite(facts.intercept) and facts.slope != 0.0
-
-
-def _has_decoder(syntax: str) -> bool:
-    try:
-        return get_decoder(syntax).is_available
-    except NotImplementedError:
-        return False
 
 
 def _has_geometry(facts: Facts) -> bool:

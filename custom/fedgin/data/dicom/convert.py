@@ -3,11 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels.decoders.base import get_decoder
 
 from fedgin.data.dicom.header import SliceHeader
+from fedgin.data.dicom.pixel_data import decode
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.dicom.stack import Stack
 
@@ -26,17 +25,17 @@ def read_voxels(stack: Stack, after_slice: Callable[[], None]) -> NDArray[np.int
         its range, else float32. Or the reason why the pixels cannot be read.
     """
     voxels = np.empty(stack.target.spatial_shape, dtype=np.int16, order="F")
-    planes = _as_stacked(stack, voxels)
+    planes = stack.planes(voxels)
     for number, item in enumerate(stack.slices):
         try:
-            values = rescale(_decode(item), item.facts.slope, item.facts.intercept)
+            values = rescale(_decoded(item), item.facts.slope, item.facts.intercept)
         except Exception:  # decoders raise many kinds; all mean that these pixels cannot be had
             return Reason.TRUNCATED
         if values.shape != item.facts.size:
             return Reason.TRUNCATED
         if not fits_int16(values) and voxels.dtype == np.int16:
             voxels = voxels.astype(np.float32, order="F")
-            planes = _as_stacked(stack, voxels)
+            planes = stack.planes(voxels)
         planes[number] = values
         after_slice()
     return voxels
@@ -57,17 +56,5 @@ def fits_int16(values: NDArray[np.generic]) -> bool:
     return bool(values.min() >= INT16.min and values.max() <= INT16.max)
 
 
-def _as_stacked(stack: Stack, voxels: NDArray[np.generic]) -> NDArray[np.generic]:
-    """View ``voxels`` with axes (slice, row, column), so that writing a plane needs no copy of the volume."""
-    planes: NDArray[np.generic] = stack.target.with_array(voxels).match_orientation(stack.geometry).array
-    return planes
-
-
-def _decode(item: SliceHeader) -> NDArray[np.generic]:
-    """Decode from the place that the header scan found, so that no header is parsed twice."""
-    if item.pixels_at is None:
-        return pydicom.dcmread(item.path).pixel_array
-    with item.path.open("rb") as file:
-        file.seek(item.pixels_at)
-        options = {**dict(item.facts.pixel), "pixel_keyword": "PixelData"}
-        return get_decoder(item.facts.syntax).as_array(file, **options)[0]
+def _decoded(item: SliceHeader) -> NDArray[np.generic]:
+    return decode(item.path, item.place, item.facts.syntax, dict(item.facts.pixel))

@@ -15,9 +15,10 @@ from fedgin.data.datalist import Split
 from fedgin.data.dicom.checks import check_series
 from fedgin.data.dicom.convert import read_voxels
 from fedgin.data.dicom.header import SliceHeader, quiet_reading
-from fedgin.data.dicom.labels import read_labels
+from fedgin.data.dicom.labels import lies_on, read_labels
 from fedgin.data.dicom.ledger import Ledger, content_key
 from fedgin.data.dicom.nifti import remove_parts, write_volume
+from fedgin.data.dicom.parts import split_series
 from fedgin.data.dicom.private_table import private_table, write_private_table
 from fedgin.data.dicom.pseudonyms import Pseudonyms, open_pseudonyms
 from fedgin.data.dicom.quarantine import LeftOut, public_modality, write_quarantine
@@ -77,7 +78,8 @@ def ingest(source: Path, out: Path, rules: IngestRules, private: Path, progress:
     check_site_draft(out, rules)
     with quiet_reading():
         scan = scan_tree(source, progress)
-        if not scan.series and not scan.damaged:
+        scan.series = [part for series in scan.series for part in split_series(series)]
+        if not scan.series and not scan.lost:
             raise DataError("DICOM_DIR holds no DICOM object", "give the folder that the PACS export wrote")
         out.mkdir(parents=True, exist_ok=True)
         write_private_table(private_table(private, out), scan, pseudonyms)
@@ -112,7 +114,7 @@ class _Run:
         images, segmentations = self._sort()
         stacks = self._convert(images)
         cases = self._label(stacks, segmentations)
-        self._leave_out_damaged()
+        self._leave_out_lost()
         if self.rules.labels.source is LabelSource.DICOM_SEG:
             self.report.splits = write_datalist(self.out, self.rules, cases)
             write_site_draft(self.out, self.rules)
@@ -174,9 +176,11 @@ class _Run:
             return []
         files: dict[str, list[SliceHeader]] = {}
         for series in segmentations:
+            owners = {item.path: _series_of(item, stacks) for item in series.slices}
             for item in series.slices:
-                files.setdefault(item.facts.references, []).append(item)
-            if not any(item.facts.references in stacks for item in series.slices):
+                for key in owners[item.path]:
+                    files.setdefault(key, []).append(item)
+            if not any(owners.values()):
                 self._leave_out(series, Reason.LABEL_WITHOUT_IMAGE)
         cases = []
         for done, series in enumerate((s for s in self.report.scan.series if s.key in stacks), start=1):
@@ -210,10 +214,10 @@ class _Run:
         except OSError as error:
             raise DataError(f"OUT cannot be written: {error.strerror}", "free disk space or mend rights") from None
 
-    def _leave_out_damaged(self) -> None:
-        for path in self.report.scan.damaged:
-            series = self.pseudonyms.series(str(path))
-            self.report.left_out.append(LeftOut("", series, "other", 1, Reason.DAMAGED_FILE))
+    def _leave_out_lost(self) -> None:
+        for lost in self.report.scan.lost:
+            series = self.pseudonyms.series(str(lost.path))
+            self.report.left_out.append(LeftOut("", series, "other", 1, lost.reason))
 
     def _leave_out(self, series: Series, reason: Reason) -> None:
         facts = series.facts
@@ -225,6 +229,12 @@ class _Run:
 
     def _image(self, series: Series) -> Path:
         return Path("images") / f"{self._stem(series)}{'.nii.gz' if self.rules.compress else '.nii'}"
+
+
+def _series_of(segmentation: SliceHeader, stacks: dict[str, Stack]) -> list[str]:
+    """Return which of the converted series a segmentation labels: of several that it names, those it lies on."""
+    named = [key for key in dict.fromkeys(segmentation.facts.references) if key in stacks]
+    return [key for key in named if lies_on(segmentation, stacks[key])] or named if len(named) > 1 else named
 
 
 def _guarded(step: Callable[[], T]) -> T | Reason:

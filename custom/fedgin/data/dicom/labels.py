@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 
 import numpy as np
-from highdicom.seg import Segmentation, segread
-from highdicom.volume import Volume as DicomVolume
-from highdicom.volume import VolumeGeometry
+import pydicom
+from highdicom.seg import Segmentation, SegmentationTypeValues
 from numpy.typing import NDArray
+from pydicom.uid import UID
 
+from fedgin.data.dicom.functional_groups import frames_of
 from fedgin.data.dicom.header import SliceHeader
+from fedgin.data.dicom.planes import Plane
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.dicom.rules import LabelRules, comparable
 from fedgin.data.dicom.stack import Stack
-from fedgin.data.volumes import GRID_TOLERANCE_MM, Volume, grid_distance_mm
-
-# Relative; also what highdicom may round away when it lines up two grids.
-ALIGNMENT_TOLERANCE = 1e-3
 
 
 def read_labels(segmentations: Sequence[SliceHeader], rules: LabelRules, stack: Stack) -> NDArray[np.uint8] | Reason:
@@ -34,63 +32,85 @@ def read_labels(segmentations: Sequence[SliceHeader], rules: LabelRules, stack: 
     for item in segmentations:
         if item.facts.frame != stack.slices[0].facts.frame:
             return Reason.LABEL_GRID
-        fault = _add(item, rules, stack.target, labels, found)
+        fault = _add(item, rules, stack, labels, found)
         if fault is not None:
             return fault
     missing = set(rules.ids) - found - set(rules.may_be_absent)
     return Reason.LABEL_NAMES if missing or not found else labels
 
 
+def lies_on(item: SliceHeader, stack: Stack) -> bool:
+    """Tell whether every frame of a segmentation lies on a slice of this series."""
+    if item.facts.frame != stack.slices[0].facts.frame:
+        return False
+    try:
+        planes = [Plane.of_frame(frame, item.facts.size) for frame in frames_of(_open(item))]
+        return all(plane.lies_on(stack.geometry) for plane in planes)
+    except Exception:  # pydicom and highdicom raise many kinds
+        return False
+
+
+def _open(item: SliceHeader) -> Segmentation:
+    dataset = pydicom.dcmread(item.path, force=True)
+    dataset.file_meta.TransferSyntaxUID = UID(item.facts.syntax)
+    _name_instances_once(dataset)
+    return Segmentation.from_dataset(dataset, copy=False)
+
+
+def _name_instances_once(dataset: pydicom.Dataset) -> None:
+    """Drop an image that is listed under several series from all but the first: highdicom would refuse the object."""
+    seen: set[str] = set()
+    for series in dataset.get("ReferencedSeriesSequence") or []:
+        instances = series.get("ReferencedInstanceSequence") or []
+        fresh = {item.ReferencedSOPInstanceUID: item for item in instances if item.ReferencedSOPInstanceUID not in seen}
+        series.ReferencedInstanceSequence = list(fresh.values())
+        seen.update(fresh)
+
+
 def _add(
-    item: SliceHeader, rules: LabelRules, target: VolumeGeometry, labels: NDArray[np.uint8], found: set[str]
+    item: SliceHeader, rules: LabelRules, stack: Stack, labels: NDArray[np.uint8], found: set[str]
 ) -> Reason | None:
     """Draw the organs of one file into ``labels``."""
     try:
-        segmentation = segread(item.path)
-        organs = _segments_by_organ(segmentation, rules)
+        segmentation = _open(item)
+        organs = _organs_by_segment(segmentation, rules)
+        if not found.isdisjoint(organs.values()):
+            return Reason.LABEL_TWICE
+        found.update(organs.values())
+        ids = {number: rules.ids[organ] for number, organ in organs.items()}
+        return _draw(segmentation, ids, stack, labels)
     except Exception:  # pydicom and highdicom raise many kinds, with header values in their text
         return Reason.LABEL_NOT_READABLE
-    for organ, numbers in organs.items():
-        if organ in found:
-            return Reason.LABEL_TWICE
-        found.add(organ)
-        mask = _mask(segmentation, numbers, target)
-        if isinstance(mask, Reason):
-            return mask
-        if np.any(labels[mask]):
-            return Reason.LABEL_OVERLAP
-        labels[mask] = rules.ids[organ]
-    return None
 
 
-def _segments_by_organ(segmentation: Segmentation, rules: LabelRules) -> dict[str, list[int]]:
-    organs: dict[str, list[int]] = {}
+def _organs_by_segment(segmentation: Segmentation, rules: LabelRules) -> dict[int, str]:
+    organs = {}
     for number in segmentation.segment_numbers:
         name = comparable(segmentation.get_segment_description(number).segment_label)
         if name in rules.by_segment:
-            organs.setdefault(rules.by_segment[name], []).append(int(number))
+            organs[int(number)] = rules.by_segment[name]
     return organs
 
 
-def _mask(segmentation: Segmentation, numbers: list[int], target: VolumeGeometry) -> NDArray[np.bool_] | Reason:
-    try:
-        # Overlap between segments of one organ is no fault; between organs it is found when they are drawn.
-        volume = segmentation.get_volume(segment_numbers=numbers, combine_segments=True, skip_overlap_checks=True)
-    except Exception:  # fractional values, slices that are no stack, damaged pixels
+def _draw(segmentation: Segmentation, ids: dict[int, int], stack: Stack, labels: NDArray[np.uint8]) -> Reason | None:
+    """Draw frame by frame, each on the slice at its position.
+
+    In a binary segmentation a frame holds one segment; in a label map it holds the numbers of all.
+    """
+    kind = segmentation.segmentation_type
+    if kind is SegmentationTypeValues.FRACTIONAL:
         return Reason.LABEL_NOT_READABLE
-    return _fit(volume.with_array((volume.array > 0).astype(np.uint8)), target)
-
-
-def _fit(mask: DicomVolume, target: VolumeGeometry) -> NDArray[np.bool_] | Reason:
-    """Flip, permute, pad and crop only; highdicom would also skip voxels of a finer grid, which is resampling."""
-    if not np.isclose(mask.voxel_volume, target.voxel_volume, rtol=ALIGNMENT_TOLERANCE):
-        return Reason.LABEL_GRID
-    try:
-        fitted = mask.match_geometry(target, tol=ALIGNMENT_TOLERANCE)
-    except (RuntimeError, ValueError, IndexError):
-        return Reason.LABEL_GRID
-    drawn: NDArray[np.bool_] = fitted.array.astype(bool)
-    if drawn.shape != target.spatial_shape or int(drawn.sum()) != int(mask.array.sum()):
-        return Reason.LABEL_GRID
-    distance = grid_distance_mm(Volume(drawn, fitted.affine), Volume(drawn, target.affine))
-    return Reason.LABEL_GRID if distance > GRID_TOLERANCE_MM else drawn
+    planes = stack.planes(labels)
+    for number, frame in enumerate(frames_of(segmentation), start=1):
+        owner = None if kind is SegmentationTypeValues.LABELMAP else int(frame.ReferencedSegmentNumber)
+        drawn = [segment for segment in ids if owner in (None, segment)]
+        stored = np.asarray(segmentation.get_stored_frame(number)) if drawn else np.empty((0, 0))
+        for segment in drawn:
+            mask = np.equal(stored, segment if owner is None else 1)
+            places = Plane.of_frame(frame, mask.shape).places(mask, stack.geometry)
+            if places is None:
+                return Reason.LABEL_GRID
+            if not set(np.unique(planes[places])) <= {0, ids[segment]}:
+                return Reason.LABEL_OVERLAP
+            planes[places] = ids[segment]
+    return None

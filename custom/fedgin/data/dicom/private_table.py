@@ -19,21 +19,29 @@ def private_table(folder: Path, out: Path) -> Path:
 
 
 def write_private_table(path: Path, scan: Scan, pseudonyms: Pseudonyms) -> None:
-    """Write one row a series and a damaged file, mode 0600: for looking up a case, and for writing the rules."""
+    """Write one row a series, and one a file or folder that cannot be read: to look up a case, and to write the rules.
+
+    The file gets mode 0600.
+    """
     table = io.StringIO()
     writer = csv.DictWriter(table, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(_row(series, pseudonyms) for series in scan.series)
-    writer.writerows({"series": pseudonyms.series(str(file)), "files": 1, "folder": file} for file in scan.damaged)
+    lost = ({"series": pseudonyms.series(str(item.path)), "files": 1, "folder": item.path} for item in scan.lost)
+    writer.writerows(lost)
     write_private(path, table.getvalue().encode("utf-8", "replace").decode("utf-8"))
 
 
 def segment_names(item: SliceHeader) -> list[str]:
-    """Return the segment names of a segmentation file; empty for any other file."""
+    """Return the segment names of a segmentation file; empty for any other, and for one that cannot be read."""
     if not item.facts.references:
         return []
-    dataset = pydicom.dcmread(item.path, stop_before_pixels=True, specific_tags=["SegmentSequence"])
-    return [str(segment.get("SegmentLabel", "")) for segment in dataset.get("SegmentSequence") or []]
+    try:
+        # Many kinds of object refer to a series, and old ones come without preamble.
+        dataset = pydicom.dcmread(item.path, stop_before_pixels=True, force=True, specific_tags=["SegmentSequence"])
+        return [str(segment.get("SegmentLabel", "")) for segment in dataset.get("SegmentSequence") or []]
+    except Exception:  # pydicom raises many kinds; the table is a help and must not end the run
+        return []
 
 
 def _row(series: Series, pseudonyms: Pseudonyms) -> dict[str, str | int]:

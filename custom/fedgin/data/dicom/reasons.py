@@ -5,11 +5,20 @@ from enum import Enum
 _NO_DECODER_FIX = "export it uncompressed (Explicit VR Little Endian), or install python-gdcm at this site"
 _GRID_FIX = "draw or export the segmentation on the slices of the series it references"
 
+_RIGHTS_FIX = "give the user who runs this the right to read it"
+
 
 class Reason(Enum):
     """Each value is (code, what is wrong, what to do)."""
 
     DAMAGED_FILE = ("damaged_file", "a DICOM file has no readable header", "copy or export the file again")
+    CLOSED_FILE = ("closed_file", "a file may not be read", _RIGHTS_FIX)
+    CLOSED_FOLDER = ("closed_folder", "a folder may not be listed", _RIGHTS_FIX)
+    DAMAGED_SLICE = (
+        "damaged_slice",
+        "a file that cannot be read belongs to the series, or lies with it alone in a folder",
+        "copy or export that file again; move it away if it is no slice",
+    )
     TRUNCATED = ("truncated", "the pixel data of a slice are cut off or damaged", "export the series again")
     NO_IMAGE = ("no_image", "the series holds no image", "nothing to do; reports and plans are not used")
     RTSTRUCT = ("rtstruct", "RTSTRUCT is not read", "export DICOM SEG")
@@ -30,11 +39,16 @@ class Reason(Enum):
     )
     COLOUR = ("colour", "a colour image", "nothing to do; export the series as greyscale if it is a real acquisition")
     BURNED_IN = ("burned_in", "the pixels are marked as carrying burned-in text", "export the series without text")
-    LOCALISER = ("localiser", "holds a localiser (scout)", "nothing to do, or export the slices without the scout")
+    LOCALISER = ("localiser", "localiser (scout) images", "nothing to do")
     NO_GEOMETRY = (
         "no_geometry",
         "position, orientation or pixel spacing is missing or not valid",
         "export the original series, not a secondary capture",
+    )
+    NOT_HU = (
+        "not_hu",
+        "the values are no Hounsfield units: another rescale type, or no rescale slope and intercept",
+        "export the CT reconstruction with its rescale; maps of dual-energy CT are not used",
     )
     NONLINEAR = (
         "nonlinear_rescale",
@@ -56,8 +70,8 @@ class Reason(Enum):
     TOO_FEW_SLICES = ("too_few_slices", "fewer slices than 'minimum_slices'", "export all slices, or lower the minimum")
     DUPLICATE_SLICE = (
         "duplicate_slice",
-        "two slices lie at one position",
-        "remove copies; export each echo, phase or time point as a series of its own",
+        "two different slices lie at one position",
+        "export each echo, phase or time point as a series of its own",
     )
     MISSING_SLICE = (
         "missing_slice",

@@ -1,17 +1,22 @@
 """Walk an unknown folder and group what is DICOM by series; reads headers only."""
 
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from fedgin.data.dicom.header import Facts, HeaderReader, SliceHeader
+from fedgin.data.dicom.copies import drop_copies
+from fedgin.data.dicom.header import DamagedHeaderError, Facts, HeaderReader, SliceHeader
+from fedgin.data.dicom.reasons import Reason
 from fedgin.errors import DataError
 
 # Told (what is going on, done, total); called often.
 Progress = Callable[[str, int, int], None]
+# Exports name slices so, or without suffix, or with a number for one.
+_SUFFIXES = ("", ".dcm", ".dicom", ".dic", ".ima")
 
 
 @dataclass
@@ -21,10 +26,12 @@ class Series:
     Attributes:
         key: private: the series UID or its stand-in.
         slices: at least one.
+        lost: number of files that cannot be read and are, or may be, slices of the series.
     """
 
     key: str
     slices: list[SliceHeader] = field(default_factory=list)
+    lost: int = 0
 
     @property
     def facts(self) -> Facts:
@@ -37,23 +44,45 @@ class Series:
         return list({id(item.facts): item.facts for item in self.slices}.values())
 
 
+@dataclass(frozen=True)
+class Lost:
+    """A file or folder that cannot be read.
+
+    Attributes:
+        path: private.
+        reason: why.
+        series: private key of the series it belongs to, where its header says so.
+    """
+
+    path: Path
+    reason: Reason
+    series: str = ""
+
+
 @dataclass
 class Scan:
     """What is in a tree.
 
     Attributes:
         series: sorted by key.
-        damaged: DICOM files whose header cannot be parsed.
+        lost: damaged files, and files and folders that the system does not let us read.
+        copies: number of files that were dropped because another one holds the same slice.
         not_dicom: number of files that are something else.
         directories: number of DICOMDIR files; they are not needed, every file is read.
-        unreadable: number of files that the system does not let us open.
+        links: number of links to folders; they are not followed.
     """
 
     series: list[Series] = field(default_factory=list)
-    damaged: list[Path] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
+    copies: int = 0
     not_dicom: int = 0
     directories: int = 0
-    unreadable: int = 0
+    links: int = 0
+
+    @property
+    def unreadable(self) -> int:
+        """Return the number of files and folders that the system does not let us read."""
+        return sum(item.reason in (Reason.CLOSED_FILE, Reason.CLOSED_FOLDER) for item in self.lost)
 
 
 def scan_tree(root: Path, progress: Progress) -> Scan:
@@ -64,27 +93,75 @@ def scan_tree(root: Path, progress: Progress) -> Scan:
     """
     if not root.is_dir():
         raise DataError("the DICOM folder does not exist", "check the path given as DICOM_DIR")
-    paths = sorted(Path(folder, name) for folder, _, names in os.walk(root) for name in names)
     scan, groups, reader = Scan(), dict[str, Series](), HeaderReader()
+    paths = _walk(root, scan)
     for done, path in enumerate(paths, start=1):
         _take(path, reader, scan, groups)
         progress("reading headers", done, len(paths))
     scan.series = [groups[key] for key in sorted(groups)]
+    for series in scan.series:
+        kept = drop_copies(series.slices)
+        scan.copies += len(series.slices) - len(kept)
+        series.slices = kept
+    _count_lost(scan, groups)
     return scan
+
+
+def _walk(root: Path, scan: Scan) -> list[Path]:
+    """List every file; what cannot be listed is noted, because a slice may be in it."""
+
+    def note(error: OSError) -> None:
+        scan.lost.append(Lost(Path(os.fsdecode(error.filename)), Reason.CLOSED_FOLDER))
+
+    paths = []
+    for folder, inner, names in os.walk(root, onerror=note):
+        paths += [Path(folder, name) for name in names]
+        scan.links += sum(Path(folder, name).is_symlink() for name in inner)
+    return sorted(paths)
 
 
 def _take(path: Path, reader: HeaderReader, scan: Scan, groups: dict[str, Series]) -> None:
     try:
-        header = reader.read(path)
-    except DataError:
-        scan.damaged.append(path)
+        # Opening a pipe would wait for ever for someone to write.
+        regular = stat.S_ISREG(path.stat().st_mode)
+        header = reader.read(path) if regular else None
+        blank = regular and header is None and _is_blank(path)
+    except DamagedHeaderError as error:
+        scan.lost.append(Lost(path, Reason.DAMAGED_FILE, error.series))
     except OSError:
-        scan.unreadable += 1
+        scan.lost.append(Lost(path, Reason.CLOSED_FILE))
     else:
-        if header is None:
+        if blank:
+            scan.lost.append(Lost(path, Reason.DAMAGED_FILE))
+        elif header is None:
             scan.not_dicom += 1
         elif header.facts.sop_class == MediaStorageDirectoryStorage:
             scan.directories += 1
         else:
             key = header.facts.series
             groups.setdefault(key, Series(key)).slices.append(header)
+
+
+def _is_blank(path: Path) -> bool:
+    """Tell whether a file that is named like a slice is empty or begins with zeros only: a copy that failed."""
+    suffix = path.suffix.lower()
+    if path.name.startswith(".") or not (suffix in _SUFFIXES or suffix[1:].isdigit()):
+        return False
+    with path.open("rb") as file:
+        return not file.read(1024).strip(b"\x00")
+
+
+def _count_lost(scan: Scan, groups: dict[str, Series]) -> None:
+    """Give what is lost to its series: that of its header, else the only series of images in its folder."""
+    folders: dict[Path, set[str]] = {}
+    for series in scan.series:
+        for item in series.slices:
+            if item.facts.pixel and not item.facts.references:
+                folders.setdefault(item.path.parent, set()).add(series.key)
+    for lost in scan.lost:
+        if lost.reason is Reason.CLOSED_FOLDER:
+            continue
+        beside = folders.get(lost.path.parent, set())
+        keys = {lost.series} if lost.series else beside if len(beside) == 1 else set()
+        for key in keys & groups.keys():
+            groups[key].lost += 1

@@ -2,19 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-from highdicom.spatial import get_volume_positions
+from highdicom.spatial import VOLUME_INDEX_CONVENTION, get_normal_vector
 from highdicom.volume import VolumeGeometry
 from numpy.typing import NDArray
 
 from fedgin.data.dicom.header import SliceHeader
 from fedgin.data.dicom.reasons import Reason
 
-# A slice may be this far in mm from where the regular grid puts it: scanners round positions, they do not move them.
+# The one tolerance of positions: a slice may be this far in mm from where the regular grid that fits all slices best
+# puts it. Scanners round positions, they do not move them.
 POSITION_TOLERANCE_MM = 0.05
 # Stored axes nearest to left, anterior, superior: what common DICOM converters write for axial series.
 STORED_ORIENTATION = "LAS"
+
+Voxel = TypeVar("Voxel", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -34,52 +38,55 @@ class Stack:
         """Return the same grid with axes as they are stored, (X, Y, Z) nearest to left, anterior, superior."""
         return self.geometry.to_patient_orientation(STORED_ORIENTATION)
 
+    def planes(self, voxels: NDArray[Voxel]) -> NDArray[Voxel]:
+        """View ``voxels`` [X, Y, Z] on ``target`` with axes (slice, row, column): to write a plane needs no copy."""
+        planes: NDArray[Voxel] = self.target.with_array(voxels).match_orientation(self.geometry).array
+        return planes
+
 
 def stack_slices(slices: Sequence[SliceHeader]) -> Stack | Reason:
-    """Put slices of one size and orientation into spatial order, or say why they are no regular stack."""
-    first = slices[0]
-    positions = np.array([item.position for item in slices])
-    spacing, order = get_volume_positions(positions, first.facts.orientation)
-    if spacing is None or order is None:
-        return _fault(positions, first.facts.orientation)
-    ordered = [slices[index] for index in np.argsort(order)]
+    """Put at least two slices of one size and orientation into spatial order, or say why they are no regular stack.
+
+    Raises:
+        ValueError: the directions of rows and columns are not perpendicular.
+    """
+    first = slices[0].facts
+    normal = get_normal_vector(first.orientation, index_convention=VOLUME_INDEX_CONVENTION)
+    ordered = sorted(slices, key=lambda item: float(np.dot(item.position, normal)))
+    positions = np.array([item.position for item in ordered])
+    along = positions @ normal
+    numbers = np.arange(len(ordered))
+    spacing, start = np.polyfit(numbers, along, deg=1)
+    across = positions - np.outer(along, normal)
+    reason = _fault(along, start + spacing * numbers, across)
+    if reason is not None:
+        return reason
     geometry = VolumeGeometry.from_attributes(
-        image_position=ordered[0].position,
-        image_orientation=first.facts.orientation,
-        rows=first.facts.size[0],
-        columns=first.facts.size[1],
-        pixel_spacing=first.facts.spacing,
-        spacing_between_slices=spacing,
+        image_position=(across.mean(axis=0) + start * normal).tolist(),
+        image_orientation=first.orientation,
+        rows=first.size[0],
+        columns=first.size[1],
+        pixel_spacing=first.spacing,
+        spacing_between_slices=float(spacing),
         number_of_frames=len(ordered),
         coordinate_system="PATIENT",
-        frame_of_reference_uid=first.facts.frame or None,
+        frame_of_reference_uid=first.frame or None,
     )
-    stack = Stack(ordered, geometry)
-    return _misplaced(stack) or stack
+    return Stack(ordered, geometry)
 
 
-def _fault(positions: NDArray[np.float64], orientation: Sequence[float]) -> Reason:
-    """Find the allowance under which the positions would be regular: that is what is wrong with them."""
-    rounded = positions.round(3)
-    allowances: list[tuple[Reason, dict[str, float | bool]]] = [
-        (Reason.DUPLICATE_SLICE, {"allow_duplicate_positions": True}),
-        (Reason.MISSING_SLICE, {"allow_missing_positions": True}),
-        (Reason.DUPLICATE_SLICE, {"allow_duplicate_positions": True, "allow_missing_positions": True}),
-        (Reason.SHEARED, {"perpendicular_tol": 1.0}),
-    ]
-    for reason, allowance in allowances:
-        if get_volume_positions(rounded, orientation, **allowance)[0] is not None:
-            return reason
-    return Reason.NON_UNIFORM_SPACING
+def _fault(along: NDArray[np.float64], regular: NDArray[np.float64], across: NDArray[np.float64]) -> Reason | None:
+    """Say what is wrong with positions along the normal and across it, both in mm; ``None`` when they are regular.
 
-
-def _misplaced(stack: Stack) -> Reason | None:
-    """Hold every slice against the grid: highdicom allows 2.5 degrees of shear, which is centimetres over a trunk."""
-    numbers = np.arange(len(stack.slices), dtype=np.float64)
-    indices = np.stack([numbers, np.zeros_like(numbers), np.zeros_like(numbers)], axis=1)
-    offsets = np.array([item.position for item in stack.slices]) - stack.geometry.map_indices_to_reference(indices)
-    normal = stack.geometry.unit_vectors()[0]
-    along = offsets @ normal
-    if np.linalg.norm(offsets - np.outer(along, normal), axis=1).max() > POSITION_TOLERANCE_MM:
-        return Reason.SHEARED
-    return Reason.NON_UNIFORM_SPACING if np.abs(along).max() > POSITION_TOLERANCE_MM else None
+    A small shear counts too: over a trunk it adds up to centimetres.
+    """
+    gaps = np.diff(along)
+    if gaps.min() <= POSITION_TOLERANCE_MM:
+        return Reason.DUPLICATE_SLICE
+    if np.abs(along - regular).max() > POSITION_TOLERANCE_MM:
+        usual = float(np.median(gaps))
+        steps = np.rint(gaps / usual)
+        multiples = np.abs(gaps - steps * usual) <= 2 * POSITION_TOLERANCE_MM
+        return Reason.MISSING_SLICE if multiples.all() and steps.max() > 1 else Reason.NON_UNIFORM_SPACING
+    sheared = np.linalg.norm(across - across.mean(axis=0), axis=1).max() > POSITION_TOLERANCE_MM
+    return Reason.SHEARED if sheared else None

@@ -1,0 +1,40 @@
+"""Drop exact copies: exports often hold a series twice, in two folders or under two names."""
+
+import hashlib
+from collections.abc import Hashable, Sequence
+
+from fedgin.data.dicom.header import SliceHeader
+
+
+def drop_copies(slices: Sequence[SliceHeader]) -> list[SliceHeader]:
+    """Return the slices without exact copies: of those that agree in all that is used, the first stays.
+
+    Files are read only where two claim one instance and place.
+
+    Raises:
+        OSError: a file can no longer be read.
+    """
+    claims: dict[Hashable, int] = {}
+    for item in slices:
+        claims[_claim(item)] = claims.get(_claim(item), 0) + 1
+    kept, seen = [], set[Hashable]()
+    for item in slices:
+        if claims[_claim(item)] > 1:
+            content = (_claim(item), item.facts, _digest(item))
+            if content in seen:
+                continue
+            seen.add(content)
+        kept.append(item)
+    return kept
+
+
+def _claim(item: SliceHeader) -> Hashable:
+    return item.instance, item.position
+
+
+def _digest(item: SliceHeader) -> bytes:
+    """Hash the pixels of a slice, or all of another object: two writers differ in headers that nobody uses."""
+    with item.path.open("rb") as file:
+        if item.position:
+            file.seek(item.place.start or 0)
+        return hashlib.file_digest(file, "sha256").digest()

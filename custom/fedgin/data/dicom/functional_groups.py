@@ -1,0 +1,27 @@
+"""What a multi-frame object says of each of its frames, under the keywords that single-frame objects use."""
+
+from collections.abc import Iterator
+
+import pydicom
+
+
+def frames_of(dataset: pydicom.Dataset) -> Iterator[pydicom.Dataset]:
+    """Yield for every frame the elements of its functional groups, those that all frames share included.
+
+    The groups are flattened: ``PlanePositionSequence[0].ImagePositionPatient`` is found as ``ImagePositionPatient``.
+    Nothing is yielded for an object without functional groups of frames.
+    """
+    shared = [_flat(item) for item in dataset.get("SharedFunctionalGroupsSequence") or []]
+    for groups in dataset.get("PerFrameFunctionalGroupsSequence") or []:
+        frame = pydicom.Dataset()
+        for elements in (*shared, _flat(groups)):
+            frame.update(elements)
+        yield frame
+
+
+def _flat(groups: pydicom.Dataset) -> pydicom.Dataset:
+    elements = pydicom.Dataset()
+    for group in groups:
+        if group.VR == "SQ" and group.value:
+            elements.update(group.value[0])
+    return elements

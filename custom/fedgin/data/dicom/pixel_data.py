@@ -1,0 +1,102 @@
+"""Where the pixel data of a file are and how they are stored; decode them from there without parsing a header twice."""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pydicom
+from numpy.typing import NDArray
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.uid import ImplicitVRLittleEndian as ImplicitVR
+
+_PIXEL_DATA = (0x7FE0, 0x0010)
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+# As implicit lengths these bytes would be odd numbers, which DICOM does not allow.
+_VALUE_TYPES = (b"OB\x00\x00", b"OW\x00\x00", b"UN\x00\x00")
+_NATIVE = (ImplicitVR, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+
+
+@dataclass(frozen=True, slots=True)
+class PixelPlace:
+    """What the file itself says at the pixel data element.
+
+    Attributes:
+        start: byte where the value starts; ``None`` when there is none or it cannot be addressed.
+        length: bytes of the value; ``None`` when compressed, that is without a stated length.
+        value_type: value representation, ``OB`` or ``OW``; empty in implicit VR.
+    """
+
+    start: int | None = None
+    length: int | None = None
+    value_type: str = ""
+
+
+def find_pixels(file: BinaryIO, dataset: pydicom.Dataset) -> PixelPlace:
+    """Look at the element before which pydicom stopped; it leaves the file there, except in a deflated file.
+
+    The value type is taken from the bytes, never from the transfer syntax: old exports state none or a wrong one.
+    """
+    if dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        return PixelPlace()
+    order = "<" if dataset.original_encoding[1] else ">"
+    if file.read(4) != struct.pack(f"{order}HH", *_PIXEL_DATA):
+        return PixelPlace()
+    value_type = file.read(4)
+    if value_type not in _VALUE_TYPES:
+        file.seek(-4, 1)
+        value_type = b""
+    (length,) = struct.unpack(f"{order}L", file.read(4))
+    return PixelPlace(file.tell(), None if length == _UNDEFINED_LENGTH else length, value_type[:2].decode())
+
+
+def transfer_syntax(dataset: pydicom.Dataset, place: PixelPlace) -> str:
+    """Return the syntax that a file states, or the one in which it was found to be; empty for unknown compression."""
+    stated = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    if place.start is not None and place.length is None and (not stated or stated in _NATIVE):
+        return ""
+    if stated:
+        return str(stated)
+    implicit, little = dataset.original_encoding
+    if not little:
+        return str(ExplicitVRBigEndian)
+    explicit = bool(place.value_type) or not implicit
+    return str(ExplicitVRLittleEndian if explicit else ImplicitVR)
+
+
+def has_decoder(syntax: str) -> bool:
+    """Tell whether pixels of this transfer syntax can be decoded here."""
+    try:
+        return get_decoder(syntax).is_available
+    except NotImplementedError:
+        return False
+
+
+def decode(path: Path, place: PixelPlace, syntax: str, options: dict[str, Any]) -> NDArray[Any]:
+    """Return the stored values [rows, columns] of one frame.
+
+    Args:
+        path: the file.
+        place: from :func:`find_pixels`.
+        syntax: from :func:`transfer_syntax`.
+        options: image pixel elements as pydicom names them.
+
+    Raises:
+        Exception: of many kinds; all mean that these pixels cannot be had.
+    """
+    if place.start is None:
+        dataset = pydicom.dcmread(path, force=True)
+        dataset.file_meta.TransferSyntaxUID = UID(syntax)
+        return dataset.pixel_array
+    if place.length is not None and place.length < _native_bytes(options):
+        raise ValueError("less pixel data than the image needs")  # what follows would be taken for pixels
+    stored = {**options, "pixel_keyword": "PixelData", "pixel_vr": place.value_type}
+    with path.open("rb") as file:
+        file.seek(place.start)
+        return get_decoder(syntax).as_array(file, **stored)[0]
+
+
+def _native_bytes(options: dict[str, Any]) -> int:
+    bits = int(options["rows"]) * int(options["columns"]) * int(options["bits_allocated"])
+    return bits * int(options.get("samples_per_pixel") or 1) * int(options["number_of_frames"]) // 8
