@@ -14,7 +14,7 @@ from fedgin.phantoms.task import Task
 from fedgin.report.comparison_page import write_comparison
 from fedgin.study.arms import Arm
 from fedgin.study.demo import DemoPlan, make_arms, run_demo
-from fedgin.study.planned_arm import find_sites
+from fedgin.study.planned_arm import find_cross_modality_sites
 from tests.places import JOBS
 from tests.sites import tiny_experiment, write_site
 
@@ -93,7 +93,11 @@ def test_the_arms_of_a_task_are_its_jobs(tmp_path: Path, task: Task) -> None:
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [("one", "holds 1 site.yaml"), ("names", "the same name"), ("modality", "no site under .* is MR")],
+    [
+        ("one", "holds one site only"),
+        ("names", "more than one site under .* is called a"),
+        ("modality", "no site under .* is MR"),
+    ],
 )
 def test_sites_that_cannot_be_compared_are_named(tmp_path: Path, change: str, named: str) -> None:
     write_site(tmp_path / "a", "a", "CT")
@@ -103,4 +107,4 @@ def test_sites_that_cannot_be_compared_are_named(tmp_path: Path, change: str, na
     if change == "names":
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"site": "a"}))
     with pytest.raises(ConfigError, match=named):
-        find_sites(tmp_path)
+        find_cross_modality_sites(tmp_path)

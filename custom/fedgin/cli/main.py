@@ -11,6 +11,7 @@ from fedgin.cli.audit import audit
 from fedgin.cli.demo import demo
 from fedgin.cli.export import export
 from fedgin.cli.phantoms import phantoms
+from fedgin.cli.poc import poc
 from fedgin.cli.predict import predict
 from fedgin.cli.provision import provision
 from fedgin.cli.resume import resume
@@ -31,6 +32,7 @@ app.command()(audit)
 app.command()(demo)
 app.command()(export)
 app.command()(phantoms)
+app.command()(poc)
 app.command()(predict)
 app.command()(provision)
 app.command()(resume)

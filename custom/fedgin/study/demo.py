@@ -12,7 +12,7 @@ from fedgin.flare.jobs.job import Job, load_job, stage_job
 from fedgin.phantoms.task import Task
 from fedgin.study.arm_result import Comparison, run_arm
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
-from fedgin.study.planned_arm import find_sites
+from fedgin.study.planned_arm import find_cross_modality_sites
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def run_demo(plan: DemoPlan, listener: DemoListener) -> Comparison:
         FedginError: settings, data or an arm are wrong; complete arms are kept.
     """
     started = time.monotonic()
-    contracts = find_sites(plan.sites)
+    contracts = find_cross_modality_sites(plan.sites)
     arms = make_arms(plan, len(contracts))
     sites = _prepare(contracts, arms[0], listener)
     results = []

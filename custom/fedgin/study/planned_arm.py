@@ -6,7 +6,8 @@ from pathlib import Path
 
 from fedgin.config import merged, parse_settings
 from fedgin.data.prepare import SiteData, prepare_site
-from fedgin.data.site import Modality, SiteContract, load_site
+from fedgin.data.site import Modality, SiteContract
+from fedgin.data.sites import find_sites
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.job import Job, load_job, stage_job
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
@@ -34,20 +35,15 @@ class PlannedArm:
     home: Path
 
 
-def find_sites(folder: Path) -> list[SiteContract]:
-    """Load every ``FOLDER/*/site.yaml``, in the order of their names.
+def find_cross_modality_sites(folder: Path) -> list[SiteContract]:
+    """Load every ``FOLDER/*/site.yaml``, in the order of the folders' names.
 
     Raises:
         ConfigError: fewer than two sites, two sites of one name, or a modality is absent.
     """
-    contracts = [load_site(path) for path in sorted(folder.glob("*/site.yaml"))]
-    names = [contract.site for contract in contracts]
+    contracts = find_sites(folder)
     if len(contracts) < 2:
-        raise ConfigError(
-            f"{folder} holds {len(contracts)} site.yaml files", "give each site a folder with a site.yaml"
-        )
-    if len(set(names)) < len(names):
-        raise ConfigError(f"two sites under {folder} have the same name", "give each site.yaml its own 'site'")
+        raise ConfigError(f"{folder} holds one site only", "give each site a folder with a site.yaml")
     absent = [modality for modality in Modality if modality not in {contract.modality for contract in contracts}]
     if absent:
         raise ConfigError(f"no site under {folder} is {absent[0]}", "cross-modality training needs CT and MR sites")
@@ -82,7 +78,7 @@ class StudySites:
         self.out = out
         self.on_prepared = on_prepared
         self.on_left_out = on_left_out
-        self.contracts = [_with_one_thread(contract) for contract in find_sites(study.sites)]
+        self.contracts = [_with_one_thread(contract) for contract in find_cross_modality_sites(study.sites)]
         self._prepared: dict[str, dict[str, SiteData]] = {}
 
     def setting(self, spec: ArmSpec) -> PlannedArm:

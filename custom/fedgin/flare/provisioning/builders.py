@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import tenseal
+import yaml
 from nvflare.lighter.constants import CtxKey, ProvFileName
 from nvflare.lighter.ctx import ProvisionContext
 from nvflare.lighter.entity import Participant, Project
@@ -80,8 +81,12 @@ class PolicyBuilder(Builder):
     def _build_site(self, client: Participant, ctx: ProvisionContext) -> None:
         local = Path(ctx.get_local_dir(client))
         apply_policies(local, self.policies / "site")
-        text = SITE_YAML.format(name=client.name, modality=client.get_prop("modality"))
-        (local / "site.yaml.example").write_text(text, encoding="utf-8")
+        contract = client.get_prop("contract")
+        if contract:  # of a rehearsal on one machine, where the lead knows the sites' folders
+            (local / "site.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), encoding="utf-8")
+        else:
+            text = SITE_YAML.format(name=client.name, modality=client.get_prop("modality"))
+            (local / "site.yaml.example").write_text(text, encoding="utf-8")
         write_manifest(Path(ctx.get_kit_dir(client)))
 
 
