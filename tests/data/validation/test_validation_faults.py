@@ -142,6 +142,18 @@ def never_seen(site: SmallSite) -> None:
     site.labels["pancreas"] = 5
 
 
+def misspelt_organ(site: SmallSite) -> None:
+    site.labels = {"livr" if name == "liver" else name: number for name, number in site.labels.items()}
+
+
+def another_name(site: SmallSite) -> None:
+    site.labels["kidney_left"] = site.labels.pop("left_kidney")
+
+
+def new_organ(site: SmallSite) -> None:
+    site.labels["islet_graft"] = site.labels.pop("spleen")
+
+
 def mirrored_label(site: SmallSite) -> None:
     site.change("label", lambda label: label[::-1])
 
@@ -212,6 +224,9 @@ FAULTS: list[tuple[Callable[[SmallSite], None], Severity, set[str]]] = [
     (absent_organ, WARN, {"organ_absent"}),
     (tiny_organ, WARN, {"organ_tiny"}),
     (never_seen, FAIL, {"organ_never_seen"}),
+    (misspelt_organ, FAIL, {"organ_misspelt"}),
+    (another_name, WARN, {"organ_misspelt"}),
+    (new_organ, WARN, {"organ_unknown"}),
     (mirrored_label, WARN, {"left_right"}),
     (swapped_kidneys, WARN, {"left_right"}),
     (lone_liver_on_the_left, WARN, {"left_right"}),
@@ -228,7 +243,7 @@ def test_a_healthy_site_passes_every_group_of_checks(tmp_path: Path) -> None:
     validation = validate(SmallSite(tmp_path))
     assert faults(validation) == []
     assert validation.verdict is Severity.PASS
-    assert len(validation.findings) == 11
+    assert len(validation.findings) == 12
 
 
 @pytest.mark.parametrize(("break_it", "severity", "codes"), FAULTS, ids=[fault[0].__name__ for fault in FAULTS])

@@ -4,19 +4,38 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from fedgin.data.label_values import MOST_LISTED, shown
+from fedgin.data.organs import ORGANS, Likeness, resembled
 from fedgin.data.site import OTHERS, SiteContract, ids_of
 from fedgin.data.validation.facts import CaseFacts
 from fedgin.data.validation.findings import Finding, fail, warn
 
 
 def check_set(contract: SiteContract, facts: Sequence[CaseFacts]) -> list[Finding]:
-    """Return what only the comparison of cases shows: unknown ids, orientations, absent organs, one image twice."""
+    """Return what concerns the site as a whole: names, unknown ids, orientations, absent organs, one image twice."""
     return [
+        *_names(contract),
         *_unknown_ids(contract, facts),
         *_orientations(contract, facts),
         *_organs(contract, facts),
         *_duplicates(facts),
     ]
+
+
+def _names(contract: SiteContract) -> list[Finding]:
+    """Judge the organs' names: a job finds an organ by its name, so that a slip trains nothing."""
+    findings = []
+    for name in (name for name in contract.labels if name not in ORGANS):
+        like = resembled(name)
+        said = f"site {contract.site}: '{name}' is in no job of this package"
+        if like is None:
+            fix = "nothing to do if the organ is new; every site and the job must write this name alike"
+            findings.append(warn("organ_unknown", said, fix))
+            continue
+        known, likeness = like
+        report = fail if likeness is Likeness.SLIP else warn
+        fix = f"write '{known}' under 'labels' in site.yaml, unless the job of your federation says '{name}'"
+        findings.append(report("organ_misspelt", f"{said}; did you mean '{known}'?", fix))
+    return findings
 
 
 def _unknown_ids(contract: SiteContract, facts: Iterable[CaseFacts]) -> list[Finding]:
