@@ -1,6 +1,7 @@
 """The import arrows of the house, as docs/architecture.md draws them, between its rooms and inside ``flare``."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,18 @@ def test_every_room_is_in_the_map() -> None:
     assert {path.stem for path in PACKAGE.glob("*.py")} == COMMON | {"__init__"}
     inside = {path.stem for path in (PACKAGE / "flare").iterdir() if path.stem not in {"__init__", "__pycache__"}}
     assert inside == set(FLARE_ALLOWED)
+
+
+def drawn(heading: str) -> dict[str, set[str]]:
+    """Return the arrows of one table of docs/architecture.md."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split(heading)[1].split("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \|(.*?)\|", text, re.MULTILINE)
+    return {room: set(re.findall(r"`(\w+)`", arrows)) for room, arrows in rows}
+
+
+def test_the_document_draws_these_arrows() -> None:
+    assert drawn("| room | may import |") == {room: arrows - COMMON for room, arrows in ALLOWED.items()}
+    assert drawn("| part | may import |") == {part: arrows - FLARE_COMMON for part, arrows in FLARE_ALLOWED.items()}
 
 
 @pytest.mark.parametrize("room", ["benchmarks", "poc", "provisioning"])
