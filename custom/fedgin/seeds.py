@@ -5,8 +5,10 @@ that lived in memory would restart; a hashed one continues.
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def derive_seed(*purpose: int | str) -> int:
@@ -18,6 +20,8 @@ def derive_seed(*purpose: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def make_generator(*purpose: int | str) -> torch.Generator:
+def make_generator(*purpose: int | str) -> "torch.Generator":
     """Return a CPU generator seeded with :func:`derive_seed`; drawing on the CPU makes results device-independent."""
+    import torch  # phantoms need seeds, too, and no PyTorch
+
     return torch.Generator().manual_seed(derive_seed(*purpose))

@@ -1,23 +1,46 @@
+import inspect
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from fedgin.cli.main import app
+from fedgin.cli.lazy import LazyGroup
+from fedgin.cli.main import Verbs, app
+from fedgin.cli.site import SiteVerbs
 from fedgin.flare.jobs.job import load_job, stage_job
-from tests.places import JOBS
+from tests.places import JOBS, ROOT
 from tests.sites import tiny_experiment, write_site
 
-VERBS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+VERBS = [*Verbs.summaries, *(f"site {verb}" for verb in SiteVerbs.summaries)]
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
-    result = CliRunner().invoke(app, [verb, "--help"])
+    result = CliRunner().invoke(app, [*verb.split(), "--help"])
     assert result.exit_code == 0
     assert f"Example: fedgin {verb}" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("group", [Verbs, SiteVerbs])
+def test_the_list_of_verbs_says_what_their_own_help_begins_with(group: type[LazyGroup]) -> None:
+    for verb, summary in group.summaries.items():
+        function = getattr(import_module(f"{group.prefix}{verb}"), verb)
+        assert " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split()) == summary
+
+
+def test_no_verb_is_missing_in_the_list() -> None:
+    files = {path.stem for path in (ROOT / "custom" / "fedgin" / "cli").glob("[!_]*.py")}
+    named = {*Verbs.summaries, *(f"site_{verb}" for verb in SiteVerbs.summaries)}
+    assert files == named | {"main", "site", "lazy", "findings", "follow_job", "format", "resumable"}
+
+
+def test_a_mistyped_verb_is_told_the_nearest() -> None:
+    result = CliRunner().invoke(app, ["site", "docter"])
+    assert result.exit_code == 2
+    assert "No such command 'docter'. Did you mean 'doctor'?" in result.output
 
 
 def tiny_job(folder: Path) -> Path:

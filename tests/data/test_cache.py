@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fedgin.data.cache import CaseCache
-from fedgin.data.preprocessing import Preprocessing
+from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.errors import DataError
 from tests.sites import make_case, make_volume
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fedgin.data.preprocessing import Canonical, Preprocessing, VoxelGrid, canonical_grid, preprocess, to_native_labels
+from fedgin.data.preprocessing import Canonical, VoxelGrid, canonical_grid, preprocess, to_native_labels
+from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.volumes import Volume
 from tests.sites import make_volume
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData, prepare_site
-from fedgin.data.preprocessing import Preprocessing
+from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.site import load_site
 from fedgin.data.validation.findings import Severity
 from fedgin.data.validation.run import validate_site

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fedgin.augment import augmentation_names
 from fedgin.config import parse_settings
-from fedgin.nets import build_network, network_names
+from fedgin.nets.registry import build_network, network_names
 from fedgin.train.experiment import Experiment, load_experiment
 from tests.fuzz.mutations import CANARY, as_yaml, damaged, explains, fuzz, odd_values, raw, spliced
 

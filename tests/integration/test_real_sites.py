@@ -14,7 +14,7 @@ from fedgin.data.preprocessing import to_native_labels
 from fedgin.data.site import load_site
 from fedgin.data.volumes import map_organs, read_label
 from fedgin.flare.jobs.job import load_job
-from fedgin.nets import build_network
+from fedgin.nets.registry import build_network
 from fedgin.phantoms.task import Task
 from fedgin.train.checkpoint import averaged_weights
 from fedgin.train.site.session import SiteSession

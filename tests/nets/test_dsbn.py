@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fedgin.data.site import Modality
-from fedgin.nets import NetworkSettings, build_network
 from fedgin.nets.dsbn import MODALITIES, DomainBatchNorm, branch_entries, route
+from fedgin.nets.registry import build_network
+from fedgin.nets.settings import NetworkSettings
 
 
 def different_branches(channels: int = 3) -> DomainBatchNorm:

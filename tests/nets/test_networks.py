@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from fedgin.errors import ConfigError
-from fedgin.nets import NetworkSettings, build_network, network_names
 from fedgin.nets.dsbn import route
-from fedgin.nets.normalisation import Normalisation
+from fedgin.nets.registry import build_network, network_names
+from fedgin.nets.settings import NetworkSettings, Normalisation
 
 
 @pytest.mark.parametrize("name", ["attention_unet", "dynunet", "fedgin_unet", "segresnet", "unet"])

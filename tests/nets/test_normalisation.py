@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedgin.nets import NetworkSettings, build_network, network_names
 from fedgin.nets.dsbn import DomainBatchNorm, route
-from fedgin.nets.normalisation import Normalisation, batch_norm_entries, normalise_with
+from fedgin.nets.normalisation import batch_norm_entries, normalise_with
+from fedgin.nets.registry import build_network, network_names
+from fedgin.nets.settings import NetworkSettings, Normalisation
 
 CHOICES: tuple[Normalisation, ...] = get_args(Normalisation)
 KINDS = nn.InstanceNorm2d | nn.BatchNorm2d | nn.GroupNorm | DomainBatchNorm

@@ -9,7 +9,7 @@ from fedgin.data.prepare import prepare_site
 from fedgin.data.site import Modality, load_site
 from fedgin.errors import WeightsError
 from fedgin.flare.jobs.job import load_job, stage_job
-from fedgin.nets.normalisation import Normalisation
+from fedgin.nets.settings import Normalisation
 from fedgin.study.arm_result import load_network, run_arm
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
 from fedgin.train.checkpoint import averaged_weights, save_checkpoint

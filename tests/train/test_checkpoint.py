@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from fedgin.errors import WeightsError
-from fedgin.nets import NetworkSettings, build_network
-from fedgin.nets.normalisation import Normalisation
+from fedgin.nets.registry import build_network
+from fedgin.nets.settings import NetworkSettings, Normalisation
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint, load_weights, save_checkpoint
 
 

@@ -10,8 +10,8 @@ from fedgin.data.datalist import Split
 from fedgin.data.prepare import prepare_site
 from fedgin.data.site import load_site
 from fedgin.errors import WeightsError
-from fedgin.nets import build_network
 from fedgin.nets.dsbn import branch_entries
+from fedgin.nets.registry import build_network
 from fedgin.train.batches import RoundPlan
 from fedgin.train.evaluate.evaluator import evaluate
 from fedgin.train.evaluate.scores import mean_dice

@@ -4,7 +4,7 @@ import csv
 import io
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fedgin.errors import one_line
-from fedgin.files import write_text
-from fedgin.flare.audit.timeline import TimelineRow, read_timeline, without_polling
+
+if TYPE_CHECKING:
+    from fedgin.flare.audit.timeline import TimelineRow
 
 COLUMNS = ("time (UTC)", "refused", "what", "who", "job", "detail", "source")
 # A spreadsheet would run a cell that begins so.
@@ -32,6 +33,9 @@ def audit(
 
     Example: fedgin audit kits/hospital-a --since 2027-01-31 --out audit.csv
     """
+    from fedgin.files import write_text
+    from fedgin.flare.audit.timeline import read_timeline, without_polling
+
     timeline = read_timeline(workspace)
     rows = [row for row in timeline.rows if since is None or row.time >= since.replace(tzinfo=UTC)]
     console = Console(highlight=False)
@@ -47,7 +51,7 @@ def audit(
         console.print(Text(f"Written: {out}"))
 
 
-def _table(rows: list[TimelineRow]) -> Table:
+def _table(rows: "list[TimelineRow]") -> Table:
     table = Table()
     for heading in ("time (UTC)", "what", "who", "job", "detail"):
         table.add_column(heading, overflow="fold")
@@ -59,7 +63,7 @@ def _table(rows: list[TimelineRow]) -> Table:
     return table
 
 
-def _csv(rows: list[TimelineRow]) -> str:
+def _csv(rows: "list[TimelineRow]") -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

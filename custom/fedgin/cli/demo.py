@@ -2,18 +2,17 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from fedgin.cli.phantoms import write_demo_sites
 from fedgin.cli.resumable import resumable
-from fedgin.folders import folder_to_itself
 from fedgin.phantoms.task import Task
-from fedgin.report.comparison_page import write_comparison
-from fedgin.study.arms import Arm
-from fedgin.study.demo import DemoPlan, run_demo
+
+if TYPE_CHECKING:
+    from fedgin.study.arms import Arm
 
 PHANTOM_NOTE = (
     "The images are procedural phantoms, computed from anatomy rules and physics tables. "
@@ -39,22 +38,29 @@ def demo(
 
     Example: fedgin demo --sites hospitals --rounds 20 --local-steps 40 --out runs/hospitals
     """
+    from fedgin.folders import folder_to_itself
+
     console = Console(highlight=False, soft_wrap=True)
-    plan = DemoPlan(
-        sites=sites or out / f"phantoms-{task}-seed-{seed}",
-        task=task,
-        jobs=jobs,
-        out=out,
-        rounds=rounds,
-        local_steps=local_steps,
-        batch_size=batch_size,
-        seed=seed,
-        title="FedGIN beside FedAvg and MR alone" + ("" if sites else ", on phantoms"),
-        note="Own data. Nothing was tuned on the test cases by this run." if sites else PHANTOM_NOTE,
-    )
     with resumable(console), folder_to_itself(out, "a demonstration"):
+        data = sites or out / f"phantoms-{task}-seed-{seed}"
         if sites is None:
-            write_demo_sites(plan.sites, task, seed, console)
+            write_demo_sites(data, task, seed, console)
+        # Here, because they take seconds to import; the phantoms need none of it.
+        from fedgin.report.comparison_page import write_comparison
+        from fedgin.study.demo import DemoPlan, run_demo
+
+        plan = DemoPlan(
+            sites=data,
+            task=task,
+            jobs=jobs,
+            out=out,
+            rounds=rounds,
+            local_steps=local_steps,
+            batch_size=batch_size,
+            seed=seed,
+            title="FedGIN beside FedAvg and MR alone" + ("" if sites else ", on phantoms"),
+            note="Own data. Nothing was tuned on the test cases by this run." if sites else PHANTOM_NOTE,
+        )
         report = write_comparison(out / "report.html", run_demo(plan, _Printer(console, rounds)))
     console.print(f"Report: {report}")
 
@@ -75,12 +81,12 @@ class _Printer:
         if done in (1, total):
             self.console.print(f"{site}: preprocessed {done} of {total} cases")
 
-    def arm_started(self, arm: Arm) -> None:
+    def arm_started(self, arm: "Arm") -> None:
         self.started = time.monotonic()
         self.ends = []
         self.console.print(f"[bold]{arm.title}[/]: {self.rounds} rounds of {arm.experiment.training.local_steps} steps")
 
-    def round_done(self, arm: Arm, point: dict[str, float]) -> None:
+    def round_done(self, arm: "Arm", point: dict[str, float]) -> None:
         self.ends.append(time.monotonic())
         done = len(self.ends)
         dice = "  ".join(f"{modality} {value:.3f}" for modality, value in sorted(point.items()) if modality != "round")
@@ -89,6 +95,6 @@ class _Printer:
             left = f"  about {(self.ends[-1] - self.ends[0]) / (done - 1) * (self.rounds - done):.0f} s left"
         self.console.print(f"  {arm.title} round {done:>3}/{self.rounds}  validation Dice  {dice}{left}")
 
-    def arm_done(self, arm: Arm, *, resumed: bool) -> None:
+    def arm_done(self, arm: "Arm", *, resumed: bool) -> None:
         spent = time.monotonic() - self.started
         self.console.print(f"  {arm.title}: " + ("done by an earlier run" if resumed else f"done in {spent:.0f} s"))

@@ -6,11 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fedgin.deploy.bundle import read_model, write_bundle
-from fedgin.deploy.model_card import CARD_HTML, write_model_card
 from fedgin.errors import ConfigError
-from fedgin.folders import whole_folder
-from fedgin.train.provenance import read_provenance
 
 
 def export(
@@ -24,9 +20,16 @@ def export(
 
     Example: fedgin export runs/demo/arms/fedgin --out bundle
     """
+    from fedgin.folders import whole_folder
+    from fedgin.train.provenance import read_provenance
+
     provenance = read_provenance(run)
     if provenance.fault and accept != provenance.fault:
         raise ConfigError(f"the run was no success: {provenance.fault}", f"--accept '{provenance.fault}'")
+    # Seconds to import: a run that is refused is told before.
+    from fedgin.deploy.bundle import read_model, write_bundle
+    from fedgin.deploy.model_card import CARD_HTML, write_model_card
+
     weights = read_model(run, provenance)
     with whole_folder(out, holds=f"the bundle of {provenance.run}") as part:
         write_model_card(write_bundle(part, provenance, weights), provenance.fault)

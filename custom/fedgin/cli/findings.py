@@ -1,7 +1,6 @@
-"""How verbs print findings: a table for people, JSON for programs."""
+"""How verbs print findings: a table for people."""
 
 from collections.abc import Iterable
-from enum import StrEnum
 
 from rich.console import Console
 from rich.table import Table
@@ -10,13 +9,6 @@ from rich.text import Text
 from fedgin.data.validation import Finding, Severity
 
 STYLES = {Severity.PASS: "green", Severity.WARN: "yellow", Severity.FAIL: "bold red"}
-
-
-class Format(StrEnum):
-    """What a verb writes to standard output."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 def print_findings(console: Console, findings: Iterable[Finding]) -> None:

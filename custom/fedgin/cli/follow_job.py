@@ -14,7 +14,6 @@ from fedgin.flare.run.console import REPORT, Session, as_submitted, check, fetch
 from fedgin.flare.run.follow import follow
 from fedgin.flare.run.job_provenance import describe_job
 from fedgin.flare.run.results import RoundMetrics
-from fedgin.report.job_page import write_run_report
 from fedgin.train.provenance import write_provenance
 
 
@@ -62,6 +61,8 @@ def follow_to_end(session: Session, submitted: Submitted) -> None:
     except KeyboardInterrupt:
         console.print(f"Left running. Follow it again: {submitted.again}")
         raise typer.Exit(130) from None
+    from fedgin.report.job_page import write_run_report  # draws, with Matplotlib: not while a job runs for days
+
     result = fetch(session, job_id, out, overwrite=submitted.overwrite)
     job, report = as_submitted(job, meta, result), out / REPORT
     try:

@@ -1,45 +1,49 @@
 """The ``fedgin`` command."""
 
 import sys
+from collections.abc import Mapping
+from typing import ClassVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 import fedgin
-from fedgin.cli.audit import audit
-from fedgin.cli.demo import demo
-from fedgin.cli.export import export
-from fedgin.cli.phantoms import phantoms
-from fedgin.cli.poc import poc
-from fedgin.cli.predict import predict
-from fedgin.cli.provision import provision
-from fedgin.cli.resume import resume
-from fedgin.cli.run import run as run_job
+from fedgin.cli.lazy import LazyGroup
 from fedgin.cli.site import site_app
-from fedgin.cli.study import study
-from fedgin.cli.train import train
-from fedgin.cli.withdraw import withdraw
 from fedgin.errors import FedginError
 
+
+class Verbs(LazyGroup):
+    """The verbs of everybody but a site."""
+
+    prefix = "fedgin.cli."
+    summaries: ClassVar[Mapping[str, str]] = {
+        "audit": "Show the participant's security log and FLARE's audit.log as one timeline; works on copied files.",
+        "demo": "Run FedAvg and FedGIN in the FLARE simulator and MR alone, test all three, and write one HTML report.",
+        "export": "Write the run's model, its settings and a model card as a MONAI bundle.",
+        "phantoms": "Write three sites of procedural phantoms (two CT, one MR with few cases) as NIfTI.",
+        "poc": "Prepare the workspace that `nvflare poc start` starts: server, sites, an admin and a lead, "
+        "with our policies.",
+        "predict": "Segment an image or every image of a folder, and write labels on their own grid, SEG and SR for "
+        "DICOM.",
+        "provision": "Issue startup kits with FLARE's provisioning, our policies and signatures.",
+        "resume": "Submit the rest of a job that a crash of the server, a dead site or an abort ended early.",
+        "run": "Submit a job as `submit_job` of the console does, print each round with the Dice of every site, "
+        "fetch the result.",
+        "study": "Run every arm of a study that is not complete yet, then write scores.csv, tables and report.html.",
+        "train": "Train alone what a job would train federated: the local or the centralised baseline.",
+        "withdraw": "Let the running server refuse a site for good.",
+    }
+
+
 app = typer.Typer(
+    cls=Verbs,
     help="Federated cross-modality segmentation with GIN on NVIDIA FLARE.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(audit)
-app.command()(demo)
-app.command()(export)
-app.command()(phantoms)
-app.command()(poc)
-app.command()(predict)
-app.command()(provision)
-app.command()(resume)
-app.command("run")(run_job)
-app.command()(study)
-app.command()(train)
-app.command()(withdraw)
 app.add_typer(site_app, name="site")
 
 

@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fedgin.phantoms.site import demo_sites, write_site
 from fedgin.phantoms.task import Task
 
 
@@ -30,6 +29,8 @@ def phantoms(
 
 def write_demo_sites(out: Path, task: Task, seed: int, console: Console) -> None:
     """Write a task's sites under ``out`` with a progress bar; subjects that are there already are kept."""
+    from fedgin.phantoms.site import demo_sites, write_site
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         for site in demo_sites(task, seed):

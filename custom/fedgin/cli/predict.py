@@ -1,18 +1,15 @@
 """``fedgin predict``: segment new images with a bundle."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from fedgin.deploy.bundle import NOT_A_DEVICE
-from fedgin.deploy.predict import open_segmenter
-from fedgin.deploy.results import RESULT, Result
-from fedgin.deploy.results import predict as segment_all
-from fedgin.folders import claimed_folder
+if TYPE_CHECKING:
+    from fedgin.deploy.results import Result
 
 
 def predict(
@@ -27,6 +24,12 @@ def predict(
 
     Example: fedgin predict bundle study --out segmented
     """
+    from fedgin.deploy.bundle import NOT_A_DEVICE
+    from fedgin.deploy.predict import open_segmenter
+    from fedgin.deploy.results import RESULT
+    from fedgin.deploy.results import predict as segment_all
+    from fedgin.folders import claimed_folder
+
     console = Console(highlight=False, soft_wrap=True)
     console.print(NOT_A_DEVICE)
     segmenter = open_segmenter(bundle)
@@ -45,7 +48,7 @@ def predict(
         raise typer.Exit(1)
 
 
-def _print(console: Console, results: list[Result]) -> None:
+def _print(console: Console, results: "list[Result]") -> None:
     table = Table("image", "modality", "volumes in ml", "what to look at")
     for result in results:
         volumes = ", ".join(f"{organ.replace('_', ' ')} {volume:.0f}" for organ, volume in result.volumes_ml.items())

@@ -1,15 +1,14 @@
 """``fedgin provision``: one startup kit for each participant of ``sites.yaml``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from fedgin.flare.provisioning.distributed import PROFILE, write_definitions
-from fedgin.flare.provisioning.federation import load_federation
-from fedgin.flare.provisioning.kits import KitRow, issue_kits
+if TYPE_CHECKING:
+    from fedgin.flare.provisioning.kits import KitRow
 
 
 def provision(
@@ -30,6 +29,10 @@ def provision(
 
     Example: fedgin provision provisioning/sites.yaml --out kits
     """
+    from fedgin.flare.provisioning.distributed import PROFILE, write_definitions
+    from fedgin.flare.provisioning.federation import load_federation
+    from fedgin.flare.provisioning.kits import issue_kits
+
     federation = load_federation(sites)
     policies = (sites.parent / "policies").resolve()
     console = Console(highlight=False, soft_wrap=True)
@@ -43,7 +46,7 @@ def provision(
     _print(rows, out / federation.project, console)
 
 
-def _print(rows: list[KitRow], folder: Path, console: Console) -> None:
+def _print(rows: "list[KitRow]", folder: Path, console: Console) -> None:
     table = Table("participant", "status", "certificate until", "kit", "goes to")
     for row in rows:
         expires = f"{row.kit.expires:%Y-%m-%d}" if row.kit else "-"

@@ -5,10 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fedgin.cli.follow_job import Submitted, follow_to_end, lead_console
 from fedgin.cli.run import MinSites, Overwrite, result_folder
-from fedgin.flare.run.console import choose_sites, connect, connected_sites, fetch_to_resume, held, submit
-from fedgin.folders import mark_as, reserved
 
 
 def resume(
@@ -27,6 +24,10 @@ def resume(
 
     Example: fedgin resume 368b8811-583e-4df8-bd35-1b5e0998c0a3 --kit kits/lead@example.org
     """
+    from fedgin.cli.follow_job import Submitted, follow_to_end, lead_console
+    from fedgin.flare.run.console import choose_sites, connect, connected_sites, fetch_to_resume, held, submit
+    from fedgin.folders import mark_as, reserved
+
     console = lead_console()
     folder = out or result_folder(f"{job_id}-resumed", overwrite=overwrite)
     with reserved(folder, overwrite=overwrite), connect(kit) as session:

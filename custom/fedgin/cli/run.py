@@ -5,11 +5,6 @@ from typing import Annotated
 
 import typer
 
-from fedgin.cli.follow_job import Submitted, follow_to_end, lead_console
-from fedgin.flare.jobs.job import load_job
-from fedgin.flare.run.console import choose_sites, connect, connected_sites, held, submit
-from fedgin.folders import mark_as, own_folder, reserved
-
 MinSites = Annotated[
     int | None,
     typer.Option(min=1, help="How many of the connected sites every round needs. Default: all of them."),
@@ -33,6 +28,11 @@ def run(
 
     Example: fedgin run jobs/abdomen_fedgin --kit kits/lead@example.org
     """
+    from fedgin.cli.follow_job import Submitted, follow_to_end, lead_console
+    from fedgin.flare.jobs.job import load_job
+    from fedgin.flare.run.console import choose_sites, connect, connected_sites, held, submit
+    from fedgin.folders import mark_as, reserved
+
     console = lead_console()
     plan = load_job(job)
     holds = held(follow_job) if follow_job else ""
@@ -54,5 +54,7 @@ def result_folder(name: str, *, holds: str = "", overwrite: bool = False) -> Pat
         holds: what the mark of a folder says that may be taken again.
         overwrite: whether the first of them is to be replaced.
     """
+    from fedgin.folders import own_folder
+
     wanted = Path("runs") / name
     return wanted if overwrite else own_folder(wanted, holds=holds)

@@ -1,17 +1,30 @@
 """``fedgin site``: what a site's engineer does before the first round, and with an encrypted result."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import typer
 
-from fedgin.cli.site_decrypt import decrypt
-from fedgin.cli.site_doctor import doctor
-from fedgin.cli.site_ingest import ingest
-from fedgin.cli.site_validate import validate
+from fedgin.cli.lazy import LazyGroup
 
-site_app = typer.Typer(help="Prepare and check the data and the machine of a site.", no_args_is_help=True)
-site_app.command()(ingest)
-site_app.command()(validate)
-site_app.command()(doctor)
-site_app.command()(decrypt)
+
+class SiteVerbs(LazyGroup):
+    """The verbs of a site, in the order in which its engineer needs them."""
+
+    prefix = "fedgin.cli.site_"
+    summaries: ClassVar[Mapping[str, str]] = {
+        "ingest": "Convert the DICOM series that the rules select to NIfTI, read their labels, and list why others are "
+        "left out.",
+        "validate": "Check every case of a site; all are checked, even when some are wrong.",
+        "doctor": "Check data, disk, memory, GPU, clock, versions and, with a kit, certificate and server; nothing is "
+        "changed.",
+        "decrypt": "Make an encrypted global model readable.",
+    }
+
+
+site_app = typer.Typer(
+    cls=SiteVerbs, help="Prepare and check the data and the machine of a site.", no_args_is_help=True
+)
 
 
 @site_app.callback()

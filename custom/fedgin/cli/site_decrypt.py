@@ -6,10 +6,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fedgin.flare.client.decrypt import decrypt_model
-from fedgin.train.checkpoint import save_checkpoint
-from fedgin.train.experiment import load_experiment
-
 
 def decrypt(
     model: Annotated[Path, typer.Argument(help="FL_global_model.pt of the job's result, as the project lead has it.")],
@@ -23,5 +19,11 @@ def decrypt(
 
     Example: fedgin site decrypt FL_global_model.pt --experiment experiment.yaml --kit kits/hospital-a --out model.pt
     """
-    save_checkpoint(out, {"model": decrypt_model(model, load_experiment(experiment), kit)})
+    from fedgin.train.experiment import load_experiment
+
+    settings = load_experiment(experiment)
+    from fedgin.flare.client.decrypt import decrypt_model
+    from fedgin.train.checkpoint import save_checkpoint
+
+    save_checkpoint(out, {"model": decrypt_model(model, settings, kit)})
     Console(highlight=False, soft_wrap=True).print(f"readable by everybody now: {out}")

@@ -8,11 +8,7 @@ import typer
 from rich.console import Console
 
 import fedgin
-from fedgin.cli.findings import Format, print_findings
-from fedgin.data.site import load_site
-from fedgin.data.validation import worst
-from fedgin.data.validation.record import default_folder
-from fedgin.deploy.doctor import Examination, examine
+from fedgin.cli.format import Format
 
 
 def doctor(
@@ -30,6 +26,12 @@ def doctor(
 
     Example: fedgin site doctor hospital/site.yaml --kit kits/hospital
     """
+    from fedgin.cli.findings import print_findings
+    from fedgin.data.site import load_site
+    from fedgin.data.validation import worst
+    from fedgin.data.validation.record import default_folder
+    from fedgin.deploy.doctor import Examination, examine
+
     contract = load_site(site_yaml)
     what = Examination(contract, validation or default_folder(contract), lock, kit, runs=kit or Path())
     with Console(stderr=True).status("starting") as status:

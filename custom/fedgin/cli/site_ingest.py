@@ -2,18 +2,16 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from fedgin.data.datalist import Split
-from fedgin.data.dicom.ingest import IngestReport
-from fedgin.data.dicom.ingest import ingest as run_ingest
-from fedgin.data.dicom.private_table import private_table
-from fedgin.data.dicom.rules import LabelSource, load_rules
+if TYPE_CHECKING:
+    from fedgin.data.dicom.ingest import IngestReport
+    from fedgin.data.dicom.rules import LabelSource
 
 
 def ingest(
@@ -33,6 +31,10 @@ def ingest(
 
     Example: fedgin site ingest /data/pacs-export /data/abdomen --rules ingest.yaml
     """
+    from fedgin.data.dicom.ingest import ingest as run_ingest
+    from fedgin.data.dicom.private_table import private_table
+    from fedgin.data.dicom.rules import load_rules
+
     console = Console(highlight=False)
     wanted = load_rules(rules)
     secrets = private or out.resolve().with_name(f"{out.resolve().name}.private")
@@ -69,7 +71,9 @@ class _Bar:
         self._progress.update(self._stages[stage], completed=done)
 
 
-def _what_was_read(report: IngestReport) -> Table:
+def _what_was_read(report: "IngestReport") -> Table:
+    from fedgin.data.datalist import Split
+
     table = Table("read and written", "number", title="Ingest")
     scan = report.scan
     rows = {
@@ -90,14 +94,17 @@ def _what_was_read(report: IngestReport) -> Table:
     return table
 
 
-def _left_out(report: IngestReport) -> Table:
+def _left_out(report: "IngestReport") -> Table:
     table = Table("series", "problem", "fix", title="Left out")
     for reason, count in Counter(item.reason for item in report.left_out).most_common():
         table.add_row(str(count), reason.text, reason.fix)
     return table
 
 
-def _notes(report: IngestReport, source: LabelSource) -> list[str]:
+def _notes(report: "IngestReport", source: "LabelSource") -> list[str]:
+    from fedgin.data.datalist import Split
+    from fedgin.data.dicom.rules import LabelSource
+
     notes = []
     if report.nameless_patients:
         notes.append(

@@ -2,20 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fedgin.cli.findings import Format, print_findings
-from fedgin.data.site import SiteContract, load_site
-from fedgin.data.validation import Validation, validate_site
-from fedgin.data.validation.fingerprint import build_fingerprint
-from fedgin.data.validation.page import write_page
-from fedgin.data.validation.record import default_folder, describe, write_record
-from fedgin.data.validation.site_key import load_key
-from fedgin.files import write_text
+from fedgin.cli.format import Format
+
+if TYPE_CHECKING:
+    from fedgin.data.site import SiteContract
+    from fedgin.data.validation import Validation
 
 
 def validate(
@@ -32,6 +29,10 @@ def validate(
 
     Example: fedgin site validate hospital/site.yaml
     """
+    from fedgin.cli.findings import print_findings
+    from fedgin.data.site import load_site
+    from fedgin.data.validation.record import default_folder, describe
+
     contract = load_site(site_yaml)
     validation = _validate(contract)
     folder = out or default_folder(contract)
@@ -47,15 +48,23 @@ def validate(
     raise typer.Exit(validation.verdict.exit_code)
 
 
-def _validate(contract: SiteContract) -> Validation:
+def _validate(contract: "SiteContract") -> "Validation":
     """Validate with a progress bar on standard error, so that standard output stays parseable."""
+    from fedgin.data.validation import validate_site
+
     columns = (TextColumn("checking cases"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None)
         return validate_site(contract, progress=lambda done, total: progress.update(task, completed=done, total=total))
 
 
-def _write(folder: Path, validation: Validation) -> None:
+def _write(folder: Path, validation: "Validation") -> None:
+    from fedgin.data.validation.fingerprint import build_fingerprint
+    from fedgin.data.validation.page import write_page
+    from fedgin.data.validation.record import write_record
+    from fedgin.data.validation.site_key import load_key
+    from fedgin.files import write_text
+
     fingerprint = build_fingerprint(validation, load_key(folder))
     write_text(folder / "fingerprint.json", json.dumps(fingerprint, indent=2) + "\n")
     write_page(folder / "validation.html", validation)

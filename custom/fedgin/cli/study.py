@@ -4,16 +4,16 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from fedgin.cli.resumable import resumable
-from fedgin.folders import folder_to_itself
-from fedgin.report.study_page import write_study
-from fedgin.study.plan import ArmSpec
-from fedgin.study.runner import Point, run_study
+
+if TYPE_CHECKING:
+    from fedgin.study.plan import ArmSpec
+    from fedgin.study.runner import Point
 
 
 def study(
@@ -28,6 +28,10 @@ def study(
 
     Example: fedgin study studies/abdomen.yaml --out runs/abdomen_study
     """
+    from fedgin.folders import folder_to_itself
+    from fedgin.report.study_page import write_study
+    from fedgin.study.runner import run_study
+
     console = Console(highlight=False, soft_wrap=True)
     with resumable(console), folder_to_itself(out, "a study"):
         results = run_study(plan, out, _Printer(console), cores=cores)
@@ -54,14 +58,14 @@ class _Printer:
         self.arms, self.ended_arms = arms, complete
         self.console.print(f"{arms} arms, {complete} of them complete before")
 
-    def started(self, spec: ArmSpec) -> None:
+    def started(self, spec: "ArmSpec") -> None:
         self.console.print(f"[bold]{spec.name}[/] started")
 
-    def round_done(self, spec: ArmSpec, point: Point, rounds: int) -> None:
+    def round_done(self, spec: "ArmSpec", point: "Point", rounds: int) -> None:
         dice = "  ".join(f"{modality} {value:.3f}" for modality, value in sorted(point.items()) if modality != "round")
         self.console.print(f"  {spec.name} round {point['round']:.0f}/{rounds}  validation Dice  {dice}")
 
-    def ended(self, spec: ArmSpec, seconds: float, left: float, problem: str) -> None:
+    def ended(self, spec: "ArmSpec", seconds: float, left: float, problem: str) -> None:
         self.ended_arms += 1
         rest = "" if math.isnan(left) else f", about {left / 60:.0f} min left"
         outcome = f"[bold red]failed:[/] {problem}" if problem else f"done in {seconds:.0f} s"

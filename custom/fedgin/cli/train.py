@@ -2,26 +2,20 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 from rich.console import Console
-from torch import nn
 
 from fedgin.cli.resumable import resumable
-from fedgin.data.datalist import Split
-from fedgin.data.prepare import SiteData, choose_device, prepare_site
-from fedgin.data.site import load_site
-from fedgin.flare.jobs.job import Job, load_job
-from fedgin.folders import folder_to_itself
-from fedgin.study.arm_provenance import describe_training
-from fedgin.train.checkpoint import averaged_weights, save_checkpoint
-from fedgin.train.evaluate.evaluator import evaluate
-from fedgin.train.evaluate.scores import mean_dice, mean_dice_by_organ, write_scores
-from fedgin.train.provenance import write_provenance
-from fedgin.train.standalone import StandaloneRun, train_standalone
-from fedgin.train.trainer import RoundResult
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from fedgin.data.prepare import SiteData
+    from fedgin.flare.jobs.job import Job
+    from fedgin.train.trainer import RoundResult
 
 
 def train(
@@ -35,10 +29,23 @@ def train(
 
     Example: fedgin train hospital/site.yaml --job jobs/abdomen_fedgin --out runs/alone
     """
+    from fedgin.data.site import load_site
+    from fedgin.flare.jobs.job import load_job
+
+    plan = load_job(job)
+    contracts = [load_site(path) for path in site]
+    # Seconds to import: what is wrong in the files is told before.
+    from fedgin.data.datalist import Split
+    from fedgin.data.prepare import choose_device, prepare_site
+    from fedgin.folders import folder_to_itself
+    from fedgin.study.arm_provenance import describe_training
+    from fedgin.train.checkpoint import averaged_weights, save_checkpoint
+    from fedgin.train.evaluate.evaluator import evaluate
+    from fedgin.train.evaluate.scores import mean_dice, mean_dice_by_organ, write_scores
+    from fedgin.train.provenance import write_provenance
+
     console = Console(highlight=False, soft_wrap=True)
     with resumable(console), folder_to_itself(out, "a training"):
-        plan = load_job(job)
-        contracts = [load_site(path) for path in site]
         sites = [prepare_site(item, plan.experiment.preprocessing, plan.experiment.organs) for item in contracts]
         device = choose_device(contracts[0])
         network = _train(plan, sites, device, out, console)
@@ -51,10 +58,13 @@ def train(
     console.print(f"validation Dice {mean_dice(scores):.3f}; weights: {out / 'model.pt'}")
 
 
-def _train(plan: Job, sites: list[SiteData], device: torch.device, out: Path, console: Console) -> nn.Module:
+def _train(plan: "Job", sites: "list[SiteData]", device: "torch.device", out: Path, console: Console) -> "nn.Module":
+    from fedgin.data.datalist import Split
+    from fedgin.train.standalone import StandaloneRun, train_standalone
+
     started = time.monotonic()
 
-    def report(_: nn.Module, round_number: int, result: RoundResult) -> None:
+    def report(_: "nn.Module", round_number: int, result: "RoundResult") -> None:
         left = (time.monotonic() - started) / (round_number + 1) * (plan.rounds - round_number - 1)
         console.print(f"round {round_number + 1}/{plan.rounds}  loss {result.loss:.3f}  at most {left:.0f} s left")
 

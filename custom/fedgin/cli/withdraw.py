@@ -6,9 +6,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fedgin.flare.run.console import connect
-from fedgin.flare.run.console import withdraw as refuse
-
 
 def withdraw(
     site: Annotated[str, typer.Argument(help="Name of the site.")],
@@ -21,6 +18,9 @@ def withdraw(
 
     Example: fedgin withdraw hospital-b --kit kits/admin@example.org
     """
+    from fedgin.flare.run.console import connect
+    from fedgin.flare.run.console import withdraw as refuse
+
     console = Console(highlight=False, soft_wrap=True)
     with connect(kit) as session:
         refuse(session, site)

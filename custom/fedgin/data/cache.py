@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fedgin.data.datalist import Case
-from fedgin.data.preprocessing import Canonical, Preprocessing, VoxelGrid, preprocess
+from fedgin.data.preprocessing import Canonical, VoxelGrid, preprocess
+from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.volumes import map_organs, read_pair
 from fedgin.errors import DataError
 from fedgin.files import whole_file

@@ -7,7 +7,7 @@ import torch
 
 from fedgin.data.cache import CachedCase, CaseCache
 from fedgin.data.datalist import Split, list_cases
-from fedgin.data.preprocessing import Preprocessing
+from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.site import SiteContract
 from fedgin.errors import ConfigError
 

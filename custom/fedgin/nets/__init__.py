@@ -1,5 +1,1 @@
-"""Segmentation networks by name."""
-
-from fedgin.nets.registry import NetworkSettings, build_network, network_names
-
-__all__ = ["NetworkSettings", "build_network", "network_names"]
+"""Networks by name: :mod:`~fedgin.nets.settings` says which one, :mod:`~fedgin.nets.registry` builds it."""

@@ -8,7 +8,8 @@ from pydantic import Field, validate_call
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedgin.nets.registry import NETWORKS, SpatialDims
+from fedgin.nets.registry import NETWORKS
+from fedgin.nets.settings import SpatialDims
 
 
 class FedGINUNet(nn.Module):

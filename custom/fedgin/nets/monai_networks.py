@@ -9,7 +9,8 @@ from monai.networks.nets import AttentionUnet, DynUNet, SegResNet, UNet
 from pydantic import Field, validate_call
 from torch import nn
 
-from fedgin.nets.registry import NETWORKS, SpatialDims
+from fedgin.nets.registry import NETWORKS
+from fedgin.nets.settings import SpatialDims
 
 Channels = Annotated[list[Annotated[int, Field(ge=1, le=2048)]], Field(min_length=2, max_length=5)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]

@@ -1,15 +1,12 @@
 """The normalisation of a network as a choice of its own, the same for every architecture."""
 
-from typing import Literal
-
 from monai.networks.layers.factories import Norm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from fedgin.nets.dsbn import EPS, MOMENTUM, DomainBatchNorm
-
-Normalisation = Literal["instance", "batch", "dsbn", "fedbn"]
+from fedgin.nets.settings import Normalisation
 
 
 def normalise_with(network: nn.Module, normalisation: Normalisation, *, spatial_dims: int) -> nn.Module:

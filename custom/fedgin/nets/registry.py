@@ -1,35 +1,13 @@
 """Build a network from its name and parameters, always with the same initial weights for the same seed."""
 
-from typing import Any, Literal
-
 import torch
-from pydantic import Field
 from torch import nn
 
-from fedgin.config import Settings
-from fedgin.nets.normalisation import Normalisation, normalise_with
+from fedgin.nets.normalisation import normalise_with
+from fedgin.nets.settings import NetworkSettings, SpatialDims
 from fedgin.registry import Registry
 
-# Axes of an image: 2 for slices [H, W], 3 for volumes [D, H, W].
-SpatialDims = Literal[2, 3]
-
 NETWORKS: Registry[nn.Module] = Registry("network", "fedgin.nets")
-
-
-class NetworkSettings(Settings):
-    """The ``network`` section of ``experiment.yaml``.
-
-    Attributes:
-        name: a registered network.
-        normalisation: ``instance`` (each image by itself, no statistics), ``batch``, ``dsbn`` (a BatchNorm for each
-            modality, averaged over that modality's sites) or ``fedbn`` (BatchNorm that never leaves the site; without a
-            federation it is ``batch``). The authors' network is ``fedgin_unet`` with ``batch``.
-        params: the network's own parameters.
-    """
-
-    name: str = "unet"
-    normalisation: Normalisation = "instance"
-    params: dict[str, Any] = Field(default_factory=dict)
 
 
 def network_names() -> list[str]:

@@ -1,17 +1,19 @@
 """``experiment.yaml``: everything a job says about training. Data only; names are looked up in registries."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
-from torch import nn
 
-from fedgin.augment import Augmentation, build_augmentation
 from fedgin.config import Settings, load_settings
-from fedgin.data.preprocessing import Preprocessing
+from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.site import Modality, OrganName
-from fedgin.nets import NetworkSettings, build_network
-from fedgin.train.method_network import for_method
+from fedgin.nets.settings import NetworkSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fedgin.augment import Augmentation
 
 
 class AugmentationSettings(Settings):
@@ -166,16 +168,22 @@ class Experiment(Settings):
         """Number of spatial axes of what the network sees."""
         return 2
 
-    def build_augmentation(self) -> Augmentation[Any]:
+    def build_augmentation(self) -> "Augmentation[Any]":
         """Build the appearance augmentation."""
+        # Here and below: consoles and FLARE's own processes read experiments, but never load PyTorch or MONAI for it.
+        from fedgin.augment import build_augmentation
+
         return build_augmentation(self.augmentation.name, **self.augmentation.params)
 
-    def initial_network(self) -> nn.Module:
+    def initial_network(self) -> "nn.Module":
         """Build the network with its seeded initial weights; the same in every process.
 
         It comes inside a :class:`~fedgin.train.method_network.MethodNetwork` where the augmentation needs more of a
         network than to segment the image it is given.
         """
+        from fedgin.nets.registry import build_network
+        from fedgin.train.method_network import for_method
+
         method = self.build_augmentation()
         outputs = self.classes + method.extra_channels
         dims = self.spatial_dims

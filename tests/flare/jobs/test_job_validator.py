@@ -1,6 +1,6 @@
 import json
 import shutil
-import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fedgin.errors import ConfigError
 from fedgin.flare.audit.security_log import Kind, read_log
 from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES
 from fedgin.flare.jobs.encrypted_job import SERVER_KEY, SITE_KEY
+from fedgin.flare.jobs.installed import check_installed
 from fedgin.flare.jobs.job_validator import JobValidator
 from fedgin.manifest import write_manifest
 from tests.places import JOBS
@@ -108,7 +110,9 @@ def test_the_clients_configuration_is_checked_too(kit: Path, app: Path) -> None:
 
 @given(path=st.text() | st.from_regex(r"\A[a-z_]{1,8}(\.[A-Za-z_]{1,8}){0,3}\Z") | st.sampled_from(ALLOWED_CLASSES))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-def test_no_other_class_passes(kit: Path, app: Path, path: str) -> None:
+def test_no_other_class_passes(kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr("fedgin.flare.jobs.job_validator.check_installed", lambda classes: None)
+
     def replace(values: Any) -> None:
         values["components"] = [{"id": "x", "path": path, "args": {}}]
 
@@ -202,7 +206,7 @@ def test_an_unforeseen_error_is_told_without_its_text(kit: Path, app: Path, monk
     def fail(path: Path) -> None:
         raise OSError(f"{path} of jane-doe")
 
-    monkeypatch.setattr("fedgin.train.experiment.load_experiment", fail)
+    monkeypatch.setattr("fedgin.flare.jobs.job_validator.load_experiment", fail)
     text = refusal(kit, app)
     assert "the job was not checked: unforeseen OSError" in text
     assert "jane-doe" not in text
@@ -268,28 +272,38 @@ def test_a_job_that_cannot_be_recorded_is_refused(kit: Path, app: Path) -> None:
     assert "security.jsonl cannot be written" in refusal(kit, app)
 
 
-RECEIVER = "nvflare.app_opt.tracking.tb.tb_receiver"
-
-
 @pytest.fixture
-def fresh_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget what has imported tensorboard, so that the next import looks for it again."""
-    for name in list(sys.modules):
-        if name.startswith(("tensorboard", "torch.utils.tensorboard", "nvflare.app_opt.tracking.tb")):
-            monkeypatch.delitem(sys.modules, name)
-
-
-@pytest.mark.usefixtures("fresh_tensorboard")
-def test_a_missing_module_is_named(kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tensorboard", None)  # what an import finds where it is not installed
-    text = refusal(kit, app)
-    assert f"'{RECEIVER}.TBAnalyticsReceiver' cannot be imported here: module 'tensorboard" in text
-    assert "is missing. Fix: install the pinned requirements" in text
-
-
-@pytest.mark.usefixtures("fresh_tensorboard")
-def test_a_damaged_module_is_named(kit: Path, app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing shared library, for example, is an OSError with the path of the machine in it."""
-    (tmp_path / "tensorboard.py").write_text(f"raise OSError({str(kit)!r})")
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module ``parts``, which can be imported from here, but is not there yet."""
+    monkeypatch.setattr("fedgin.flare.jobs.installed._importable", set())
     monkeypatch.syspath_prepend(tmp_path)
-    assert f"OSError in module '{RECEIVER}'" in refusal(kit, app)
+    return tmp_path / "parts.py"
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (None, "'parts.Filter' cannot be imported here: module 'parts' is missing. Fix: install the pinned"),
+        ("import nowhere", "'parts.Filter' cannot be imported here: module 'nowhere' is missing. Fix: install the"),
+        # A missing shared library, for example, is an OSError with the path of the machine in it.
+        ("raise OSError(__file__)", "'parts.Filter' cannot be imported here: OSError in module 'parts'. Fix: install"),
+        ("Filler = 1", "'parts.Filter' does not exist here. Fix: install the version of this package"),
+        ("import os; os.kill(os.getpid(), 9)", "importing the classes of the job ended with code -9. Fix: install"),
+    ],
+)
+def test_a_class_that_is_not_whole_here_is_named_until_it_is(module: Path, content: str | None, cause: str) -> None:
+    if content is not None:
+        module.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        check_installed(["fedgin.errors.FedginError", "parts.Filter"])
+    assert str(caught.value).startswith(cause)
+    module.write_text("Filter = 1  # and it prints, as libraries do\nprint('hello')")
+    check_installed(["fedgin.errors.FedginError", "parts.Filter"])
+
+
+def test_a_class_that_is_not_installed_refuses_the_job(kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(classes: Collection[str]) -> None:
+        raise ConfigError(f"{len(classes)} classes are named", "none")
+
+    monkeypatch.setattr("fedgin.flare.jobs.job_validator.check_installed", fail)
+    assert "classes are named" in refusal(kit, app)

@@ -23,6 +23,7 @@ from fedgin.flare.jobs.checkpoint import CHECKPOINT
 from fedgin.flare.jobs.encrypted_job import SITE_KEY
 from fedgin.flare.jobs.job import load_job
 from fedgin.flare.protocol import TRAINED
+from fedgin.flare.run.final_model import find_model_fault
 from fedgin.flare.run.results import RunResult
 from fedgin.flare.run.simulation import simulate
 from fedgin.flare.server.checkpoint_keeper import keep_checkpoint
@@ -251,7 +252,7 @@ def test_a_readable_model_is_no_success_of_an_encrypted_job(tmp_path: Path) -> N
     result = RunResult(tmp_path)
     result.last_model.parent.mkdir()
     save_checkpoint(result.last_model, {"model": averaged_weights(job.experiment.initial_network())})
-    assert "the global model is not encrypted: entry 'model.0" in result._find_model_fault(job)
+    assert "the global model is not encrypted: entry 'model.0" in find_model_fault(result.last_model, job)
 
 
 @pytest.mark.parametrize("normalisation", ["dsbn", "fedbn"])

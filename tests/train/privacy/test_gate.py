@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fedgin.data.site import load_site
 from fedgin.errors import FedginError, PrivacyError, WeightsError
-from fedgin.nets import build_network
+from fedgin.nets.registry import build_network
 from fedgin.train.checkpoint import averaged_weights
 from fedgin.train.privacy.protect import norm
 from fedgin.train.site.session import SiteSession

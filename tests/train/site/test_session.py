@@ -10,7 +10,7 @@ from fedgin.data.preprocessing import to_native_labels
 from fedgin.data.site import load_site
 from fedgin.data.volumes import read_label
 from fedgin.errors import ConfigError, DataError, WeightsError
-from fedgin.nets import build_network
+from fedgin.nets.registry import build_network
 from fedgin.train.checkpoint import averaged_weights
 from fedgin.train.evaluate.scores import read_scores
 from fedgin.train.experiment import Experiment

@@ -1,7 +1,5 @@
 """The GPU: is there the one that the contract asks for, and is it free?"""
 
-import torch
-
 from fedgin.data.site import SiteContract
 from fedgin.data.validation.findings import Finding, fail, passed, warn
 
@@ -13,6 +11,8 @@ def check_gpu(contract: SiteContract) -> list[Finding]:
     """Check the device of ``site.yaml`` and how much of its memory a job may use now."""
     if contract.device == "cpu":
         return [passed("gpu", "the contract asks for the CPU")]
+    import torch  # seconds, which only sites with a GPU need to wait
+
     index = torch.device(contract.device).index or 0 if contract.device != "auto" else 0
     if not torch.cuda.is_available() or index >= torch.cuda.device_count():
         return [_absent(contract)]
@@ -27,6 +27,8 @@ def check_gpu(contract: SiteContract) -> list[Finding]:
 
 
 def _absent(contract: SiteContract) -> Finding:
+    import torch
+
     seen = f"PyTorch {torch.__version__} sees {torch.cuda.device_count()} GPUs"
     if contract.device == "auto":
         fix = "install the driver and a CUDA build of PyTorch, or set 'device: cpu' if the CPU is meant"

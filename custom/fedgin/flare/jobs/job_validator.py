@@ -5,7 +5,6 @@ that site and the whole job ends. A validator's answer goes back to the project 
 """
 
 import contextlib
-import importlib
 from pathlib import Path
 
 from nvflare.apis.app_validation import AppValidator
@@ -20,7 +19,9 @@ from fedgin.flare.audit.security_log import Kind, record
 from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES, named_classes
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_round
 from fedgin.flare.jobs.encrypted_job import NO_KEY, SERVER_KEY, SITE_KEY, check_encryption
+from fedgin.flare.jobs.installed import check_installed
 from fedgin.manifest import check_manifest
+from fedgin.train.experiment import load_experiment
 
 SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT = "config_fed_server.json", "config_fed_client.json", "experiment.yaml"
 CONFIG_FILES = {f"config/{name}" for name in (SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT, CHECKPOINT)}
@@ -32,8 +33,8 @@ LONGEST_NAME = 120
 class JobValidator(AppValidator):
     """Refuse a job that carries code, names a class that is not allowed, or does not fit this participant.
 
-    Nothing of the job is imported or run: only classes of the allow-list are imported, to see that they are installed.
-    The decision goes into the security log; a job that cannot be recorded is refused.
+    Nothing of the job is imported or run: only classes of the allow-list are imported, in a process of their own, to
+    see that they are installed. The decision goes into the security log; a job that cannot be recorded is refused.
 
     Args:
         kit: the unpacked kit; by default the working folder, which FLARE's server and client set to their ``-m``
@@ -110,9 +111,6 @@ def _check_files(app: Path) -> None:
 
 
 def _check_experiment(config: Path, startup: Path) -> None:
-    # Here, because FLARE builds the validator in every job's process too, where PyTorch and MONAI are of no use.
-    from fedgin.train.experiment import load_experiment
-
     experiment = load_experiment(config / EXPERIMENT)
     if experiment.resumes is not None:
         read_round(config / CHECKPOINT)
@@ -135,6 +133,7 @@ def _check_contract(path: Path) -> None:
 
 
 def _check_classes(config: Path) -> None:
+    named = []
     for name in (SERVER_CONFIG, CLIENT_CONFIG):
         for path in named_classes(read_json(config / name, source=name)):
             if path not in ALLOWED_CLASSES:
@@ -142,20 +141,5 @@ def _check_classes(config: Path) -> None:
                     f"{name} names '{path[:LONGEST_NAME]}', which is not on the class allow-list",
                     "use the classes of the jobs of this package",
                 )
-            _check_installed(path)
-
-
-def _check_installed(path: str) -> None:
-    module, _, attribute = path.rpartition(".")
-    try:
-        found = hasattr(importlib.import_module(module), attribute)
-    except Exception as error:  # a damaged installation raises many kinds
-        cause = f"{type(error).__name__} in module '{module}'"
-        if isinstance(error, ModuleNotFoundError):
-            cause = f"module '{error.name}' is missing"
-        raise ConfigError(
-            f"'{path}' cannot be imported here: {cause}",
-            "install the pinned requirements of this package at this site",
-        ) from None
-    if not found:
-        raise ConfigError(f"'{path}' does not exist here", "install the version of this package that the kit expects")
+            named.append(path)
+    check_installed(named)

@@ -8,15 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from fedgin.errors import DataError, WeightsError
+from fedgin.errors import DataError
 from fedgin.flare.jobs.checkpoint import CHECKPOINT
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.participation import RoundParticipation, read_participation
 from fedgin.flare.protocol import DICE, SERVER_MODEL, SESSION, numbers
-from fedgin.train.checkpoint import averaged_weights, load_checkpoint, load_weights
 
 # Loggers of FLARE's transport: errors of a moment, as when our console asks for statistics before the job has any.
 TRANSPORT = ("blob_streamer", "byte_receiver", "CoreCell")
@@ -137,21 +133,11 @@ class RunResult:
         Raises:
             DataError: participation or cross-site evaluation are not as they were written.
         """
-        fault = _find_round_fault(self.participation, job) or self._find_model_fault(job)
-        return fault or self._find_measuring_fault(sites, job.min_clients)
+        # PyTorch and MONAI, which a console that follows a job for days needs for this last look only.
+        from fedgin.flare.run.final_model import find_model_fault
 
-    def _find_model_fault(self, job: Job) -> str:
-        if not self.last_model.is_file():
-            return "there is no global model"
-        if job.experiment.federation.homomorphic_encryption:
-            return _find_encryption_fault(self.last_model, job)
-        initial = job.experiment.initial_network()
-        before = {name: value.clone() for name, value in averaged_weights(initial).items()}
-        try:
-            load_weights(initial, load_checkpoint(self.last_model, "model")["model"], source="the global model")
-        except WeightsError as error:
-            return f"the global model is no result: {error}"
-        return "" if _differs(initial, before) else "the global model is the initial one"
+        fault = _find_round_fault(self.participation, job) or find_model_fault(self.last_model, job)
+        return fault or self._find_measuring_fault(sites, job.min_clients)
 
     def _find_measuring_fault(self, sites: Collection[str], least: int) -> str:
         missing = sorted(set(sites) - self.measurers)
@@ -169,21 +155,6 @@ def _find_round_fault(rounds: list[RoundParticipation], job: Job) -> str:
             reasons = "; ".join(f"{item.site}: {item.reason}" for item in done.absent)
             return f"round {done.number} has {len(done.contributed)} of {job.min_clients} updates ({reasons})"
     return "" if len(rounds) == job.rounds else f"{len(rounds)} of {job.rounds} rounds were completed"
-
-
-def _find_encryption_fault(model: Path, job: Job) -> str:
-    """Say which weight the server could read; what is in the others only a site can tell, and its Dice does."""
-    try:
-        values = load_checkpoint(model, "model")["model"]
-    except WeightsError as error:
-        return f"the global model is no result: {error}"
-    names = averaged_weights(job.experiment.initial_network())
-    readable = [name for name in names if not isinstance(values.get(name), bytes)]
-    return f"the global model is not encrypted: entry '{readable[0]}'" if readable else ""
-
-
-def _differs(network: nn.Module, before: Mapping[str, torch.Tensor]) -> bool:
-    return any(not torch.equal(value, before[name]) for name, value in averaged_weights(network).items())
 
 
 def _dice(metrics: Mapping[str, float] | None) -> float:

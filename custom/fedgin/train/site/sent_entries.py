@@ -4,7 +4,8 @@ from torch import nn
 
 from fedgin.data.site import Modality
 from fedgin.nets.dsbn import branch_entries
-from fedgin.nets.normalisation import Normalisation, batch_norm_entries
+from fedgin.nets.normalisation import batch_norm_entries
+from fedgin.nets.settings import Normalisation
 from fedgin.train.checkpoint import averaged_weights
 
 

@@ -1,0 +1,54 @@
+"""Verbs whose modules are imported when they are called, or their own help is asked for."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, ClassVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+
+class LazyVerb(TyperCommand):
+    """Stands for a verb in the list of verbs, and becomes the verb itself once it is called.
+
+    Args:
+        name: of the verb, and of its function.
+        summary: the first paragraph of the function's docstring.
+        module: has the function.
+    """
+
+    def __init__(self, name: str, summary: str, module: str) -> None:
+        super().__init__(name, help=summary)
+        self.module = module
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Begin the verb itself; its parameters are those of its function."""
+        assert self.name is not None
+        app = typer.Typer(add_completion=False)
+        app.command(self.name)(getattr(import_module(self.module), self.name))
+        return get_command(app).make_context(*args, **kwargs)
+
+
+class LazyGroup(TyperGroup):
+    """A group whose verbs are :class:`LazyVerb`.
+
+    Attributes:
+        prefix: of the verbs' modules; the verb's name follows.
+        summaries: of the verbs, by name, in the order in which help lists them.
+    """
+
+    prefix: ClassVar[str]
+    summaries: ClassVar[Mapping[str, str]]
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        verbs = {name: LazyVerb(name, text, f"{self.prefix}{name}") for name, text in self.summaries.items()}
+        self.commands = verbs | dict(self.commands)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return ``--help`` with a value when it is not given: to learn that none is none, typer imports pydantic."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option

@@ -1,0 +1,67 @@
+"""What each entry point imports before it needs it: each is tried in a process of its own."""
+
+import subprocess
+import sys
+from collections.abc import Collection
+
+import pytest
+
+from fedgin.cli.main import Verbs
+from fedgin.cli.site import SiteVerbs
+from tests.places import JOBS, ROOT
+
+TRAINING = {"torch", "monai", "ignite", "matplotlib"}
+# What takes more than a twentieth of a second; pydantic, too, because typer's own start takes most of what help may.
+HEAVY = TRAINING | {"nvflare", "numpy", "scipy", "pydantic", "cryptography", "jinja2"}
+HEAVY |= {"pydicom", "highdicom", "nibabel"}
+HELP = [["--version"], ["--help"], ["site", "--help"]]
+HELP += [[verb, "--help"] for verb in Verbs.summaries] + [["site", verb, "--help"] for verb in SiteVerbs.summaries]
+# Classes that resources.json of the kits names, and FLARE loads into the processes that run from one job to the next.
+SERVER = ["fedgin.flare.server.job_manager", "fedgin.flare.server.crashed_jobs"]
+EVERYWHERE = ["fedgin.flare.audit.security_events", "fedgin.flare.jobs.job_validator"]
+CONSOLE = ["fedgin.cli.follow_job", "fedgin.flare.run.console", "fedgin.flare.run.follow", "fedgin.flare.jobs.job"]
+
+
+def imported(statements: str, among: Collection[str]) -> set[str]:
+    """Run statements in a new process; return which of the packages it has imported then."""
+    code = f"{statements}\nimport sys\nprint(*({set(among)} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set((done.stdout.splitlines() or [""])[-1].split())
+
+
+def test_help_imports_nothing_that_a_verb_works_with() -> None:
+    runs = f"""
+from typer.testing import CliRunner
+from fedgin.cli.main import app
+for arguments in {HELP}:
+    assert CliRunner().invoke(app, arguments).exit_code == 0, arguments
+"""
+    assert imported(runs, HEAVY) == set()
+
+
+@pytest.mark.parametrize("modules", [SERVER + EVERYWHERE, EVERYWHERE, CONSOLE], ids=["server", "site", "console"])
+def test_who_waits_for_days_does_not_hold_what_trains(modules: list[str]) -> None:
+    """FLARE's server and client between jobs, and the lead's console, which follows one; reading any job is theirs."""
+    reads = f"""
+import {", ".join(modules)}
+from pathlib import Path
+from fedgin.flare.jobs.job import load_job
+for folder in Path({str(JOBS)!r}).iterdir():
+    load_job(folder)
+"""
+    assert imported(reads, TRAINING | {"numpy", "scipy"}) == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("fedgin.phantoms.site", {"numpy", "scipy", "nibabel", "pydicom", "pydantic"}),
+        ("fedgin.data.validation", {"numpy", "scipy", "nibabel", "pydicom", "pydantic"}),
+        ("fedgin.deploy.doctor", {"numpy", "scipy", "nibabel", "pydicom", "pydantic", "cryptography"}),
+        ("fedgin.data.dicom.ingest", {"numpy", "scipy", "nibabel", "pydicom", "pydantic", "highdicom"}),
+        ("fedgin.flare.provisioning.kits", {"pydantic", "cryptography"}),
+        ("fedgin.flare.audit.timeline", {"pydantic", "cryptography"}),
+    ],
+)
+def test_a_verb_imports_what_it_works_with_and_no_more(module: str, allowed: set[str]) -> None:
+    assert imported(f"import {module}", HEAVY) <= allowed
