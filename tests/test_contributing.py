@@ -13,8 +13,8 @@ import torch
 from fedgin.augment import build_augmentation
 from fedgin.augment.registry import AUGMENTATIONS
 from fedgin.data.site import Modality, load_site
-from fedgin.nets import NetworkSettings, build_network
-from fedgin.nets.registry import NETWORKS, SpatialDims
+from fedgin.nets.registry import NETWORKS, build_network
+from fedgin.nets.settings import NetworkSettings, SpatialDims
 from fedgin.registry import Registry
 from tests.places import ROOT
 
