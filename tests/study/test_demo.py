@@ -1,6 +1,7 @@
 """The whole demonstration on tiny sites, with real FLARE processes."""
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from fedgin.flare.jobs.job import load_job, stage_job
 from fedgin.phantoms.task import Task
 from fedgin.report.comparison_page import write_comparison
 from fedgin.study.arms import Arm
-from fedgin.study.demo import DemoPlan, make_arms, run_demo
+from fedgin.study.demo import DemoPlan, Pace, make_arms, run_demo, shipped_jobs
 from fedgin.study.planned_arm import find_cross_modality_sites
 from tests.places import JOBS
 from tests.sites import tiny_experiment, write_site
@@ -31,7 +32,7 @@ class Events:
         if arm.name == self.stop_in:
             raise KeyboardInterrupt
 
-    def round_done(self, arm: Arm, point: dict[str, float]) -> None:
+    def round_done(self, arm: Arm, point: dict[str, float], left: float) -> None:
         self.seen.append(f"round {arm.name}")
 
     def arm_done(self, arm: Arm, *, resumed: bool) -> None:
@@ -53,12 +54,15 @@ def test_a_stopped_demonstration_continues_and_reports(tmp_path: Path) -> None:
     first = Events(stop_in="fedavg")
     with pytest.raises(KeyboardInterrupt):
         run_demo(plan, first)
-    assert first.seen == ["start mr_only", "round mr_only", "round mr_only", "done mr_only", "start fedavg"]
+    alone = ("mr_only", "ct_only", "ct_only_gin")
+    assert first.seen == [
+        event for arm in alone for event in (f"start {arm}", f"round {arm}", f"round {arm}", f"done {arm}")
+    ] + ["start fedavg"]
     second = Events()
     page = write_comparison(tmp_path / "report.html", run_demo(plan, second)).read_text(encoding="utf-8")
     assert "kept mr_only" in second.seen
-    assert second.seen.count("round fedgin") == 2
-    for title in ("MR only", "FedAvg", "FedGIN"):
+    assert second.seen.count("round fedgin") == 3, "the initial network, that after each round"
+    for title in ("MR only", "CT only, GIN", "FedAvg", "FedGIN"):
         assert title in page
     assert page.count("data:image/png;base64,") == 2
     assert not re.search(r"(src|href)=\"(?!data:)", page), "the page must work offline"
@@ -85,8 +89,10 @@ def check_kept_and_changed(plan: DemoPlan) -> None:
 def test_the_arms_of_a_task_are_its_jobs(tmp_path: Path, task: Task) -> None:
     plan = DemoPlan(tmp_path, task, JOBS, tmp_path / "out", 2, 3, 4, 42, "Title", "A note.")
     experiments = [arm.experiment for arm in make_arms(plan, 3)]
-    assert [each.name for each in experiments] == [f"{task}_{arm}" for arm in ("fedavg", "fedavg", "fedgin")]
-    assert [each.augmentation.name for each in experiments] == ["none", "none", "gin"]
+    assert [each.name for each in experiments] == [
+        f"{task}_{job}" for job in ("fedavg", "fedavg", "fedgin", "fedavg", "fedgin")
+    ]
+    assert [each.augmentation.name for each in experiments] == ["none", "none", "gin", "none", "gin"]
     assert {tuple(each.organs) for each in experiments} == {tuple(load_job(JOBS / f"{task}_fedgin").experiment.organs)}
     assert {each.training.local_steps for each in experiments} == {3}
 
@@ -108,3 +114,26 @@ def test_sites_that_cannot_be_compared_are_named(tmp_path: Path, change: str, na
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"site": "a"}))
     with pytest.raises(ConfigError, match=named):
         find_cross_modality_sites(tmp_path)
+
+
+def test_the_time_that_is_left_is_of_all_arms(tmp_path: Path) -> None:
+    """Three sites that share the cores need three times as long as one; what an earlier run did took no time."""
+    now = [0.0]
+    plan = DemoPlan(tmp_path, Task.ABDOMEN, JOBS, tmp_path / "out", 10, 3, 4, 42, "Title", "A note.")
+    arms = make_arms(plan, 3)
+    pace = Pace(arms, 3, lambda: now[0])
+    pace.start(arms[0])
+    assert math.isnan(pace.left(0))
+    pace.end(resumed=True)
+    pace.start(arms[1])
+    now[0] = 5.0
+    assert pace.left(5) == pytest.approx(5.0 + 10 + 30 + 30)
+    now[0] = 10.0
+    pace.end(resumed=False)
+    pace.start(arms[2])
+    assert pace.left(0) == pytest.approx(10 + 30 + 30)
+
+
+def test_the_shipped_jobs_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shipped_jobs() == JOBS

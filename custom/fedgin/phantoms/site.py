@@ -35,13 +35,16 @@ _DEMO_SEQUENCE: dict[Task, Sequence] = {Task.ABDOMEN: "t2w_spir", Task.HEART: "b
 
 
 def demo_sites(task: Task, seed: int) -> list[PhantomSite]:
-    """Return a task's federation: two CT sites and one MR site with few cases, each with its own conventions."""
+    """Return a task's federation: ten CT patients train at two sites, one MR patient at a third.
+
+    MR is scarce, as in the paper's question. Each site has its own conventions.
+    """
     first, second, third = _DEMO_LABELS[task]
     sequence = _DEMO_SEQUENCE[task]
     return [
-        PhantomSite("site-1", Modality.CT, 8, 2, 3, seed, first, "LAS", task=task),
-        PhantomSite("site-2", Modality.CT, 6, 2, 3, seed, second, "RAS", task=task),
-        PhantomSite("site-3", Modality.MR, 2, 2, 4, seed, third, "LPI", sequence, task=task),
+        PhantomSite("site-1", Modality.CT, 5, 2, 3, seed, first, "LAS", task=task),
+        PhantomSite("site-2", Modality.CT, 5, 2, 3, seed, second, "RAS", task=task),
+        PhantomSite("site-3", Modality.MR, 1, 2, 6, seed, third, "LPI", sequence, task=task),
     ]
 
 

@@ -89,6 +89,8 @@ class FederatedArm(Arm):
             on_round(curve[-1])
 
         result = simulate(self.job, contracts, folder / "flare", on_round=record)
+        # A site reports the model that it receives; the last round's model is first measured after the rounds.
+        record(result.final_metrics(self.job))
         model, cross_site = folder / "model.pt", folder / "cross_site.json"
         shutil.copyfile(result.last_model, model)
         shutil.copyfile(result.cross_site, cross_site)

@@ -1,13 +1,17 @@
-"""The demonstration: plain FedAvg, FedGIN and training on MR alone, on the same sites."""
+"""The demonstration: one modality alone, plain FedAvg and FedGIN, on the same sites.
+
+Its sites pose the paper's question: few MR patients and more CT. Two arms never see MR at all.
+"""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.site import Modality, SiteContract
+from fedgin.errors import ConfigError
 from fedgin.flare.jobs.job import Job, load_job, stage_job
 from fedgin.phantoms.task import Task
 from fedgin.study.arm_result import Comparison, run_arm
@@ -53,11 +57,23 @@ class DemoListener(Protocol):
     def arm_started(self, arm: Arm) -> None:
         """An arm starts."""
 
-    def round_done(self, arm: Arm, point: dict[str, float]) -> None:
-        """A network was validated: ``round`` and the mean Dice by modality."""
+    def round_done(self, arm: Arm, point: dict[str, float], left: float) -> None:
+        """A network was validated: ``round`` and the mean Dice by modality; all arms need about ``left`` seconds."""
 
     def arm_done(self, arm: Arm, *, resumed: bool) -> None:
         """An arm is complete; ``resumed`` when an earlier run had completed it."""
+
+
+def shipped_jobs() -> Path:
+    """Return the jobs of the checkout that this package is installed from, wherever the command is called.
+
+    Raises:
+        ConfigError: the package was installed without them.
+    """
+    jobs = Path(__file__).resolve().parents[3] / "jobs"
+    if not jobs.is_dir():
+        raise ConfigError("this installation has no folder of jobs beside it", "name one: --jobs FOLDER")
+    return jobs
 
 
 def run_demo(plan: DemoPlan, listener: DemoListener) -> Comparison:
@@ -70,21 +86,72 @@ def run_demo(plan: DemoPlan, listener: DemoListener) -> Comparison:
     contracts = find_cross_modality_sites(plan.sites)
     arms = make_arms(plan, len(contracts))
     sites = _prepare(contracts, arms[0], listener)
+    pace = Pace(arms, len(sites))
     results = []
     for arm in arms:
         listener.arm_started(arm)
-        results.append(run_arm(arm, sites, plan.out / "arms", listener.round_done))
-        listener.arm_done(arm, resumed=results[-1].resumed)
+        pace.start(arm)
+        result = run_arm(
+            arm, sites, plan.out / "arms", lambda arm, point: listener.round_done(arm, point, pace.left(point["round"]))
+        )
+        pace.end(resumed=result.resumed)
+        results.append(result)
+        listener.arm_done(arm, resumed=result.resumed)
     anew = not all(result.resumed for result in results)
     seconds = time.monotonic() - started if anew else 0.0
     return Comparison(plan.title, plan.note, sites, results, seconds)
 
 
 def make_arms(plan: DemoPlan, sites: int) -> list[Arm]:
-    """Return the arms: MR alone, plain FedAvg, FedGIN; equal in rounds, steps and initial weights."""
+    """Return the arms, equal in rounds, steps of a site and initial weights; FedGIN is the last one.
+
+    MR alone is what the MR site has today. CT alone, plain and with GIN, never sees MR. FedAvg and FedGIN see both.
+    """
     fedavg, fedgin = (_stage(plan, name, sites) for name in (f"{plan.task}_fedavg", f"{plan.task}_fedgin"))
-    alone = PooledArm("mr_only", "MR only", fedavg.experiment, (Modality.MR,), plan.rounds)
-    return [alone, FederatedArm("fedavg", "FedAvg", fedavg), FederatedArm("fedgin", "FedGIN", fedgin)]
+    return [
+        PooledArm("mr_only", "MR only", fedavg.experiment, (Modality.MR,), plan.rounds),
+        PooledArm("ct_only", "CT only", fedavg.experiment, (Modality.CT,), plan.rounds),
+        PooledArm("ct_only_gin", "CT only, GIN", fedgin.experiment, (Modality.CT,), plan.rounds),
+        FederatedArm("fedavg", "FedAvg", fedavg),
+        FederatedArm("fedgin", "FedGIN", fedgin),
+    ]
+
+
+class Pace:
+    """Estimates how long all arms still need, from the time that this run's rounds took.
+
+    A federated arm counts once for each of its sites, which share the cores.
+
+    Args:
+        arms: in their order.
+        sites: of the federation.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, arms: Sequence[Arm], sites: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._work = {arm.name: float(sites if isinstance(arm, FederatedArm) else 1) * arm.rounds for arm in arms}
+        self._running, self._rounds = "", 1
+        self._started = self._seconds = self._done = 0.0
+
+    def start(self, arm: Arm) -> None:
+        """Note that an arm starts."""
+        self._running, self._rounds, self._started = arm.name, arm.rounds, self._clock()
+
+    def left(self, round_number: float) -> float:
+        """Return seconds, with so many rounds of the running arm done; NaN before there is anything to go by."""
+        done = self._work[self._running] * round_number / self._rounds
+        seconds = self._seconds + self._clock() - self._started
+        if not self._done + done:
+            return float("nan")
+        return (sum(self._work.values()) - done) * seconds / (self._done + done)
+
+    def end(self, *, resumed: bool) -> None:
+        """Note that the running arm is complete; one that an earlier run had completed tells nothing about time."""
+        work = self._work.pop(self._running)
+        if not resumed:
+            self._done += work
+            self._seconds += self._clock() - self._started
 
 
 def _stage(plan: DemoPlan, name: str, sites: int) -> Job:

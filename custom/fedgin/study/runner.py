@@ -170,7 +170,7 @@ class _Crew:
         if "problem" in said:
             worker.problem = f"{said['problem']}. Fix: {said['fix']}"
         elif "round" in said:
-            worker.rounds += 1
+            worker.rounds = int(said["round"])
             self.listener.round_done(worker.setting.spec, said, worker.setting.arm.rounds)
 
     def _close(self, worker: _Running, waiting: Sequence[PlannedArm]) -> str:

@@ -102,6 +102,15 @@ class RunResult:
         model = f"{SERVER_MODEL}{self.last_model.name}"
         return {site for site, models in self._measured().items() if math.isfinite(_dice(models.get(model)))}
 
+    def final_metrics(self, job: Job) -> RoundMetrics:
+        """Return what the sites measured of the last model in the cross-site evaluation, as one more round.
+
+        A round's metrics are of the model that the sites received, so these continue :attr:`rounds`.
+        """
+        model = f"{SERVER_MODEL}{self.last_model.name}"
+        sites = {site: models[model] for site, models in self._measured().items() if model in models}
+        return RoundMetrics(job.first_round + job.rounds, sites)
+
     @property
     def chosen_model(self) -> Path:
         """Checkpoint of the best of :attr:`candidates`; the last model when two are equal."""
