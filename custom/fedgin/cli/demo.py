@@ -33,9 +33,9 @@ def demo(
     batch_size: Annotated[int, typer.Option(min=1, help="Slices in a step.")] = 8,
     seed: Annotated[int, typer.Option(help="Of every random number.")] = 42,
 ) -> None:
-    """Train on MR alone, on CT alone and with FedAvg and FedGIN in the FLARE simulator, test all, and write one report.
+    """Compare MR alone, CT alone, FedAvg and FedGIN on the same sites, and write one HTML report.
 
-    CT alone never sees MR: it runs plain and with GIN.
+    CT alone never sees MR: it trains plain and with GIN. FedAvg and FedGIN run in the FLARE simulator.
 
     Ctrl-C stops it; the same command continues with the arm that was cut off.
 
@@ -84,9 +84,7 @@ class _Printer:
         self.started = time.monotonic()
         self.console.print(f"[bold]{arm.title}[/]: {self.rounds} rounds of {arm.experiment.training.local_steps} steps")
 
-    def round_done(self, arm: "Arm", point: dict[str, float]) -> None:
-        self.ends.append(time.monotonic())
-        done = len(self.ends)
+    def round_done(self, arm: "Arm", point: dict[str, float], left: float) -> None:
         dice = "  ".join(f"{modality} {value:.3f}" for modality, value in sorted(point.items()) if modality != "round")
         rest = "" if math.isnan(left) else f"  about {left / 60:.0f} min left for all arms"
         self.console.print(

@@ -20,8 +20,7 @@ class Verbs(LazyGroup):
     prefix = "fedgin.cli."
     summaries: ClassVar[Mapping[str, str]] = {
         "audit": "Show the participant's security log and FLARE's audit.log as one timeline; works on copied files.",
-        "demo": "Train on MR alone, on CT alone and with FedAvg and FedGIN in the FLARE simulator, test all, and write one "
-        "report.",
+        "demo": "Compare MR alone, CT alone, FedAvg and FedGIN on the same sites, and write one HTML report.",
         "export": "Write the run's model, its settings and a model card as a MONAI bundle.",
         "phantoms": "Write three sites of procedural phantoms (two CT, one MR with few cases) as NIfTI.",
         "poc": "Prepare the workspace that `nvflare poc start` starts: server, sites, an admin and a lead, "
