@@ -19,7 +19,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from fedgin.data.dicom.header import Facts, SliceHeader
+from fedgin.data.dicom.facts import Facts, SliceHeader
 from fedgin.data.dicom.pixel_data import PixelPlace
 from fedgin.data.dicom.quarantine import public_modality
 from fedgin.data.dicom.reasons import Reason

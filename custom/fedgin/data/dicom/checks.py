@@ -3,15 +3,9 @@
 import math
 
 import numpy as np
-from pydicom.uid import (
-    EnhancedCTImageStorage,
-    EnhancedMRImageStorage,
-    LegacyConvertedEnhancedCTImageStorage,
-    LegacyConvertedEnhancedMRImageStorage,
-    RTStructureSetStorage,
-)
+from pydicom.uid import RTStructureSetStorage
 
-from fedgin.data.dicom.header import Facts, SliceHeader
+from fedgin.data.dicom.facts import Facts, SliceHeader
 from fedgin.data.dicom.parts import is_localiser
 from fedgin.data.dicom.pixel_data import has_decoder
 from fedgin.data.dicom.reasons import Reason
@@ -20,12 +14,6 @@ from fedgin.data.dicom.scan import Series
 from fedgin.data.dicom.stack import Stack, stack_slices
 from fedgin.data.site import Modality
 
-ENHANCED = (
-    EnhancedCTImageStorage,
-    EnhancedMRImageStorage,
-    LegacyConvertedEnhancedCTImageStorage,
-    LegacyConvertedEnhancedMRImageStorage,
-)
 # Direction cosines of one series differ by rounding only.
 ORIENTATION_TOLERANCE = 1e-4
 
@@ -35,7 +23,7 @@ def check_series(series: Series, rules: IngestRules) -> Stack | Reason:
 
     What the series is comes before what is wrong with it, so that a dose report is not reported as damaged.
     """
-    for check in (_check_kind, _check_choice, _check_image, _check_values, _check_grid):
+    for check in (wanted, _check_part, _check_image, _check_values, _check_grid):
         reason = check(series, rules)
         if reason is not None:
             return reason
@@ -43,6 +31,15 @@ def check_series(series: Series, rules: IngestRules) -> Stack | Reason:
         return stack_slices(series.slices)
     except ValueError:  # highdicom refuses directions that are not perpendicular
         return Reason.NO_GEOMETRY
+
+
+def wanted(series: Series, rules: IngestRules) -> Reason | None:
+    """Return why a series is no image of the dataset, whatever its state; ``None`` when it is one."""
+    return _check_kind(series, rules) or _check_choice(series, rules)
+
+
+def _check_part(series: Series, _: IngestRules) -> Reason | None:
+    return Reason.DAMAGED_SLICE if series.lost else series.refused
 
 
 def _check_kind(series: Series, rules: IngestRules) -> Reason | None:
@@ -58,9 +55,7 @@ def _check_kind(series: Series, rules: IngestRules) -> Reason | None:
 def _check_choice(series: Series, rules: IngestRules) -> Reason | None:
     if is_localiser(series.facts):
         return Reason.LOCALISER
-    if not rules.selects(series.facts.description):
-        return Reason.NOT_SELECTED
-    return Reason.DAMAGED_SLICE if series.lost else None
+    return None if rules.selects(series.facts.description) else Reason.NOT_SELECTED
 
 
 def _check_image(series: Series, rules: IngestRules) -> Reason | None:
@@ -97,7 +92,7 @@ def _check_grid(series: Series, _: IngestRules) -> Reason | None:
 
 
 def _is_multi_frame(facts: Facts) -> bool:
-    return facts.frames > 1 or facts.sop_class in ENHANCED or "MOSAIC" in facts.image_type
+    return facts.frames > 1 or "MOSAIC" in facts.image_type
 
 
 def _is_hu(facts: Facts) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgin.data.dicom.header import SliceHeader
+from fedgin.data.dicom.facts import SliceHeader
 from fedgin.data.dicom.pixel_data import decode
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.dicom.stack import Stack
@@ -57,4 +57,4 @@ def fits_int16(values: NDArray[np.generic]) -> bool:
 
 
 def _decoded(item: SliceHeader) -> NDArray[np.generic]:
-    return decode(item.path, item.place, item.facts.syntax, dict(item.facts.pixel))
+    return decode(item.path, item.place, item.facts.syntax, dict(item.facts.pixel), item.frame)

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 
-from fedgin.data.dicom.header import SliceHeader
+from fedgin.data.dicom.facts import SliceHeader
 
 
 def drop_copies(slices: Sequence[SliceHeader]) -> list[SliceHeader]:
@@ -17,10 +18,12 @@ def drop_copies(slices: Sequence[SliceHeader]) -> list[SliceHeader]:
     claims: dict[Hashable, int] = {}
     for item in slices:
         claims[_claim(item)] = claims.get(_claim(item), 0) + 1
-    kept, seen = [], set[Hashable]()
+    kept, seen, digests = [], set[Hashable](), dict[Path, bytes]()
     for item in slices:
         if claims[_claim(item)] > 1:
-            content = (_claim(item), item.facts, _digest(item))
+            if item.path not in digests:
+                digests[item.path] = _digest(item)
+            content = (_claim(item), item.facts, digests[item.path])
             if content in seen:
                 continue
             seen.add(content)
@@ -29,7 +32,7 @@ def drop_copies(slices: Sequence[SliceHeader]) -> list[SliceHeader]:
 
 
 def _claim(item: SliceHeader) -> Hashable:
-    return item.instance, item.position
+    return item.instance, item.frame, item.position
 
 
 def _digest(item: SliceHeader) -> bytes:

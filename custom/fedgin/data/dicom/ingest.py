@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from pydicom.uid import SegmentationStorage
 
 from fedgin.data.datalist import Split
-from fedgin.data.dicom.checks import check_series
+from fedgin.data.dicom.checks import check_series, wanted
 from fedgin.data.dicom.convert import read_voxels
-from fedgin.data.dicom.header import SliceHeader, quiet_reading
+from fedgin.data.dicom.facts import SliceHeader
+from fedgin.data.dicom.header import quiet_reading
 from fedgin.data.dicom.labels import lies_on, read_labels
 from fedgin.data.dicom.ledger import Ledger, content_key
 from fedgin.data.dicom.nifti import remove_parts, write_volume
-from fedgin.data.dicom.parts import split_series
+from fedgin.data.dicom.parts import part_scouts, split_volumes
 from fedgin.data.dicom.private_table import private_table, write_private_table
 from fedgin.data.dicom.pseudonyms import Pseudonyms, open_pseudonyms
 from fedgin.data.dicom.quarantine import LeftOut, public_modality, write_quarantine
@@ -78,7 +79,7 @@ def ingest(source: Path, out: Path, rules: IngestRules, private: Path, progress:
     check_site_draft(out, rules)
     with quiet_reading():
         scan = scan_tree(source, progress)
-        scan.series = [part for series in scan.series for part in split_series(series)]
+        scan.series = [part for series in scan.series for part in _parts(series, rules)]
         if not scan.series and not scan.lost:
             raise DataError("DICOM_DIR holds no DICOM object", "give the folder that the PACS export wrote")
         out.mkdir(parents=True, exist_ok=True)
@@ -222,13 +223,22 @@ class _Run:
     def _leave_out(self, series: Series, reason: Reason) -> None:
         facts = series.facts
         names = self.pseudonyms.patient(facts.patient), self.pseudonyms.series(series.key)
-        self.report.left_out.append(LeftOut(*names, public_modality(facts.modality), len(series.slices), reason))
+        self.report.left_out.append(LeftOut(*names, public_modality(facts.modality), series.files, reason))
 
     def _stem(self, series: Series) -> str:
         return f"{self.pseudonyms.patient(series.facts.patient)}_{self.pseudonyms.series(series.key)}"
 
     def _image(self, series: Series) -> Path:
         return Path("images") / f"{self._stem(series)}{'.nii.gz' if self.rules.compress else '.nii'}"
+
+
+def _parts(series: Series, rules: IngestRules) -> list[Series]:
+    """Take a series apart, but not one that nobody wants: the list of what was left out would only grow."""
+    return [
+        part
+        for whole in part_scouts(series)
+        for part in (split_volumes(whole, rules.parts) if wanted(whole, rules) is None else [whole])
+    ]
 
 
 def _series_of(segmentation: SliceHeader, stacks: dict[str, Stack]) -> list[str]:

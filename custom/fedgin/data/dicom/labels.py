@@ -8,8 +8,8 @@ from highdicom.seg import Segmentation, SegmentationTypeValues
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
+from fedgin.data.dicom.facts import SliceHeader
 from fedgin.data.dicom.functional_groups import frames_of
-from fedgin.data.dicom.header import SliceHeader
 from fedgin.data.dicom.planes import Plane
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.dicom.rules import LabelRules, comparable

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from fedgin.data.dicom.header import SliceHeader
+from fedgin.data.dicom.facts import SliceHeader
 from fedgin.data.dicom.pseudonyms import Pseudonyms
 from fedgin.files import write_text
 

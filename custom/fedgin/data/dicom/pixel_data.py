@@ -8,14 +8,20 @@ from typing import Any, BinaryIO
 import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian
-from pydicom.uid import ImplicitVRLittleEndian as ImplicitVR
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 # As implicit lengths these bytes would be odd numbers, which DICOM does not allow.
 _VALUE_TYPES = (b"OB\x00\x00", b"OW\x00\x00", b"UN\x00\x00")
-_NATIVE = (ImplicitVR, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+_NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ def transfer_syntax(dataset: pydicom.Dataset, place: PixelPlace) -> str:
     if not little:
         return str(ExplicitVRBigEndian)
     explicit = bool(place.value_type) or not implicit
-    return str(ExplicitVRLittleEndian if explicit else ImplicitVR)
+    return str(ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian)
 
 
 def has_decoder(syntax: str) -> bool:
@@ -73,7 +79,9 @@ def has_decoder(syntax: str) -> bool:
         return False
 
 
-def decode(path: Path, place: PixelPlace, syntax: str, options: dict[str, Any]) -> NDArray[Any]:
+def decode(
+    path: Path, place: PixelPlace, syntax: str, options: dict[str, Any], frame: int | None = None
+) -> NDArray[Any]:
     """Return the stored values [rows, columns] of one frame.
 
     Args:
@@ -81,6 +89,7 @@ def decode(path: Path, place: PixelPlace, syntax: str, options: dict[str, Any]) 
         place: from :func:`find_pixels`.
         syntax: from :func:`transfer_syntax`.
         options: image pixel elements as pydicom names them.
+        frame: which one of a multi-frame file, from 0.
 
     Raises:
         Exception: of many kinds; all mean that these pixels cannot be had.
@@ -88,13 +97,13 @@ def decode(path: Path, place: PixelPlace, syntax: str, options: dict[str, Any]) 
     if place.start is None:
         dataset = pydicom.dcmread(path, force=True)
         dataset.file_meta.TransferSyntaxUID = UID(syntax)
-        return dataset.pixel_array
+        return dataset.pixel_array if frame is None else pixel_array(dataset, index=frame)
     if place.length is not None and place.length < _native_bytes(options):
         raise ValueError("less pixel data than the image needs")  # what follows would be taken for pixels
     stored = {**options, "pixel_keyword": "PixelData", "pixel_vr": place.value_type}
     with path.open("rb") as file:
         file.seek(place.start)
-        return get_decoder(syntax).as_array(file, **stored)[0]
+        return get_decoder(syntax).as_array(file, index=frame, **stored)[0]
 
 
 def _native_bytes(options: dict[str, Any]) -> int:

@@ -6,11 +6,22 @@ from pathlib import Path
 
 import pydicom
 
-from fedgin.data.dicom.header import SliceHeader
+from fedgin.data.dicom.facts import SliceHeader
 from fedgin.data.dicom.pseudonyms import Pseudonyms, write_private
 from fedgin.data.dicom.scan import Scan, Series
 
-COLUMNS = ("patient", "series", "modality", "files", "patient_key", "series_key", "description", "segments", "folder")
+COLUMNS = (
+    "patient",
+    "series",
+    "modality",
+    "files",
+    "patient_key",
+    "series_key",
+    "description",
+    "part",
+    "segments",
+    "folder",
+)
 
 
 def private_table(folder: Path, out: Path) -> Path:
@@ -50,10 +61,11 @@ def _row(series: Series, pseudonyms: Pseudonyms) -> dict[str, str | int]:
         pseudonyms.patient(facts.patient),
         pseudonyms.series(series.key),
         facts.modality,
-        len(series.slices),
+        series.files,
         facts.patient,
         series.key,
         facts.description,
+        series.part,
         "; ".join(name for item in series.slices for name in segment_names(item)),
         str(series.slices[0].path.parent),
     )

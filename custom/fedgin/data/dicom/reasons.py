@@ -34,9 +34,15 @@ class Reason(Enum):
     )
     MULTI_FRAME = (
         "multi_frame",
-        "an enhanced, multi-frame or mosaic image",
-        "export classic single-frame CT or MR, one file a slice",
+        "a mosaic, or a multi-frame image whose frames have no position",
+        "export enhanced or classic single-frame CT or MR",
     )
+    SEVERAL_PARTS = (
+        "several_parts",
+        "the series holds several volumes: stacks, echoes, image types, b-values or times",
+        "choose one under 'parts' in the rules; the private table lists them",
+    )
+    OTHER_PART = ("other_part", "a volume of the series that 'parts' does not choose", "nothing to do")
     COLOUR = ("colour", "a colour image", "nothing to do; export the series as greyscale if it is a real acquisition")
     BURNED_IN = ("burned_in", "the pixels are marked as carrying burned-in text", "export the series without text")
     LOCALISER = ("localiser", "localiser (scout) images", "nothing to do")
@@ -71,7 +77,7 @@ class Reason(Enum):
     DUPLICATE_SLICE = (
         "duplicate_slice",
         "two different slices lie at one position",
-        "export each echo, phase or time point as a series of its own",
+        "export each volume as a series of its own",
     )
     MISSING_SLICE = (
         "missing_slice",

@@ -1,6 +1,7 @@
 """What a site wants from its DICOM tree: ``ingest.yaml``."""
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,9 @@ from fedgin.data.site import Modality, OrganName
 from fedgin.errors import ConfigError
 
 Share = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0.0, lt=1.0)]
+
+# Scanners write an echo time of 2.3 ms as 2.298, too.
+PART_TOLERANCE = 0.05
 
 
 class LabelSource(StrEnum):
@@ -74,6 +78,36 @@ class SplitRules(Settings):
     seed: int = 42
 
 
+class PartRules(Settings):
+    """Which volume of a series that holds several; a key counts only where the series has such parts.
+
+    Attributes:
+        stack: name of the stack in an enhanced image.
+        image_type: one word of the image type, such as ``IN_PHASE``; case does not count.
+        echo_time: ms, within ``PART_TOLERANCE``.
+        b_value: s/mm2.
+        time: number of the time point or phase from 1.
+    """
+
+    stack: str | int | None = None
+    image_type: str | None = None
+    echo_time: float | None = Field(default=None, gt=0.0)
+    b_value: float | None = Field(default=None, ge=0.0)
+    time: int | None = Field(default=None, ge=1)
+
+    def choose(self, values: Mapping[str, object]) -> bool:
+        """Tell whether a part with these values is wanted."""
+        return all(_agrees(wanted, values[trait]) for trait, wanted in self if wanted is not None and trait in values)
+
+
+def _agrees(wanted: object, value: object) -> bool:
+    if isinstance(value, tuple):
+        return str(wanted).strip().upper() in value
+    if isinstance(value, float) and isinstance(wanted, float):
+        return abs(wanted - value) <= PART_TOLERANCE
+    return str(wanted) == str(value)
+
+
 class IngestRules(Settings):
     """``ingest.yaml``.
 
@@ -84,6 +118,7 @@ class IngestRules(Settings):
         exclude: regular expression that a series description must not contain; empty excludes none.
         minimum_slices: series with fewer slices stay out.
         compress: write images as ``.nii.gz``: about half the disk, several times slower to write and read.
+        parts: which volume of a series that holds several.
         labels: which segments become which organs.
         split: how patients are divided.
     """
@@ -94,6 +129,7 @@ class IngestRules(Settings):
     exclude: str = ""
     minimum_slices: int = Field(default=10, ge=2)
     compress: bool = False
+    parts: PartRules = PartRules()
     labels: LabelRules
     split: SplitRules = SplitRules()
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from fedgin.data.dicom.copies import drop_copies
-from fedgin.data.dicom.header import DamagedHeaderError, Facts, HeaderReader, SliceHeader
+from fedgin.data.dicom.facts import Facts, SliceHeader
+from fedgin.data.dicom.header import DamagedHeaderError, HeaderReader
 from fedgin.data.dicom.reasons import Reason
 from fedgin.errors import DataError
 
@@ -27,11 +28,20 @@ class Series:
         key: private: the series UID or its stand-in.
         slices: at least one.
         lost: number of files that cannot be read and are, or may be, slices of the series.
+        part: what makes it a part of a series that holds several volumes; private, as everything from a header.
+        refused: why this part is not used, where that is known already.
     """
 
     key: str
     slices: list[SliceHeader] = field(default_factory=list)
     lost: int = 0
+    part: str = ""
+    refused: Reason | None = None
+
+    @property
+    def files(self) -> int:
+        """Return the number of files."""
+        return len({item.path for item in self.slices})
 
     @property
     def facts(self) -> Facts:
@@ -124,8 +134,8 @@ def _take(path: Path, reader: HeaderReader, scan: Scan, groups: dict[str, Series
     try:
         # Opening a pipe would wait for ever for someone to write.
         regular = stat.S_ISREG(path.stat().st_mode)
-        header = reader.read(path) if regular else None
-        blank = regular and header is None and _is_blank(path)
+        slices = reader.read(path) if regular else []
+        blank = regular and not slices and _is_blank(path)
     except DamagedHeaderError as error:
         scan.lost.append(Lost(path, Reason.DAMAGED_FILE, error.series))
     except OSError:
@@ -133,13 +143,13 @@ def _take(path: Path, reader: HeaderReader, scan: Scan, groups: dict[str, Series
     else:
         if blank:
             scan.lost.append(Lost(path, Reason.DAMAGED_FILE))
-        elif header is None:
+        elif not slices:
             scan.not_dicom += 1
-        elif header.facts.sop_class == MediaStorageDirectoryStorage:
+        elif slices[0].facts.sop_class == MediaStorageDirectoryStorage:
             scan.directories += 1
         else:
-            key = header.facts.series
-            groups.setdefault(key, Series(key)).slices.append(header)
+            key = slices[0].facts.series
+            groups.setdefault(key, Series(key)).slices.extend(slices)
 
 
 def _is_blank(path: Path) -> bool:

@@ -9,7 +9,7 @@ from highdicom.spatial import VOLUME_INDEX_CONVENTION, get_normal_vector
 from highdicom.volume import VolumeGeometry
 from numpy.typing import NDArray
 
-from fedgin.data.dicom.header import SliceHeader
+from fedgin.data.dicom.facts import SliceHeader
 from fedgin.data.dicom.reasons import Reason
 
 # The one tolerance of positions: a slice may be this far in mm from where the regular grid that fits all slices best
