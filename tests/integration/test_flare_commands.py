@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ from typer.testing import CliRunner
 
 from fedgin.cli.main import app
 from fedgin.flare.jobs.job import Job, load_job, stage_job
+from fedgin.flare.run.results import RunResult
+from fedgin.flare.run.simulation import simulated_result
 from fedgin.phantoms.blocks import EXPERIMENT
 from poc.federation import free_port
 from tests.places import JOBS, ROOT
@@ -111,3 +114,31 @@ def test_nvflare_poc_prepare_makes_the_same_kits_from_the_project_file(prepared:
         assert contracts[0] == contracts[1]
         for file in ("resources.json.default", "authorization.json.default", "privacy.json"):
             assert (first / file).read_bytes() == (second / file).read_bytes()
+
+
+def test_a_job_is_simulated_and_flares_own_simulator_works_on_what_is_left(root: Path) -> None:
+    job, out = tiny_job(root / "simulated-jobs"), root / "simulated"
+    arguments = ["--sites", str(write_sites(root / "simulated-sites")), "--out", str(out)]
+    done = CliRunner().invoke(app, ["simulate", str(job.folder), *arguments])
+    assert done.exit_code == 0, done.output
+    assert "round 1/1  validation Dice  ct-a 0." in done.output
+    result = RunResult(out)
+    assert not result.fault(job, list(SITES))
+    assert "2 sites were expected. Each sent an update in every one of 1 rounds" in (out / "report.html").read_text()
+    weights = result.last_model.read_bytes()
+    (command,) = [line.split("FLARE's command: ")[1] for line in done.output.splitlines() if "FLARE's command" in line]
+    home = root / "simulated-home"
+    home.mkdir()
+    Shell(home, {}).nvflare(*shlex.split(command)[1:])
+    again = simulated_result(out / "flare")
+    assert not again.fault(job, list(SITES))
+    assert result.last_model.read_bytes() == weights
+    refused = CliRunner().invoke(app, ["simulate", str(job.folder), *arguments])
+    assert "holds a simulation of tiny" in str(refused.exception)
+
+
+def test_a_simulation_for_other_sites_than_the_jobs_is_refused_before_anything_is_written(root: Path) -> None:
+    arguments = ["--sites", str(write_sites(root / "two-sites")), "--out", str(root / "unwritten")]
+    done = CliRunner().invoke(app, ["simulate", str(JOBS / "abdomen_fedgin"), *arguments])
+    assert "is for 3 sites" in str(done.exception)
+    assert not (root / "unwritten").exists()

@@ -13,7 +13,7 @@ from fedgin.flare.jobs.job import Job
 from fedgin.flare.run.console import REPORT, Session, as_submitted, check, fetch
 from fedgin.flare.run.follow import follow
 from fedgin.flare.run.job_provenance import describe_job
-from fedgin.flare.run.results import RoundMetrics
+from fedgin.flare.run.results import RoundMetrics, RunResult
 from fedgin.train.provenance import write_provenance
 
 
@@ -57,27 +57,40 @@ def follow_to_end(session: Session, submitted: Submitted) -> None:
     console, job, job_id, out = lead_console(), submitted.job, submitted.job_id, submitted.out
     console.print(f"job {job_id}")
     try:
-        meta = follow(session, job_id, on_status=console.print, on_round=_RoundPrinter(console, job))
+        meta = follow(session, job_id, on_status=console.print, on_round=RoundPrinter(console, job))
     except KeyboardInterrupt:
         console.print(f"Left running. Follow it again: {submitted.again}")
         raise typer.Exit(130) from None
-    from fedgin.report.job_page import write_run_report  # draws, with Matplotlib: not while a job runs for days
-
     result = fetch(session, job_id, out, overwrite=submitted.overwrite)
-    job, report = as_submitted(job, meta, result), out / REPORT
+    job = as_submitted(job, meta, result)
     try:
         check(result, meta, job)
     except FedginError as error:
-        if result.participation:
-            write_provenance(out, describe_job(job, job_id, result, fault=error.problem))
-            console.print(f"Report: {write_run_report(report, job, job_id, result, fault=error.problem)}")
+        write_result(console, job, job_id, result, fault=error.problem)
         raise
-    write_provenance(out, describe_job(job, job_id, result))
-    write_run_report(report, job, job_id, result)
-    console.print(f"Model: {result.chosen_model}\nReport: {report}")
+    write_result(console, job, job_id, result)
 
 
-class _RoundPrinter:
+def write_result(console: Console, job: Job, job_id: str, result: RunResult, *, fault: str = "") -> None:
+    """Write report and provenance into the folder of a result, and print where report and model are.
+
+    Args:
+        console: to print to.
+        job: as it ran.
+        job_id: FLARE's.
+        result: of a run; nothing is written of one that failed before its first round was over.
+        fault: what keeps it from being a success; its model is not recommended then.
+    """
+    if fault and not result.participation:
+        return
+    from fedgin.report.job_page import write_run_report  # draws, with Matplotlib: not while a job runs for days
+
+    write_provenance(result.folder, describe_job(job, job_id, result, fault=fault))
+    report = write_run_report(result.folder / REPORT, job, job_id, result, fault=fault)
+    console.print(f"Report: {report}" if fault else f"Model: {result.chosen_model}\nReport: {report}")
+
+
+class RoundPrinter:
     """Prints a line for each round; the estimate leaves out the first one, which contains FLARE's start."""
 
     def __init__(self, console: Console, job: Job) -> None:
@@ -87,6 +100,7 @@ class _RoundPrinter:
         self.ends: list[float] = []
 
     def __call__(self, metrics: RoundMetrics) -> None:
+        """Print the line of a round that is complete."""
         self.ends.append(time.monotonic())
         done = len(self.ends)
         left = ""

@@ -23,6 +23,8 @@ from fedgin.folders import emptied_folder
 from fedgin.processes import watch_starter
 
 POLL_SECONDS = 0.5
+# The id that FLARE gives to every simulated job.
+SIMULATED = "simulate_job"
 # What FLARE's sub_start.sh sets in every kit; as there, a value in the environment comes first.
 MALLOC_ARENAS = "4"
 
@@ -63,7 +65,7 @@ def simulate(
             _follow(process, workspace, on_round)
         finally:
             _end(process)
-    result = _run_folder(workspace)
+    result = simulated_result(workspace)
     code = process.returncode
     fault = f"FLARE's simulator ended with code {code}" if code else result.fault(job, list(sites))
     if fault:
@@ -73,9 +75,14 @@ def simulate(
     return result
 
 
+def simulated_result(workspace: Path) -> RunResult:
+    """Return what the simulated server keeps of its job, also while it runs."""
+    return RunResult(workspace / "server" / SIMULATED)
+
+
 def session_folder(workspace: Path, site: str) -> Path:
     """Return the folder in which a simulated site's session kept what must last."""
-    return workspace / site / "simulate_job" / SESSION
+    return workspace / site / SIMULATED / SESSION
 
 
 def _lay_out(workspace: Path, sites: Mapping[str, SiteContract]) -> None:
@@ -114,7 +121,7 @@ def _follow(process: "subprocess.Popen[bytes]", workspace: Path, on_round: Calla
     reported = 0
     while True:
         running = process.poll() is None
-        for metrics in _run_folder(workspace).rounds[reported:]:
+        for metrics in simulated_result(workspace).rounds[reported:]:
             on_round(metrics)
             reported += 1
         if not running:
@@ -138,10 +145,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def _signal_group(process: "subprocess.Popen[bytes]", sign: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, sign)
-
-
-def _run_folder(workspace: Path) -> RunResult:
-    return RunResult(workspace / "server" / "simulate_job")
 
 
 def main() -> int:

@@ -1,0 +1,61 @@
+"""Run a job in FLARE's simulator to its end: a line for each round, then model and report."""
+
+import shlex
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from fedgin.cli.follow_job import RoundPrinter, lead_console, write_result
+from fedgin.data.site import SiteContract
+from fedgin.errors import FedginError
+from fedgin.flare.jobs.job import Job, copy_job, load_job, name_sites
+from fedgin.flare.run.results import RunResult
+from fedgin.flare.run.simulation import SIMULATED, simulate, simulated_result
+from fedgin.folders import check_writable, claimed_folder
+
+WORKSPACE = "flare"
+
+
+def simulate_to_end(job: Job, sites: Mapping[str, SiteContract], folder: Path, threads: int) -> None:
+    """Print each round with the Dice of every site and write the result, with its report, into a new folder.
+
+    Beside the result, the folder gets the job as it ran in ``job``, and FLARE's workspace.
+
+    Args:
+        job: with its sites by name.
+        sites: contracts by site name.
+        folder: of the result; must not hold anything.
+        threads: sites that work at the same time.
+
+    Raises:
+        FolderError: the folder holds something.
+        SimulationError: the job did not end well; what the server kept is in the folder all the same.
+    """
+    check_writable(folder)
+    claimed_folder(folder, f"a simulation of {job.name}")
+    copy = copy_job(job, folder / "job" / job.name)
+    name_sites(job, copy)
+    console, plan, workspace = lead_console(), load_job(copy), folder / WORKSPACE
+    console.print(f"sites: {', '.join(plan.sites)}; every round needs {plan.min_clients} of them")
+    try:
+        simulate(plan, sites, workspace, threads=threads, on_round=RoundPrinter(console, plan))
+    except FedginError as error:
+        _keep(console, plan, folder, fault=error.problem)
+        raise
+    except KeyboardInterrupt:
+        console.print(f"Stopped; nothing goes on. What FLARE printed is in {workspace}.log")
+        raise typer.Exit(130) from None
+    _keep(console, plan, folder)
+    again = ["nvflare", "simulator", copy, "-w", workspace, "-c", ",".join(plan.sites), "-t", threads]
+    console.print(f"The same with FLARE's command: {shlex.join(map(str, again))}")
+
+
+def _keep(console: Console, job: Job, folder: Path, *, fault: str = "") -> None:
+    """Copy what the server kept, so that a run of FLARE's own in the workspace leaves the result as it is."""
+    kept = simulated_result(folder / WORKSPACE).folder
+    if kept.is_dir():
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+    write_result(console, job, SIMULATED, RunResult(folder), fault=fault)
