@@ -31,8 +31,8 @@ class Verbs(LazyGroup):
         "resume": "Submit the rest of a job that a crash of the server, a dead site or an abort ended early.",
         "run": "Submit a job as `submit_job` of the console does, print each round with the Dice of every site, "
         "fetch the result.",
-        "simulate": "Run a job on this machine, without kits; print each round and write model and report, as `fedgin run` "
-        "does.",
+        "simulate": "Run a job on this machine, without kits; print each round and write model and report, as "
+        "`fedgin run` does.",
         "study": "Run every arm of a study that is not complete yet, then write scores.csv, tables and report.html.",
         "train": "Train alone what a job would train federated: the local or the centralised baseline.",
         "withdraw": "Let the running server refuse a site for good.",
