@@ -15,6 +15,8 @@ class SiteVerbs(LazyGroup):
     summaries: ClassVar[Mapping[str, str]] = {
         "ingest": "Convert the DICOM series that the rules select to NIfTI, read their labels, and list why others are "
         "left out.",
+        "init": "Write site.yaml and datalist.json for a folder of images and labels. Nothing is copied, "
+        "nothing overwritten.",
         "validate": "Check every case of a site; all are checked, even when some are wrong.",
         "doctor": "Check data, disk, memory, GPU, clock, versions and, with a kit, certificate and server; nothing is "
         "changed.",
