@@ -1,9 +1,12 @@
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from fedgin.data.cache import CaseCache
 from fedgin.data.preprocessing_settings import Preprocessing
@@ -62,6 +65,48 @@ def test_a_damaged_entry_is_computed_again(tmp_path: Path) -> None:
     whole = entry.read("image")
     entry.path.write_bytes(entry.path.read_bytes()[:100])
     torch.testing.assert_close(cache(tmp_path).get(case).read("image"), whole)
+
+
+def swap(path: Path, other: Path) -> None:
+    path.write_bytes(other.read_bytes())
+
+
+def link(path: Path, other: Path) -> None:
+    path.unlink()
+    path.symlink_to(other)
+
+
+def poison(path: Path, other: Path) -> None:
+    """Change the image and keep the rest, header included."""
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    tensors = load_file(path)
+    save_file(tensors | {"image": torch.full_like(tensors["image"], torch.nan)}, path, header)
+
+
+def strip(path: Path, other: Path) -> None:
+    save_file({name: torch.zeros(2) for name in ("image", "label", "body")}, path)
+
+
+def flip_a_bit(path: Path, other: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("change", [swap, link, poison, strip, flip_a_bit])
+def test_an_entry_that_is_not_as_it_was_written_is_computed_again(
+    tmp_path: Path, change: Callable[[Path, Path], None]
+) -> None:
+    other = cache(tmp_path).get(make_case(tmp_path / "other", *make_volume("CT", 1)))
+    case = make_case(tmp_path, *make_volume("CT", 0))
+    entry = cache(tmp_path).get(case)
+    whole, kept = entry.read("image"), other.path.read_bytes()
+    change(entry.path, other.path)
+    again = cache(tmp_path).get(case)
+    torch.testing.assert_close(again.read("image"), whole, rtol=0, atol=0)
+    assert len(again.foreground) == len(whole)
+    assert other.path.read_bytes() == kept
 
 
 def test_a_refused_case_leaves_nothing_behind(tmp_path: Path) -> None:

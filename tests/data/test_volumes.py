@@ -1,3 +1,4 @@
+import gzip
 import tempfile
 from pathlib import Path
 
@@ -127,3 +128,15 @@ def test_organs_are_numbered_as_the_experiment_names_them(tmp_path: Path) -> Non
     mapped = map_organs(case, read_label(case), ["pancreas", "spleen"])
     np.testing.assert_array_equal(mapped == 2, label == 2)
     assert set(np.unique(mapped)) == {0, 2}
+
+
+def test_a_header_that_promises_more_voxels_than_any_scan_has_is_refused_before_they_are_read(tmp_path: Path) -> None:
+    """Compressed zeros cost a file nothing: what is read is what is allocated."""
+    case = make_case(tmp_path, *make_volume("CT", 0))
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape((1024, 1024, 1025))
+    header["vox_offset"] = 352
+    case.image.write_bytes(gzip.compress(header.binaryblock + bytes(4)))
+    with pytest.raises(DataError, match="the image says it has 1024 x 1024 x 1025 voxels, more than 1,073,741,824"):
+        read_pair(case)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,8 @@ from fedgin.files import whole_file
 
 # Counts up whenever preprocessing computes something else, so that a cache of older code is never used.
 RECIPE_VERSION = 2
+# Key of an entry's header under which the hash of all else stands.
+DIGEST = "sha256"
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ class CaseCache:
 
     The key covers the bytes of image and label, the site's label map and modality, the experiment's organs and
     preprocessing, and the version of the code; a change of any of them misses the cache instead of reading it stale.
-    Files are written under a temporary name and moved into place, so a killed process leaves no damaged entry.
+    Files are written under a temporary name and moved into place, so a killed process leaves no damaged entry. Each
+    holds its key and the hash of its content, which are checked once a job: an entry that a failing disk or somebody's
+    script changed is computed again. Who may write here and into the data can forge both.
 
     Args:
         folder: made when missing.
@@ -106,9 +110,10 @@ class CaseCache:
         Raises:
             DataError: the case cannot be right (see :mod:`fedgin.data.volumes`) or the folder cannot be written.
         """
-        path = self.folder / f"{self._key(case)}.safetensors"
-        if not _is_readable(path):
-            self._write(path, case)
+        key = self._key(case)
+        path = self.folder / f"{key}.safetensors"
+        if not _is_whole(path, key):
+            self._write(path, key, case)
         return CachedCase(case, path, self.organs)
 
     def _key(self, case: Case) -> str:
@@ -126,7 +131,7 @@ class CaseCache:
         }
         return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
 
-    def _write(self, path: Path, case: Case) -> None:
+    def _write(self, path: Path, key: str, case: Case) -> None:
         image, label = read_pair(case)
         organs = map_organs(case, label, list(self.organs))
         # A single slice may show none; a whole volume that does is the wrong file or the wrong map.
@@ -137,9 +142,10 @@ class CaseCache:
             )
         prepared = preprocess(image, organs, case.in_hounsfield_units, self.settings)
         tensors = {"image": prepared.image, "label": prepared.label, "body": prepared.body}
+        header = _describe(prepared)
         try:
             with whole_file(path) as part:
-                save_file(tensors, part, _describe(prepared))
+                save_file(tensors, part, header | {DIGEST: _digest(key, header, tensors)})
         except (OSError, SafetensorError):
             raise DataError(
                 f"site {case.site}: the cache folder cannot be written",
@@ -156,13 +162,23 @@ def _describe(prepared: Canonical) -> dict[str, str]:
     }
 
 
-def _is_readable(path: Path) -> bool:
-    """Tell whether a complete entry is there; a damaged one (a failing disk) is computed again."""
+def _is_whole(path: Path, key: str) -> bool:
+    """Tell whether the entry of this key is there, as it was written."""
     try:
         with safe_open(path, framework="pt") as file:
-            return set(file.keys()) == {"image", "label", "body"}
+            header = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except (OSError, SafetensorError):
         return False
+    return header.pop(DIGEST, "") == _digest(key, header, tensors)
+
+
+def _digest(key: str, header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    found = hashlib.sha256(json.dumps([key, header], sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.contiguous().numpy().data)
+    return found.hexdigest()
 
 
 def _hash_file(case: Case, path: Path) -> str:

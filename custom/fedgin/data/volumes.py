@@ -1,5 +1,6 @@
 """Read the image and the label of a case and refuse what cannot be right before anything is computed from it."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,8 @@ from fedgin.errors import DataError
 
 # Two grids are one when no voxel corner differs by more than this; NIfTI stores affines in single precision.
 GRID_TOLERANCE_MM = 0.01
+# Four times a CT of the whole body in slices of 512 x 512.
+LARGEST_VOLUME = 2**30
 # Fat is near -100 HU and every abdomen, thorax or head has some, or air; magnitude MR has no such values.
 HU_LIKE_BELOW = -50
 HU_LIKE_SHARE = 0.002
@@ -113,9 +116,19 @@ def load_volume(case: Case, role: Literal["image", "label"]) -> Volume:
 def _read_nifti(case: Case, path: Path, role: str) -> Volume:
     try:
         image = nibabel.load(path)
+        size = math.prod(image.shape)
+    except Exception:  # nibabel raises many kinds; all mean the same to the reader, and their texts quote the path
+        raise DataError(f"{case}: the {role} file is not readable as NIfTI", "write the file again") from None
+    if size > LARGEST_VOLUME:
+        # Before a voxel is read: a file of a few kilobytes can hold gigabytes of zeros.
+        raise DataError(
+            f"{case}: the {role} says it has {_by(image.shape)} voxels, more than {LARGEST_VOLUME:,}",
+            "cut the volume to the region of the task, or correct the header",
+        )
+    try:
         affine = np.asarray(image.affine, dtype=np.float64)
         return Volume(np.asanyarray(image.dataobj), affine, check_header(image.header, image.shape))
-    except Exception:  # nibabel raises many kinds; all mean the same to the reader, and their texts quote the path
+    except Exception:  # as above
         raise DataError(f"{case}: the {role} file is not readable as NIfTI", "write the file again") from None
 
 
