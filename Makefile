@@ -13,8 +13,8 @@ poc: .venv/.installed
 wheelhouse: .venv/.installed
 	$(BIN)/python provisioning/packaging/wheelhouse.py build/wheelhouse
 
-# Programs of others that tests hold our files against: DICOM's validator.
-DEBIAN := dicom3tools
+# Programs of others that tests hold our files and our node against: a validator of DICOM, a sender, an archive.
+DEBIAN := dicom3tools dcmtk orthanc orthanc-dicomweb
 
 debian:
 	apt-get update --quiet=2

@@ -31,6 +31,7 @@ class Verbs(LazyGroup):
         "resume": "Submit the rest of a job that a crash of the server, a dead site or an abort ended early.",
         "run": "Submit a job as `submit_job` of the console does, print each round with the Dice of every site, "
         "fetch the result.",
+        "serve": "Receive studies over DICOM, segment each, and send SEG and SR to the archive.",
         "simulate": "Run a job on this machine, without kits; print each round and write model and report, as "
         "`fedgin run` does.",
         "study": "Run every arm of a study that is not complete yet, then write scores.csv, tables and report.html.",

@@ -1,0 +1,76 @@
+"""``fedgin serve``: a DICOM node that segments what it is sent."""
+
+import logging
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from fedgin.deploy.node.settings import NodeSettings
+
+
+def serve(
+    bundle: Annotated[Path, typer.Argument(help="Folder that 'fedgin export' wrote.")],
+    config: Annotated[Path, typer.Option(help="node.yaml: who may send, where results go.")],
+    status: Annotated[bool, typer.Option("--status", help="Print what is in the spool, and end.")] = False,
+) -> None:
+    """Receive studies over DICOM, segment each, and send SEG and SR to the archive.
+
+    What was acknowledged is on disk first. Results that cannot be sent are tried again. Ctrl-C ends the node; the next
+    start goes on.
+
+    Example: fedgin serve bundle --config node.yaml
+    """
+    from fedgin.deploy.bundle import NOT_A_DEVICE
+    from fedgin.deploy.node.settings import load_node
+    from fedgin.folders import folder_to_itself
+
+    console = Console(highlight=False, soft_wrap=True)
+    settings = load_node(config)
+    if status:
+        _print_status(console, settings)
+        return
+    console.print(NOT_A_DEVICE)
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    logging.getLogger("fedgin.node").setLevel(logging.INFO)
+    # Its lines quote what peers say.
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    with folder_to_itself(settings.spool, "the spool of a DICOM node"):
+        _serve(bundle, settings, console)
+
+
+def _serve(bundle: Path, settings: "NodeSettings", console: Console) -> None:
+    from fedgin.deploy.node.listener import Listener
+    from fedgin.deploy.node.spool import Spool
+    from fedgin.deploy.node.work import Worker
+    from fedgin.deploy.predict import open_segmenter
+
+    spool, stop = Spool(settings.spool), threading.Event()
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lambda *_: stop.set())
+    segmenter = open_segmenter(bundle)
+    listener = Listener(settings, spool)
+    listener.start()
+    console.print(f"{settings.ae_title} listens on {settings.address}:{settings.port}")
+    try:
+        Worker(settings, spool, listener, segmenter).run(stop.is_set)
+    finally:
+        listener.stop()
+    console.print("Stopped. What is in the spool goes on with the next start.")
+
+
+def _print_status(console: Console, settings: "NodeSettings") -> None:
+    from fedgin.deploy.node.spool import Spool
+
+    table = Table("study", "images", "phase", "to send", "next try", "what happened")
+    for key, images, state in Spool(settings.spool).rows():
+        wait = max(0.0, state.next_try - time.time())
+        when = f"in {wait:.0f} s" if state.pending else ""
+        table.add_row(key, str(images), state.phase.value, str(len(state.pending)), when, state.problem)
+    console.print(table)

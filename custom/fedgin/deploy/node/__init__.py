@@ -1,0 +1,1 @@
+"""A DICOM node: studies come in, segmentations go out; what was acknowledged is on disk first."""

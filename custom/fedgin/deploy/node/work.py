@@ -1,0 +1,104 @@
+"""The work of a DICOM node: segment what is complete, send what is ready, forget what is done."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from fedgin.deploy.node.listener import Listener
+from fedgin.deploy.node.sender import send
+from fedgin.deploy.node.settings import NodeSettings
+from fedgin.deploy.node.spool import Phase, Spool, SpooledStudy, StudyState
+from fedgin.deploy.predict import Segmenter
+from fedgin.deploy.results import Result, predict
+from fedgin.errors import FedginError, unforeseen
+from fedgin.folders import whole_folder
+
+LOG = logging.getLogger("fedgin.node")
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 900.0
+POLL_SECONDS = 0.5
+
+
+class Worker:
+    """Does what the spool asks for, one study after the other. Whatever goes wrong with one stops no other.
+
+    Args:
+        settings: of the node.
+        spool: with the studies.
+        listener: knows who is still connected.
+        segmenter: of the bundle.
+        clock: time in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        spool: Spool,
+        listener: Listener,
+        segmenter: Segmenter,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.spool = spool
+        self.listener = listener
+        self.segmenter = segmenter
+        self.clock = clock
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Work until ``stop`` says true, which is asked between two studies."""
+        while not stop():
+            for study in self.spool.studies():
+                if not stop():
+                    self.step(study)
+            time.sleep(POLL_SECONDS)
+
+    def step(self, study: SpooledStudy) -> None:
+        """Do the next thing of a study that can be done now, if there is one."""
+        state, now = study.state, self.clock()
+        try:
+            if self._is_complete(study, now) and study.fingerprint() != state.images:
+                self._segment(study)
+            elif state.phase is Phase.TO_SEND and now >= state.next_try:
+                self._send(study, state)
+            elif state.phase is Phase.SENT and now - state.since > 3600.0 * self.settings.keep_hours:
+                self.spool.remove(study)
+                LOG.info(
+                    "study %s: forgotten, %g hours after its results were sent", study.key, self.settings.keep_hours
+                )
+        except OSError as error:
+            LOG.error("study %s: %s; it is tried again", study.key, error.strerror)
+
+    def _is_complete(self, study: SpooledStudy, now: float) -> bool:
+        came = study.last_received()
+        return bool(came) and now - came >= self.settings.quiet_seconds and not self.listener.is_sending(study)
+
+    def _segment(self, study: SpooledStudy) -> None:
+        images, problem = study.fingerprint(), ""
+        results: list[Result] = []
+        try:
+            with whole_folder(study.results, holds=f"results {images}", overwrite=True) as part:
+                results = predict(self.segmenter, study.images, part, lambda what, done, total: None)
+        except FedginError as error:
+            problem = str(error)
+        except Exception as error:  # a node never dies of a study
+            problem = str(unforeseen(error, "segment"))
+        problem = problem or "; ".join(f"{item.name}: {item.problem}" for item in results if item.problem)
+        pending = [name for item in results for name in item.files if name.endswith(".dcm")]
+        phase = Phase.TO_SEND if pending else Phase.FAILED
+        study.save(StudyState(images=images, phase=phase, pending=pending, since=self.clock(), problem=problem))
+        LOG.info("study %s: %d objects to send%s", study.key, len(pending), f"; {problem}" if problem else "")
+
+    def _send(self, study: SpooledStudy, state: StudyState) -> None:
+        for name in state.pending:
+            problem = send(self.settings, study.results / name)
+            if problem:
+                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**state.attempts)
+                changes = {"attempts": state.attempts + 1, "next_try": self.clock() + pause, "problem": problem}
+                study.save(state.model_copy(update=changes))
+                LOG.warning("study %s: %s; next try in %.0f s", study.key, problem, pause)
+                return
+            pending = [other for other in state.pending if other != name]
+            state = state.model_copy(update={"pending": pending, "attempts": 0, "problem": ""})
+            study.save(state)
+        study.save(state.model_copy(update={"phase": Phase.SENT, "since": self.clock()}))
+        LOG.info("study %s: sent", study.key)
