@@ -6,9 +6,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fedgin.data.sites import find_sites
-from fedgin.flare.provisioning.poc import ADMIN, LEAD, prepare_poc
-
 
 def poc(
     folder: Annotated[Path, typer.Argument(help="Folder for the workspace; new, or empty.")],
@@ -25,6 +22,9 @@ def poc(
 
     Example: fedgin poc runs/flare-poc --sites runs/demo/phantoms-abdomen-seed-42
     """
+    from fedgin.data.sites import find_sites
+    from fedgin.flare.provisioning.poc import ADMIN, LEAD, prepare_poc
+
     contracts = {contract.site: contract for contract in find_sites(sites)}
     kits = prepare_poc(folder, contracts, policies, port=port)
     console = Console(markup=False, highlight=False, soft_wrap=True)

@@ -6,11 +6,6 @@ from typing import Annotated
 import typer
 
 from fedgin.cli.run import MinSites
-from fedgin.cli.simulated_job import simulate_to_end
-from fedgin.data.sites import find_sites
-from fedgin.flare.jobs.job import load_job
-from fedgin.flare.run.console import choose_sites
-from fedgin.folders import own_folder
 
 
 def simulate(
@@ -31,6 +26,12 @@ def simulate(
 
     Example: fedgin simulate jobs/abdomen_fedgin --sites runs/demo/phantoms-abdomen-seed-42
     """
+    from fedgin.cli.simulated_job import simulate_to_end
+    from fedgin.data.sites import find_sites
+    from fedgin.flare.jobs.job import load_job
+    from fedgin.flare.run.console import choose_sites
+    from fedgin.folders import own_folder
+
     contracts = {contract.site: contract for contract in find_sites(sites)}
     plan = choose_sites(load_job(job), sorted(contracts), min_sites)
     folder = out or own_folder(Path("runs") / f"{plan.name}-simulated")

@@ -2,25 +2,28 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fedgin.data.datalist import Split
-from fedgin.data.dicom.rules import SplitRules
-from fedgin.data.importers.site_draft import SITE, Draft, Wishes, draft_site
-from fedgin.data.label_values import shown
-from fedgin.data.site import Modality
 from fedgin.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedgin.data.importers.site_draft import Draft
+
+# Those of fedgin.data.site, whose import help must not wait for.
+ModalityName = Literal["CT", "MR"]
 
 
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder of NIfTI or PNG images and their labels, in any depth.")],
     out: Annotated[Path | None, typer.Option(help="Where site.yaml and datalist.json go. Default: FOLDER.")] = None,
     site: Annotated[str | None, typer.Option(help="The site's name in the federation. Default: FOLDER's.")] = None,
-    modality: Annotated[Modality | None, typer.Option(help="Default: by the intensities of the first image.")] = None,
+    modality: Annotated[
+        ModalityName | None, typer.Option(help="Default: by the intensities of the first image.")
+    ] = None,
     pixel_mm: Annotated[float | None, typer.Option(help="Pixel size of PNG slices.")] = None,
     validation: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of the patients.")] = 0.2,
     test: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of the patients.")] = 0.2,
@@ -33,6 +36,10 @@ def init(
 
     Example: fedgin site init /data/abdomen --site hospital-a
     """
+    from fedgin.data.dicom.rules import SplitRules
+    from fedgin.data.importers.site_draft import Wishes, draft_site
+    from fedgin.data.site import Modality
+
     if not folder.is_dir():
         raise ConfigError("FOLDER is no folder", "give the folder that holds images and labels")
     rules = SplitRules(validation=validation, test=test, seed=seed)
@@ -43,13 +50,17 @@ def init(
         draft = draft_site(
             folder,
             out or folder,
-            Wishes(name, rules, modality, pixel_mm),
+            Wishes(name, rules, Modality(modality) if modality else None, pixel_mm),
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     _print(draft, out or folder, guessed=modality is None)
 
 
-def _print(draft: Draft, out: Path, *, guessed: bool) -> None:
+def _print(draft: "Draft", out: Path, *, guessed: bool) -> None:
+    from fedgin.data.datalist import Split
+    from fedgin.data.importers.site_draft import SITE
+    from fedgin.data.label_values import shown
+
     console = Console(highlight=False, soft_wrap=True)
     contract = draft.contract
     console.print(f"{contract.site}: {contract.modality}{' by its intensities' if guessed else ''}")
