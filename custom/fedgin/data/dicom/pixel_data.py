@@ -17,6 +17,9 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from fedgin.data.dicom import jpeg
+
+jpeg.install()
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 # As implicit lengths these bytes would be odd numbers, which DICOM does not allow.
@@ -101,9 +104,11 @@ def decode(
     if place.length is not None and place.length < _native_bytes(options):
         raise ValueError("less pixel data than the image needs")  # what follows would be taken for pixels
     stored = {**options, "pixel_keyword": "PixelData", "pixel_vr": place.value_type}
+    # Left to itself pydicom tries one decoder after the other, and another one may be content with half a stream.
+    plugin = jpeg.PLUGIN if syntax in jpeg.SYNTAXES else ""
     with path.open("rb") as file:
         file.seek(place.start)
-        return get_decoder(syntax).as_array(file, index=frame, **stored)[0]
+        return get_decoder(syntax).as_array(file, index=frame, decoding_plugin=plugin, **stored)[0]
 
 
 def _native_bytes(options: dict[str, Any]) -> int:
