@@ -49,7 +49,7 @@ def test_no_pattern_takes_every_description() -> None:
         ({"minimum_slices": 1}, "'minimum_slices'"),
         ({"colour": True}, "unknown key"),
         ({"site": "a b"}, "'site'"),
-        ({"labels": {"source": "rtstruct"}}, "'labels.source'"),
+        ({"labels": {"source": "nrrd"}}, "'labels.source'"),
         ({"labels": {}}, "give 'map' with source dicom_seg"),
         ({"labels": {"source": "none", "map": {"a": "b"}}}, "no 'map' with source none"),
         ({"labels": {"map": {"Liver": "Liver"}}}, "'labels.map.Liver'"),

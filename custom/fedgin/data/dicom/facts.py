@@ -105,7 +105,7 @@ FACT_TAGS = tuple(
         *("RescaleSlope", "RescaleIntercept", "RescaleType"),
     )
 )
-FACT_SEQUENCES = ("ModalityLUTSequence", "ReferencedSeriesSequence")
+FACT_SEQUENCES = ("ModalityLUTSequence", "ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence")
 
 
 def convert_facts(path: Path, dataset: pydicom.Dataset, syntax: str, *, placed: bool) -> Facts:
@@ -130,7 +130,7 @@ def convert_facts(path: Path, dataset: pydicom.Dataset, syntax: str, *, placed: 
         patient=f"id:{patient}" if patient else _stand_in_patient(path, dataset),
         has_patient_id=bool(patient),
         series=text(dataset, "SeriesInstanceUID") or _stand_in_series(path, dataset),
-        frame=text(dataset, "FrameOfReferenceUID"),
+        frame=text(dataset, "FrameOfReferenceUID") or _referenced_frame(dataset),
         modality=text(dataset, "Modality").upper(),
         sop_class=sop_class,
         description=text(dataset, "SeriesDescription"),
@@ -172,5 +172,14 @@ def _stand_in_series(path: Path, dataset: pydicom.Dataset) -> str:
 
 
 def _referenced_series(dataset: pydicom.Dataset) -> tuple[str, ...]:
-    references = dataset.get("ReferencedSeriesSequence") or []
-    return tuple(uid for uid in (text(item, "SeriesInstanceUID") for item in references) if uid)
+    """Return the series of a segmentation, or those that an RTSTRUCT names two levels down."""
+    items = list(dataset.get("ReferencedSeriesSequence") or [])
+    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
+        for study in frame.get("RTReferencedStudySequence") or []:
+            items += study.get("RTReferencedSeriesSequence") or []
+    return tuple(uid for uid in (text(item, "SeriesInstanceUID") for item in items) if uid)
+
+
+def _referenced_frame(dataset: pydicom.Dataset) -> str:
+    frames = dataset.get("ReferencedFrameOfReferenceSequence") or []
+    return text(frames[0], "FrameOfReferenceUID") if frames else ""

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.uid import SegmentationStorage
+from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
 from fedgin.data.datalist import Split
 from fedgin.data.dicom.checks import check_series, wanted
@@ -32,7 +32,7 @@ from fedgin.errors import ConfigError, DataError, FedginError
 
 # The class for label maps (DICOM 2024) is not in pydicom's dictionary yet.
 SEGMENTATIONS = (SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7")
-
+STRUCTURES = (RTStructureSetStorage,)
 
 T = TypeVar("T")
 
@@ -116,7 +116,7 @@ class _Run:
         stacks = self._convert(images)
         cases = self._label(stacks, segmentations)
         self._leave_out_lost()
-        if self.rules.labels.source is LabelSource.DICOM_SEG:
+        if self.rules.labels.source is not LabelSource.NONE:
             self.report.splits = write_datalist(self.out, self.rules, cases)
             write_site_draft(self.out, self.rules)
         keys = {series.facts.patient for series in images if not series.facts.has_patient_id}
@@ -125,10 +125,15 @@ class _Run:
         return self.report
 
     def _sort(self) -> tuple[list[Series], list[Series]]:
-        """Tell segmentations from the rest."""
+        """Tell images from the segmentations of the kind that the rules take."""
         everything = self.report.scan.series
-        segmentations = [series for series in everything if series.facts.sop_class in SEGMENTATIONS]
-        return [series for series in everything if series.facts.sop_class not in SEGMENTATIONS], segmentations
+        kinds = STRUCTURES if self.rules.labels.source is LabelSource.RTSTRUCT else SEGMENTATIONS
+        for series in everything:
+            if series.facts.sop_class in SEGMENTATIONS and kinds is STRUCTURES:
+                self._leave_out(series, Reason.NOT_SELECTED)
+        segmentations = [series for series in everything if series.facts.sop_class in kinds]
+        images = [series for series in everything if series.facts.sop_class not in (*SEGMENTATIONS, *kinds)]
+        return images, segmentations
 
     def _convert(self, images: list[Series]) -> dict[str, Stack]:
         """Convert what passes the checks; return the stacks of what is now in the dataset by series key."""

@@ -1,17 +1,19 @@
-"""DICOM SEG to one label volume on the grid of the image: by segment name, without resampling."""
+"""DICOM SEG or RTSTRUCT to one label volume on the grid of the image: by segment name, without resampling."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pydicom
 from highdicom.seg import Segmentation, SegmentationTypeValues
 from numpy.typing import NDArray
-from pydicom.uid import UID
+from pydicom.uid import UID, RTStructureSetStorage
 
 from fedgin.data.dicom.facts import SliceHeader
 from fedgin.data.dicom.functional_groups import frames_of
 from fedgin.data.dicom.planes import Plane
 from fedgin.data.dicom.reasons import Reason
+from fedgin.data.dicom.rtstruct import OffTheSlicesError, drawn_structures, fill, structure_names
 from fedgin.data.dicom.rules import LabelRules, comparable
 from fedgin.data.dicom.stack import Stack
 
@@ -20,7 +22,7 @@ def read_labels(segmentations: Sequence[SliceHeader], rules: LabelRules, stack: 
     """Put the organs of all segmentations of one series into one volume.
 
     Args:
-        segmentations: DICOM SEG files that reference the series.
+        segmentations: DICOM SEG or RTSTRUCT files that reference the series.
         rules: which segments become which organs.
         stack: the series.
 
@@ -43,6 +45,8 @@ def lies_on(item: SliceHeader, stack: Stack) -> bool:
     """Tell whether every frame of a segmentation lies on a slice of this series."""
     if item.facts.frame != stack.slices[0].facts.frame:
         return False
+    if item.facts.sop_class == RTStructureSetStorage:
+        return True  # its contours name no grid; they are held against the slices when they are filled
     try:
         planes = [Plane.of_frame(frame, item.facts.size) for frame in frames_of(_open(item))]
         return all(plane.lies_on(stack.geometry) for plane in planes)
@@ -72,15 +76,38 @@ def _add(
 ) -> Reason | None:
     """Draw the organs of one file into ``labels``."""
     try:
-        segmentation = _open(item)
-        organs = _organs_by_segment(segmentation, rules)
+        if item.facts.sop_class == RTStructureSetStorage:
+            dataset = pydicom.dcmread(item.path, force=True)
+            organs, draw = _organs_by_structure(dataset, rules), partial(_draw_structures, dataset)
+        else:
+            segmentation = _open(item)
+            organs, draw = _organs_by_segment(segmentation, rules), partial(_draw_frames, segmentation)
         if not found.isdisjoint(organs.values()):
             return Reason.LABEL_TWICE
         found.update(organs.values())
-        ids = {number: rules.ids[organ] for number, organ in organs.items()}
-        return _draw(segmentation, ids, stack, labels)
+        return draw({number: rules.ids[organ] for number, organ in organs.items()}, stack, labels)
+    except OffTheSlicesError:
+        return Reason.LABEL_GRID
     except Exception:  # pydicom and highdicom raise many kinds, with header values in their text
         return Reason.LABEL_NOT_READABLE
+
+
+def _organs_by_structure(dataset: pydicom.Dataset, rules: LabelRules) -> dict[int, str]:
+    drawn = drawn_structures(dataset)
+    names = {number: comparable(name) for number, name in structure_names(dataset).items() if number in drawn}
+    return {number: rules.by_segment[name] for number, name in names.items() if name in rules.by_segment}
+
+
+def _draw_structures(
+    dataset: pydicom.Dataset, ids: dict[int, int], stack: Stack, labels: NDArray[np.uint8]
+) -> Reason | None:
+    planes = stack.planes(labels)
+    for structure, label in ids.items():
+        for index, mask in fill(dataset, structure, stack.geometry).items():
+            if not set(np.unique(planes[index][mask])) <= {0, label}:
+                return Reason.LABEL_OVERLAP
+            planes[index][mask] = label
+    return None
 
 
 def _organs_by_segment(segmentation: Segmentation, rules: LabelRules) -> dict[int, str]:
@@ -92,7 +119,9 @@ def _organs_by_segment(segmentation: Segmentation, rules: LabelRules) -> dict[in
     return organs
 
 
-def _draw(segmentation: Segmentation, ids: dict[int, int], stack: Stack, labels: NDArray[np.uint8]) -> Reason | None:
+def _draw_frames(
+    segmentation: Segmentation, ids: dict[int, int], stack: Stack, labels: NDArray[np.uint8]
+) -> Reason | None:
     """Draw frame by frame, each on the slice at its position.
 
     In a binary segmentation a frame holds one segment; in a label map it holds the numbers of all.

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pydicom
 
+from fedgin.data.dicom.elements import text
 from fedgin.data.dicom.facts import SliceHeader
 from fedgin.data.dicom.pseudonyms import Pseudonyms, write_private
+from fedgin.data.dicom.rtstruct import structure_names
 from fedgin.data.dicom.scan import Scan, Series
 
 COLUMNS = (
@@ -22,6 +24,8 @@ COLUMNS = (
     "segments",
     "folder",
 )
+
+_NAMED = ["SegmentSequence", "StructureSetROISequence"]
 
 
 def private_table(folder: Path, out: Path) -> Path:
@@ -44,13 +48,14 @@ def write_private_table(path: Path, scan: Scan, pseudonyms: Pseudonyms) -> None:
 
 
 def segment_names(item: SliceHeader) -> list[str]:
-    """Return the segment names of a segmentation file; empty for any other, and for one that cannot be read."""
+    """Return the names of segments or structures; empty for any other, and for one that cannot be read."""
     if not item.facts.references:
         return []
     try:
         # Many kinds of object refer to a series, and old ones come without preamble.
-        dataset = pydicom.dcmread(item.path, stop_before_pixels=True, force=True, specific_tags=["SegmentSequence"])
-        return [str(segment.get("SegmentLabel", "")) for segment in dataset.get("SegmentSequence") or []]
+        dataset = pydicom.dcmread(item.path, stop_before_pixels=True, force=True, specific_tags=_NAMED)
+        segments = [text(segment, "SegmentLabel") for segment in dataset.get("SegmentSequence") or []]
+        return segments or list(structure_names(dataset).values())
     except Exception:  # pydicom raises many kinds; the table is a help and must not end the run
         return []
 

@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-_NO_DECODER_FIX = "export it uncompressed (Explicit VR Little Endian), or install python-gdcm at this site"
+_NO_DECODER_FIX = "export it uncompressed (Explicit VR Little Endian)"
 _GRID_FIX = "draw or export the segmentation on the slices of the series it references"
 
 _RIGHTS_FIX = "give the user who runs this the right to read it"
@@ -21,7 +21,7 @@ class Reason(Enum):
     )
     TRUNCATED = ("truncated", "the pixel data of a slice are cut off or damaged", "export the series again")
     NO_IMAGE = ("no_image", "the series holds no image", "nothing to do; reports and plans are not used")
-    RTSTRUCT = ("rtstruct", "RTSTRUCT is not read", "export DICOM SEG")
+    RTSTRUCT = ("rtstruct", "the rules take no labels from RTSTRUCT", "nothing to do, or set 'labels.source: rtstruct'")
     WRONG_MODALITY = (
         "wrong_modality",
         "not of the site's modality",
@@ -99,7 +99,7 @@ class Reason(Enum):
     )
     LABEL_NOT_READABLE = (
         "label_not_readable",
-        "the segmentation is damaged, fractional or not a regular volume",
+        "the segmentation is damaged or fractional, or a contour is not closed",
         "export it as binary DICOM SEG",
     )
     LABEL_NAMES = (

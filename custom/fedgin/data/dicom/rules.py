@@ -22,6 +22,7 @@ class LabelSource(StrEnum):
     """Where labels come from; ``none`` converts images only."""
 
     DICOM_SEG = "dicom_seg"
+    RTSTRUCT = "rtstruct"
     NONE = "none"
 
 
@@ -29,7 +30,7 @@ class LabelRules(Settings):
     """Which segments become which organs.
 
     Attributes:
-        source: ``dicom_seg`` or ``none``.
+        source: ``dicom_seg``, ``rtstruct`` or ``none``.
         map: segment name to organ name; names compare without case and surrounding blanks. Several segments may make
             one organ. Ids in the label files count the organs from 1 in the order of this map.
         may_be_absent: organs that a patient can lack (a removed gallbladder); any other organ without a segment
@@ -42,8 +43,8 @@ class LabelRules(Settings):
 
     @model_validator(mode="after")
     def _map_fits_the_source(self) -> "LabelRules":
-        if (self.source is LabelSource.DICOM_SEG) != bool(self.map):
-            raise ValueError("give 'map' with source dicom_seg, and no 'map' with source none")
+        if (self.source is LabelSource.NONE) == bool(self.map):
+            raise ValueError("give 'map' with source dicom_seg or rtstruct, and no 'map' with source none")
         if len(self.by_segment) != len(self.map):
             raise ValueError("two segment names in 'map' differ only in case or blanks")
         if len(self.ids) > 255:

@@ -1,0 +1,153 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
+
+from fedgin.data.dicom.reasons import Reason
+from fedgin.data.dicom.rules import IngestRules
+from tests.data.dicom.enhanced import group
+from tests.data.dicom.series import CORONAL, SeriesSpec, make_rules, reasons, run, write_seg, write_series
+from tests.data.dicom.test_dicom_labels import BOTH, MAP, label_error
+
+# Corners (row, column) around pixel centres of a slice, by organ and slice: the same boxes as LIVER and KIDNEY.
+BOX = {
+    "Liver": {number: [[(0.5, -0.5), (0.5, 1.5), (2.5, 1.5), (2.5, -0.5)]] for number in (1, 2, 3)},
+    "Left Kidney": {number: [[(3.5, 1.5), (3.5, 3.5), (5.5, 3.5), (5.5, 1.5)]] for number in (2, 3, 4)},
+}
+Contours = dict[str, dict[int, list[list[tuple[float, float]]]]]
+
+
+def rules(**labels: object) -> IngestRules:
+    return make_rules(labels={"source": "rtstruct", "map": MAP, **labels})
+
+
+def in_space(dataset: pydicom.Dataset, corners: Sequence[tuple[float, float]], lift: float) -> list[float]:
+    """Return corners (row, column) of a slice as LPS+ mm, moved along the normal."""
+    along_row, along_column = np.array(dataset.ImageOrientationPatient, dtype=float).reshape(2, 3)
+    between_rows, between_columns = (float(value) for value in dataset.PixelSpacing)
+    steps = np.stack([along_column * between_rows, along_row * between_columns])
+    points = np.array(dataset.ImagePositionPatient, dtype=float) + np.array(corners) @ steps
+    points += lift * np.cross(along_row, along_column)
+    return [round(float(value), 3) for value in points.ravel()]
+
+
+def write_structures(
+    path: Path, slices: Sequence[pydicom.Dataset], contours: Contours, lift: float = 0.0, kind: str = "CLOSED_PLANAR"
+) -> None:
+    """Write an RTSTRUCT that refers to the slices."""
+    dataset = pydicom.Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = RTStructureSetStorage
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.PatientID, dataset.Modality = slices[0].PatientID, "RTSTRUCT"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = slices[0].StudyInstanceUID, generate_uid()
+    study = group(RTReferencedSeriesSequence=[group(SeriesInstanceUID=slices[0].SeriesInstanceUID)])
+    frame = group(FrameOfReferenceUID=slices[0].FrameOfReferenceUID, RTReferencedStudySequence=[study])
+    dataset.ReferencedFrameOfReferenceSequence = [frame]
+    dataset.StructureSetROISequence = [group(ROINumber=n, ROIName=name) for n, name in enumerate(contours, start=1)]
+    dataset.ROIContourSequence = [
+        group(
+            ReferencedROINumber=n,
+            ContourSequence=[
+                group(
+                    ContourGeometricType=kind,
+                    NumberOfContourPoints=len(corners),
+                    ContourData=in_space(slices[index], corners, lift),
+                )
+                for index, polygons in organ.items()
+                for corners in polygons
+            ],
+        )
+        for n, organ in enumerate(contours.values(), start=1)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def labels(folder: Path) -> NDArray[np.uint8]:
+    """Return the only label volume with axes (slice, row, column) of an axial series."""
+    (path,) = (folder / "out" / "labels").iterdir()
+    return np.asarray(nibabel.load(path).dataobj)[:, ::-1].transpose(2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(SeriesSpec(), id="axial"),
+        pytest.param(SeriesSpec(step=-2.5), id="reversed"),
+        pytest.param(SeriesSpec(orientation=CORONAL), id="coronal"),
+        pytest.param(SeriesSpec(orientation=(0.8, 0.6, 0, 0, 0, -1)), id="oblique"),
+    ],
+)
+def test_contours_are_filled_where_they_lie(tmp_path: Path, spec: SeriesSpec) -> None:
+    slices = write_series(tmp_path / "dicom", spec)
+    write_structures(tmp_path / "dicom" / "rs", slices, BOX)
+    report = run(tmp_path, rules())
+    assert (report.labelled, reasons(report)) == (1, [])
+    assert label_error(tmp_path, slices) < 1e-3
+    assert "Liver; Left Kidney" in (tmp_path / "private" / "PRIVATE-do-not-share-out.csv").read_text()
+
+
+def circle(radius: float) -> list[tuple[float, float]]:
+    angles = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    return [(20.3 + radius * float(np.sin(a)), 19.6 + radius * float(np.cos(a))) for a in angles]
+
+
+def test_an_organ_is_neither_larger_nor_smaller_than_its_contour_and_an_inner_contour_is_a_hole(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom", SeriesSpec(shape=(40, 40), spacing=(1.0, 1.0)))
+    rings = [circle(15.0), circle(6.0), circle(15.0)]
+    write_structures(tmp_path / "dicom" / "rs", slices, {"Liver": dict.fromkeys((1, 2), rings)})
+    assert run(tmp_path, rules(may_be_absent=["left_kidney"])).labelled == 1
+    drawn = labels(tmp_path)
+    assert int(drawn[1].sum()) == pytest.approx(np.pi * (15.0**2 - 6.0**2), rel=0.02)
+    assert drawn[1, 20, 20] == 0
+
+
+def moved(organ: dict[int, list[list[tuple[float, float]]]], rows: float) -> dict[int, list[list[tuple[float, float]]]]:
+    return {index: [[(row + rows, column) for row, column in ring] for ring in rings] for index, rings in organ.items()}
+
+
+OUTSIDE = {name: moved(organ, -2.0) for name, organ in BOX.items()}
+EVERY_OTHER = {name: {0: organ[2], 2: organ[2], 4: organ[2]} for name, organ in BOX.items()}
+
+
+@pytest.mark.parametrize(
+    ("contours", "lift", "kind", "reason"),
+    [
+        pytest.param(BOX, 1.25, "CLOSED_PLANAR", Reason.LABEL_GRID, id="between slices"),
+        pytest.param(OUTSIDE, 0.0, "CLOSED_PLANAR", Reason.LABEL_GRID, id="outside"),
+        pytest.param(EVERY_OTHER, 0.0, "CLOSED_PLANAR", Reason.LABEL_GRID, id="every other slice"),
+        pytest.param(BOX, 0.0, "OPEN_PLANAR", Reason.LABEL_NOT_READABLE, id="open"),
+        pytest.param({**BOX, "Left Kidney": {}}, 0.0, "CLOSED_PLANAR", Reason.LABEL_NAMES, id="not drawn"),
+        pytest.param({**BOX, "Left Kidney": BOX["Liver"]}, 0.0, "CLOSED_PLANAR", Reason.LABEL_OVERLAP, id="overlap"),
+    ],
+)
+def test_contours_that_make_no_label_are_left_out(
+    tmp_path: Path, contours: Contours, lift: float, kind: str, reason: Reason
+) -> None:
+    slices = write_series(tmp_path / "dicom")
+    write_structures(tmp_path / "dicom" / "rs", slices, contours, lift, kind)
+    report = run(tmp_path, rules())
+    assert (report.converted, report.labelled, reasons(report)) == (1, 0, [reason])
+
+
+def test_a_structure_set_in_two_places_is_refused(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom")
+    for name in ("first", "second"):
+        write_structures(tmp_path / "dicom" / name, slices, BOX)
+    assert reasons(run(tmp_path, rules())) == [Reason.LABEL_TWICE]
+
+
+def test_the_rules_say_which_kind_of_label_counts(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom")
+    write_structures(tmp_path / "dicom" / "rs", slices, BOX)
+    write_seg(tmp_path / "dicom" / "seg", slices, BOTH)
+    assert reasons(run(tmp_path, rules())) == [Reason.NOT_SELECTED]
+    assert reasons(run(tmp_path, make_rules(labels={"map": MAP}))) == [Reason.RTSTRUCT]
