@@ -38,7 +38,7 @@ def main(
     mr: Annotated[Path, typer.Option(help="Folder of the MR cases.")],
     out: Annotated[Path, typer.Option(help="Folder to write the sites to.")],
     task: Annotated[Task, typer.Option(help="Which data the folders hold.")] = Task.ABDOMEN,
-    seed: Annotated[int, typer.Option(help="Of the shuffle.")] = 42,
+    seed: Annotated[int, typer.Option(help="Seed of the shuffle.")] = 42,
 ) -> None:
     """Write OUT/ct-site and OUT/mr-site, each with site.yaml and datalist.json."""
     for source, data in zip(SOURCES[task], (ct, mr), strict=True):

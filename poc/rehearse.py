@@ -27,7 +27,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for phantoms, kits, logs and results.")] = Path("runs/poc"),
     rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 4,
     local_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of a site in a round.")] = 8,
-    seed: Annotated[int, typer.Option(help="Of every random number.")] = 42,
+    seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 42,
 ) -> None:
     """Rehearse a federation of three hospitals on this machine."""
     console = Console(highlight=False, soft_wrap=True)

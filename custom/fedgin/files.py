@@ -50,7 +50,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
     The kernel lets go of it when the process ends, however it ends.
 
     Args:
-        path: of the file; its content stays.
+        path: the path of the file; its content stays.
         wait: until another process lets go of it.
 
     Raises:

@@ -33,8 +33,8 @@ class TrainingHooks(ABC):
         """Return what is added to the segmentation loss, or nothing.
 
         Args:
-            logits: of each view, float32 [B, classes, *spatial].
-            extra: of each view, float32 [B, extra_channels, *spatial].
+            logits: the logits of each view, float32 [B, classes, *spatial].
+            extra: the extra outputs of each view, float32 [B, extra_channels, *spatial].
             clean: the image before augmentation.
         """
         return None

@@ -31,7 +31,7 @@ def demo(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of every arm.")] = 10,
     local_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of a site in a round.")] = 20,
     batch_size: Annotated[int, typer.Option(min=1, help="Slices in a step.")] = 8,
-    seed: Annotated[int, typer.Option(help="Of every random number.")] = 42,
+    seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 42,
 ) -> None:
     """Compare MR alone, CT alone, FedAvg and FedGIN on the same sites, and write one HTML report.
 

@@ -75,10 +75,10 @@ def write_result(console: Console, job: Job, job_id: str, result: RunResult, *, 
     """Write report and provenance into the folder of a result, and print where report and model are.
 
     Args:
-        console: to print to.
+        console: the console to print to.
         job: as it ran.
         job_id: FLARE's.
-        result: of a run; nothing is written of one that failed before its first round was over.
+        result: the result of a run; nothing is written of one that failed before its first round was over.
         fault: what keeps it from being a success; its model is not recommended then.
     """
     if fault and not result.participation:

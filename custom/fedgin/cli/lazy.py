@@ -13,7 +13,7 @@ class LazyVerb(TyperCommand):
     """Stands for a verb in the list of verbs, and becomes the verb itself once it is called.
 
     Args:
-        name: of the verb, and of its function.
+        name: the name of the verb, and of its function.
         summary: the first paragraph of the function's docstring.
         module: has the function.
     """
@@ -34,8 +34,8 @@ class LazyGroup(TyperGroup):
     """A group whose verbs are :class:`LazyVerb`.
 
     Attributes:
-        prefix: of the verbs' modules; the verb's name follows.
-        summaries: of the verbs, by name, in the order in which help lists them.
+        prefix: the prefix of the verbs' modules; the verb's name follows.
+        summaries: the summaries of the verbs, by name, in the order in which help lists them.
     """
 
     prefix: ClassVar[str]

@@ -14,7 +14,7 @@ from fedgin.phantoms.task import Task
 def phantoms(
     out: Annotated[Path, typer.Argument(help="Folder to write the sites to.")],
     task: Annotated[Task, typer.Option(help="Region of the body.")] = Task.ABDOMEN,
-    seed: Annotated[int, typer.Option(help="Of all random numbers; the same seed writes the same voxels.")] = 42,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers; the same seed writes the same voxels.")] = 42,
 ) -> None:
     """Write three sites of procedural phantoms (two CT, one MR with few cases) as NIfTI.
 

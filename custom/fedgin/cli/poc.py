@@ -13,7 +13,7 @@ def poc(
     policies: Annotated[Path, typer.Option(help="Folder with policies/server and policies/site.")] = Path(
         "provisioning/policies"
     ),
-    port: Annotated[int, typer.Option(min=1024, max=65535, help="Of the server on this machine.")] = 8002,
+    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of the server on this machine.")] = 8002,
 ) -> None:
     """Prepare the workspace that `nvflare poc start` starts: server, sites, an admin and a lead, with our policies.
 

@@ -50,7 +50,7 @@ def result_folder(name: str, *, holds: str = "", overwrite: bool = False) -> Pat
     """Return the folder of a result by default: ``runs/NAME``, or the next one that is free.
 
     Args:
-        name: of the job.
+        name: the name of the job.
         holds: what the mark of a folder says that may be taken again.
         overwrite: whether the first of them is to be replaced.
     """

@@ -25,9 +25,9 @@ def simulate_to_end(job: Job, sites: Mapping[str, SiteContract], folder: Path, t
     Beside the result, the folder gets the job as it ran in ``job``, and FLARE's workspace.
 
     Args:
-        job: with its sites by name.
+        job: the job with its sites by name.
         sites: contracts by site name.
-        folder: of the result; must not hold anything.
+        folder: the folder of the result; must not hold anything.
         threads: sites that work at the same time.
 
     Raises:

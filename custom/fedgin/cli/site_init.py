@@ -27,7 +27,7 @@ def init(
     pixel_mm: Annotated[float | None, typer.Option(help="Pixel size of PNG slices.")] = None,
     validation: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of the patients.")] = 0.2,
     test: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of the patients.")] = 0.2,
-    seed: Annotated[int, typer.Option(help="Of the drawing of the splits.")] = 42,
+    seed: Annotated[int, typer.Option(help="Seed of the drawing of the splits.")] = 42,
 ) -> None:
     """Write site.yaml and datalist.json for a folder of images and labels. Nothing is copied, nothing overwritten.
 

@@ -61,7 +61,7 @@ class Case:
 
     Attributes:
         site: name of the site.
-        modality: of the site.
+        modality: the modality of the site.
         split: what the case is used for.
         number: position in its split, from 1; all that logs and errors ever say about a case.
         subject: number of its patient in the split, from 1; an entry without a patient is a subject of its own.

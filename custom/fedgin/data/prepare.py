@@ -20,7 +20,7 @@ class SiteData:
 
     Attributes:
         contract: the site's ``site.yaml``.
-        cases: by split, in the order of the datalist.
+        cases: the cases by split, in the order of the datalist.
     """
 
     contract: SiteContract
@@ -43,8 +43,8 @@ def prepare_site(
 
     Args:
         contract: the site.
-        preprocessing: of the experiment.
-        organs: of the experiment.
+        preprocessing: the preprocessing of the experiment.
+        organs: the organs of the experiment.
         progress: called with the number of cases done and of all.
 
     Raises:

@@ -91,7 +91,7 @@ def to_native_labels(probabilities: Tensor, affine: NDArray[np.float64], native:
 
     Args:
         probabilities: [classes, D, X, Y], class 0 is background.
-        affine: of the canonical volume.
+        affine: the affine of the canonical volume.
         native: the grid to return to.
 
     Returns:

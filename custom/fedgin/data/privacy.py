@@ -15,7 +15,7 @@ class Privacy(Settings):
     Attributes:
         clip_norm: largest L2 norm of the whole update.
         noise_multiplier: standard deviation of the Gaussian noise on every value, as a multiple of ``clip_norm``.
-        delta: of the stated (epsilon, delta).
+        delta: the delta of the stated (epsilon, delta).
         epsilon_budget: a round that would bring the total of this dataset above it is refused.
         keep_largest_percent: share of the values, the largest by magnitude, that are sent; all others are sent as 0.
             Not differential privacy: it sends less, and bounds nothing.

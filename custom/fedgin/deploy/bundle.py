@@ -36,7 +36,7 @@ class Bundle:
     """A bundle on disk.
 
     Attributes:
-        folder: of the bundle.
+        folder: the folder of the bundle.
         provenance: where the model comes from.
     """
 
@@ -119,9 +119,9 @@ def write_bundle(folder: Path, provenance: Provenance, weights: dict[str, Tensor
     """Write everything but the model card into ``folder``.
 
     Args:
-        folder: of the new bundle.
-        provenance: of the model.
-        weights: by state-dict name.
+        folder: the folder of the new bundle.
+        provenance: the provenance of the model.
+        weights: the weights by state-dict name.
     """
     content = safetensors.torch.save({name: value.contiguous() for name, value in weights.items()})
     (folder / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)

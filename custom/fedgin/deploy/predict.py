@@ -32,7 +32,7 @@ class Prediction:
 
     Attributes:
         labels: uint8 [X, Y, Z] on the image's own grid, organ positions plus 1.
-        volumes_ml: by organ, in the experiment's order.
+        volumes_ml: the volumes in millilitres, by organ, in the experiment's order.
         warnings: in what the image or the result is unlike the training; empty for nothing.
     """
 
@@ -47,7 +47,7 @@ class Segmenter:
 
     Attributes:
         bundle: where network and settings come from.
-        network: of the bundle, in evaluation mode.
+        network: the network of the bundle, in evaluation mode.
         device: where it computes.
     """
 
@@ -60,7 +60,7 @@ class Segmenter:
 
         Args:
             image: voxels [X, Y, Z], CT in Hounsfield units, in any orientation.
-            modality: of the image; the bundle need not be trained on it, but the prediction then says so.
+            modality: the modality of the image; the bundle need not be trained on it, but the prediction then says so.
 
         Raises:
             DataError: NaN or infinite voxels, or an image that is flat.

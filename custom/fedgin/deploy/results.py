@@ -22,9 +22,9 @@ class Result:
     """What became of one image.
 
     Attributes:
-        name: of the NIfTI file without its ending, or ``series-N`` of a DICOM study.
+        name: the name of the NIfTI file without its ending, or ``series-N`` of a DICOM study.
         modality: as the header says, or as the grey values of a NIfTI image tell; empty where it was not read.
-        volumes_ml: by organ.
+        volumes_ml: the volumes in millilitres, by organ.
         warnings: in what it is unlike the training.
         files: that were written, by name.
         problem: why it was not segmented, or not written as DICOM; empty where all went well.
@@ -42,7 +42,7 @@ def predict(segmenter: Segmenter, source: Path, out: Path, progress: Progress) -
     """Segment a NIfTI file, each NIfTI file of a folder, or each series of a DICOM study.
 
     Args:
-        segmenter: of the bundle.
+        segmenter: the segmenter that used the bundle.
         source: what to segment.
         out: folder for the results; made when missing.
         progress: told which image is worked on, how many are done and how many there are.

@@ -27,9 +27,9 @@ class StudyImage:
     """A series of a study that can be segmented.
 
     Attributes:
-        position: of the series among those of the study, from 1; results are named by it.
+        position: the position of the series among those of the study, from 1; results are named by it.
         stack: its slices.
-        modality: of its header.
+        modality: the modality that its header states.
     """
 
     position: int
@@ -54,7 +54,7 @@ def read_study(folder: Path, progress: Progress) -> list[StudyImage | Refused]:
     """Return each series below a folder, ready or refused by the rules of ingest.
 
     Args:
-        folder: with the files of a study, in any order.
+        folder: the folder with the files of a study, in any order.
         progress: told of the reading of headers.
 
     Raises:
@@ -74,9 +74,9 @@ def write_objects(folder: Path, name: str, image: StudyImage, prediction: Predic
 
     Args:
         folder: to write into.
-        name: of the files, before ``_seg.dcm`` and ``_sr.dcm``.
+        name: the name of the files, before ``_seg.dcm`` and ``_sr.dcm``.
         image: that was segmented.
-        prediction: of it.
+        prediction: the prediction for it.
         bundle: that segmented.
 
     Raises:

@@ -14,7 +14,7 @@ class Contribution:
     """What a site says about the update that was taken from it.
 
     Attributes:
-        modality: of the site.
+        modality: the modality of the site.
         weight: what the site claims as its share before it is normalised.
         cases: different training cases that the round's batches showed.
         of_cases: all training cases of the site.
@@ -35,7 +35,7 @@ class Claim:
     """What a site has bound itself to with its first update that was averaged.
 
     Attributes:
-        modality: of the site.
+        modality: the modality of the site.
         weight: 1 or more; a later update may claim less, never more.
     """
 
@@ -58,7 +58,7 @@ class RoundParticipation:
     Attributes:
         number: the round, from 0.
         expected: the sites that the job was deployed to.
-        contributed: by site, whose updates are in the average.
+        contributed: by site, the contributions that are in the average.
         refused: updates that the guard did not let in.
         failed: sites that answered with an error.
         aggregated: whether the round ended with a new global model.
@@ -88,7 +88,7 @@ class ParticipationLog:
     What arrives between two rounds, such as a late update, is noted with the later one.
 
     Args:
-        path: of the file; its folder is made.
+        path: the path of the file; its folder is made.
     """
 
     def __init__(self, path: Path) -> None:

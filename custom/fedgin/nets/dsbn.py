@@ -26,7 +26,7 @@ class DomainBatchNorm(nn.Module):
 
     Args:
         spatial_dims: number of spatial axes of the input.
-        channels: of the input.
+        channels: the channels of the input.
     """
 
     def __init__(self, spatial_dims: int, channels: int) -> None:

@@ -17,7 +17,7 @@ def normalise_with(network: nn.Module, normalisation: Normalisation, *, spatial_
     so that a seed gives the same convolutions whichever normalisation is chosen.
 
     Args:
-        network: with InstanceNorm, BatchNorm or GroupNorm layers.
+        network: the network with InstanceNorm, BatchNorm or GroupNorm layers.
         normalisation: ``instance``, ``batch``, ``dsbn`` (one BatchNorm a modality) or ``fedbn`` (the layers are those
             of ``batch``; what differs is that they stay at the site).
         spatial_dims: number of spatial axes of its input.

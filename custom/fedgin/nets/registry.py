@@ -22,7 +22,7 @@ def build_network(settings: NetworkSettings, *, spatial_dims: SpatialDims, out_c
         settings: name, normalisation and parameters.
         spatial_dims: number of spatial axes.
         out_channels: number of classes with background.
-        seed: of the initial weights; PyTorch's global random state is left as it was.
+        seed: the seed of the initial weights; PyTorch's global random state is left as it was.
 
     Raises:
         ConfigError: unknown name, or a parameter that the network does not have or refuses.

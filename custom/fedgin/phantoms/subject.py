@@ -28,15 +28,15 @@ class PhantomSite:
     """One site: how many subjects per split, and how it stores and numbers them.
 
     Attributes:
-        name: of the site; two sites never share a subject.
+        name: the name of the site; two sites never share a subject.
         modality: CT or MR.
         training: subjects for training.
         validation: subjects for validation.
         test: subjects for the test.
-        seed: of the data set.
+        seed: the seed of the data set.
         label_ids: organ name to the id in the label files; organs left out are background.
         orientation: order and direction of the stored axes, as nibabel's axis codes.
-        sequence: of MR images; a CT has none.
+        sequence: the sequence of MR images; a CT has none.
         in_plane_mm: voxel size within the slice; the slice thickness is drawn from ``SLICE_MM``.
         task: which region of the body.
     """
@@ -65,7 +65,7 @@ def write_subject(folder: Path, site: PhantomSite, index: int) -> tuple[Path, Pa
     Args:
         folder: receives ``images/phantom_abdomen_ct_001.nii.gz`` and ``labels/phantom_abdomen_ct_001_seg.nii.gz``, or
             the same with another task or modality.
-        site: to which the subject belongs; two sites never share one.
+        site: the site to which the subject belongs; two sites never share one.
         index: number of the subject, from 1.
 
     Returns:

@@ -24,10 +24,10 @@ def write_run_report(path: Path, job: Job, job_id: str, result: RunResult, *, fa
     the last model and FLARE's best, and the cross-site evaluation, as far as the job came.
 
     Args:
-        path: of the page.
+        path: the path of the page.
         job: what was submitted; its sites are expected in every round, besides those that FLARE deployed it to.
         job_id: FLARE's.
-        result: of a run with one round or more.
+        result: the result of a run with one round or more.
         fault: what keeps it from being a success.
     """
     environment = jinja2.Environment(

@@ -65,7 +65,7 @@ def write_study(source: Path, results: Results, out: Path) -> Path:
 
     Args:
         source: the ``study.yaml``.
-        results: of all its arms.
+        results: the results of all its arms.
         out: folder of the study.
 
     Returns:

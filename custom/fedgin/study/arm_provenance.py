@@ -21,7 +21,7 @@ def describe_arm(arm: Arm, sites: Mapping[str, SiteData], scores: Sequence[CaseS
     Args:
         arm: that was run.
         sites: all of the comparison; an arm of one modality is trained on some of them.
-        scores: of the arm's last model on the test cases.
+        scores: the scores of the arm's last model on the test cases.
     """
     trained = _trained_on(arm, sites)
     return Provenance(

@@ -31,7 +31,7 @@ class ArmResult:
 
     Attributes:
         arm: the arm.
-        scores: of the last round's network on every test case of every site.
+        scores: the scores of the last round's network on every test case of every site.
         curve: validation Dice by round (see :class:`~fedgin.study.arms.ArmOutcome`).
         model: checkpoint of the last round's network.
         cross_site: FLARE's cross-site evaluation (site -> model -> metrics); empty for local arms.
@@ -53,7 +53,7 @@ class Comparison:
     Attributes:
         title: headline.
         note: one sentence about the data, such as that they are phantoms.
-        sites: by name.
+        sites: the sites by name.
         results: one an arm, in the order to show.
         seconds: the run's duration so far; 0 when nothing was run anew.
     """
@@ -71,7 +71,7 @@ def run_arm(arm: Arm, sites: Mapping[str, SiteData], folder: Path, on_round: OnA
     Args:
         arm: what to run.
         sites: prepared with the arm's preprocessing and organs.
-        folder: of the comparison; the arm uses ``folder/NAME``.
+        folder: the folder of the comparison; the arm uses ``folder/NAME``.
         on_round: called after each validation.
 
     Raises:

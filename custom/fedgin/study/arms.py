@@ -51,7 +51,7 @@ class Arm(ABC):
         name: short and unique in a comparison; names the arm's folder.
         title: what a reader sees.
         experiment: settings that the arm trains with.
-        rounds: of ``training.local_steps`` steps each.
+        rounds: the number of rounds, of ``training.local_steps`` steps each.
     """
 
     name: str

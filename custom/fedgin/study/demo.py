@@ -28,10 +28,10 @@ class DemoPlan:
         task: whose jobs run.
         jobs: folder with the jobs ``TASK_fedavg`` and ``TASK_fedgin``.
         out: where results go; a second run with the same plan continues there.
-        rounds: of every arm.
-        local_steps: of every site in every round.
+        rounds: the rounds of every arm.
+        local_steps: the optimiser steps of every site in every round.
         batch_size: slices in a step.
-        seed: of the run.
+        seed: the seed of the run.
         title: headline of the report.
         note: a sentence about the data.
     """
@@ -123,8 +123,8 @@ class Pace:
     A federated arm counts once for each of its sites, which share the cores.
 
     Args:
-        arms: in their order.
-        sites: of the federation.
+        arms: the arms in their order.
+        sites: the sites of the federation.
         clock: seconds that only grow.
     """
 

@@ -19,7 +19,7 @@ def subject_values(
     """Return one value a patient: the mean over its organs, each organ's mean over its cases and the runs given.
 
     Args:
-        scores: of one run, or of runs with several seeds, whose values are averaged.
+        scores: the scores of one run, or of runs with several seeds, whose values are averaged.
         modality: only patients of it.
         organ: only this organ; patients who do not show it are left out.
         measure: ``dice``, ``hd95_mm`` or ``surface_dice``; NaN (the organ is absent) never enters a mean.

@@ -33,7 +33,7 @@ class Block(Settings):
     Attributes:
         regimes: where the training data is.
         methods: names under ``methods``, or of registered augmentations.
-        seeds: of the runs.
+        seeds: the seeds of the runs.
         training_patients: so many patients of a modality train, shared evenly among its sites; all by default.
             ``{CT: 10, MR: 2}`` is a scarcity of 1:5.
     """
@@ -48,12 +48,12 @@ class Study(Settings):
     """The whole ``study.yaml``.
 
     Attributes:
-        name: of the study.
+        name: the name of the study.
         title: headline of the report.
         note: a sentence about the data.
         sites: folder with one folder a site, relative to ``study.yaml``.
         job: job folder that every arm starts from, relative to ``study.yaml``.
-        rounds: of every arm.
+        rounds: the rounds of every arm.
         validate_every: rounds between validations where nothing depends on them, that is without a federation.
         settings: changes to the job's ``experiment.yaml`` for every arm, as nested keys.
         methods: name to further changes to ``experiment.yaml``; a method that is not listed is the registered
@@ -115,7 +115,7 @@ class ArmSpec:
     Attributes:
         regime: where the training data is.
         method: its name.
-        seed: of the run.
+        seed: the seed of the run.
         training_patients: pairs of modality and number of training patients; empty for all.
     """
 

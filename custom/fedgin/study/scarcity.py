@@ -16,7 +16,7 @@ def with_training_patients(
     """Return contracts whose datalists name the first so many training patients of each modality.
 
     Args:
-        contracts: of all sites.
+        contracts: the contracts of all sites.
         wanted: patients by modality, shared among its sites as evenly as can be; other modalities keep all of theirs.
         folder: where the shorter datalists are written.
 

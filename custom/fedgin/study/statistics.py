@@ -79,8 +79,8 @@ class PairedTest:
     """A two-sided Wilcoxon signed-rank test over patients.
 
     Attributes:
-        median: of first minus second, the effect size.
-        p: of the test; 1 where no patient differs.
+        median: the median difference, first minus second, the effect size.
+        p: the p-value of the test; 1 where no patient differs.
         adjusted: ``p`` after Holm's correction over the family.
         cases: number of patients.
         smallest: the smallest p that so many patients allow.

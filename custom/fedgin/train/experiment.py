@@ -27,7 +27,7 @@ class SpatialSettings(Settings):
     """Random rotation, scaling and shift of training slices, the same in every arm of a comparison.
 
     Attributes:
-        probability: of changing a slice at all.
+        probability: the probability of changing a slice at all.
         rotation_degrees: largest angle.
         scale: largest relative change of size.
         shift_pixels: largest shift along each axis.
@@ -52,8 +52,8 @@ class TrainingSettings(Settings):
         local_steps: optimiser steps a round, equal at every site, whatever its number of slices.
         batch_size: slices in a step.
         foreground_share: share of a batch's slices that show an organ.
-        learning_rate: of AdamW at the first step.
-        weight_decay: of AdamW.
+        learning_rate: the learning rate of AdamW at the first step.
+        weight_decay: the weight decay of AdamW.
         schedule: ``polynomial`` lowers the rate to 0 over the run as (1 - progress) ** 0.9; ``constant`` does not.
         optimizer_state: ``keep`` the optimiser's moments between rounds, at the site, or ``reset`` them each round.
         amp: mixed precision, used on GPUs only: CPUs gain nothing from it here.
@@ -73,7 +73,7 @@ class AgreedSite(Settings):
     """What the project lead and a site have agreed on before the job.
 
     Attributes:
-        modality: of the site.
+        modality: the modality of the site.
         slices: largest number of training slices that the site may claim.
     """
 
@@ -88,8 +88,8 @@ class FederationSettings(Settings):
         client_weighting: ``samples`` weighs a site by its training slices, ``uniform`` weighs every site the same,
             ``modality_balanced`` gives each modality the same total weight and splits it by slices inside.
         max_samples_per_site: largest number of training slices that a site may claim as its weight.
-        agreed: by site's name. Where any site is named, one that is not, that claims more slices or another modality is
-            refused. Where none is, a site is believed in its first update and held to it.
+        agreed: what was agreed, by site's name. Where any site is named, one that is not, that claims more slices or
+            another modality is refused. Where none is, a site is believed in its first update and held to it.
         max_norm_ratio: an update whose size differs by more than this factor from those of more than half of the others
             is refused; also one that a site's own privacy filter has made that much larger or smaller.
         homomorphic_encryption: the server adds up what it cannot read, and so cannot judge; see ``docs/privacy.md``.

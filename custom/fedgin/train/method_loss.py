@@ -27,7 +27,7 @@ class MethodLoss(nn.Module):
     """Split the network's output into views, add up their segmentation losses, and add the method's own loss.
 
     Args:
-        settings: of the segmentation loss.
+        settings: the settings of the segmentation loss.
         method: tells how many views are supervised and what is added.
         classes: number of classes with background; outputs beyond them belong to the method.
     """

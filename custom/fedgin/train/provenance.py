@@ -26,7 +26,7 @@ class Participant(Settings):
 
     Attributes:
         site: the name under which it took part.
-        modality: of its images.
+        modality: the modality of its images.
         training_cases: how many it trained on; ``None`` where the site did not say.
         rounds: in how many rounds its update was averaged; for training at one place, all of them.
     """
@@ -42,7 +42,7 @@ class Measured(Settings):
 
     Attributes:
         site: whose cases; empty for those of all sites.
-        modality: of the cases.
+        modality: the modality of the cases.
         organ: empty for the mean of organs.
         split: ``test`` or ``validation``.
         dice: 0 to 1.
@@ -65,16 +65,17 @@ class Provenance(Settings):
     Attributes:
         kind: how it was trained.
         run: FLARE's job id, or the name of the run's folder.
-        experiment: of the run.
-        rounds: of the run.
+        experiment: the experiment of the run.
+        rounds: the rounds of the run.
         model: file name of the model, relative to this file.
         chosen: which round's model it is and why, as a sentence.
         participants: the sites.
         measured: what was measured of this very model.
-        volumes_ml: by organ, the smallest and largest volume in the reference labels of the measured cases.
+        volumes_ml: the volumes in millilitres, by organ, the smallest and largest volume in the reference labels of
+            the measured cases.
         fault: what keeps the run from being a success; empty for a good one.
         finished: time of the end, UTC.
-        version: of this package.
+        version: the version of this package.
         package_sha256: of the installed package's files.
     """
 

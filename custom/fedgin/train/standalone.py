@@ -21,7 +21,7 @@ class StandaloneRun:
     """A run without a federation.
 
     Attributes:
-        name: of the random streams, such as the site's name.
+        name: the name of the random streams, such as the site's name.
         cases: what to train on.
         rounds: as many as the federation has; each makes ``training.local_steps`` steps.
         checkpoint: file that is written after each round; a run that finds it continues there.

@@ -19,7 +19,7 @@ def quadratic_bspline(control: Tensor, shape: Sequence[int]) -> Tensor:
 
     Args:
         control: float32 [B, *grid]; the grid of :func:`control_shape`, stretched over the image on every axis.
-        shape: of the image, as many axes as the grid.
+        shape: the shape of the image, as many axes as the grid.
 
     Returns:
         float32 [B, *shape]; within the range of the control points, equal to them where they are all the same.

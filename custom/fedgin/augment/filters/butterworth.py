@@ -49,7 +49,7 @@ def filter_image(image: Tensor, filters: Sequence[HighPass]) -> Tensor:
 
     Args:
         image: float32 [B, C, H, W], or [B, C, D, H, W] filtered slice by slice.
-        filters: of each sample, or one for all.
+        filters: the filters of each sample, or one for all.
     """
     size = image.shape[-2:]
     masks = torch.stack([butterworth_mask(size, high_pass) for high_pass in filters]).to(image.device)
@@ -63,7 +63,8 @@ def percentile_normalise(filtered: Tensor, original: Tensor) -> Tensor:
 
     Args:
         filtered: float32 [B, C, *spatial].
-        original: of that shape; its channels are given back where the percentiles are less than 1e-6 apart.
+        original: the original image, of that shape; its channels are given back where the percentiles are less
+            than 1e-6 apart.
     """
     levels = filtered.new_tensor(_PERCENTILES)
     ends = torch.quantile(filtered.flatten(2), levels, dim=2)

@@ -15,7 +15,7 @@ def gaussian_field(count: int, shape: Sequence[int], *, exponent: float, gen: to
 
     Args:
         count: number of independent fields.
-        shape: of one field, any number of axes.
+        shape: the shape of one field, any number of axes.
         exponent: the larger, the smoother; Pro-RandConv uses 10.
         gen: CPU generator.
 

@@ -52,7 +52,7 @@ def random_conv_net(x: Tensor, layers: Sequence[ConvLayer], *, slope: float, pad
     Args:
         x: float32 [B, C, H, W] or [B, C, D, H, W].
         layers: at least one; the last one's channels are the output's.
-        slope: of the leaky ReLU between layers; none follows the last one.
+        slope: the slope of the leaky ReLU between layers; none follows the last one.
         padding: ``reflect`` mirrors at the border pixel's centre; an axis too short to mirror repeats the mirroring,
             so an axis of size 1 is continued with its only value. ``zeros`` pads every layer's input with zeros.
     """

@@ -57,7 +57,7 @@ class FMAug(Augmentation[FMAugParams]):
     in the original: an unfiltered one would have another scale. Volumes are filtered slice by slice with one draw.
 
     Args:
-        reconstruction_weight: of the L1 loss (1 in the original).
+        reconstruction_weight: the weight of the L1 loss (1 in the original).
         per_sample: draw filters and rectangle for each sample (ours) instead of once for the batch (original).
         reference_size: image side for which the kernel sizes are meant. They are scaled to the shorter side of the
             images, since 43 of 96 pixels are not what 43 of 512 are (the scaling is ours). At 96 pixels the radii 1 to

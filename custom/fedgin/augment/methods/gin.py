@@ -50,7 +50,7 @@ class GIN(Augmentation[GINParams]):
             thick slices (an extension of ours).
         kernel_sharing: ``sample``: every sample has its own weights (original); ``batch``: all samples of a batch
             share them and only alpha differs (FedGIN authors' code).
-        slope: of the leaky ReLU between layers.
+        slope: the slope of the leaky ReLU between layers.
         alpha_range: alpha is uniform in this interval inside [0, 1].
         match_norm_before_mix: scale g to the norm of x before mixing, so that alpha is the real share (ours).
         consistency_weight: above 0, each step uses three draws of every image: the segmentation loss is of the first,

@@ -51,7 +51,7 @@ class IPA(Augmentation[IPAParams]):
         consistency_weight: above 0, each step uses both views: the segmentation loss is of the first, and this weight
             times the divergence of the predictions from their mean is added as in GIN (original: 10, and a mean over
             classes too). 0 trains on the first view alone.
-        padding: of GIN, ``reflect`` (our default) or ``zeros`` (original).
+        padding: the padding of GIN, ``reflect`` (our default) or ``zeros`` (original).
         probability: see :class:`fedgin.augment.base.Augmentation`.
         background: see :class:`fedgin.augment.base.Augmentation`.
 

@@ -88,8 +88,8 @@ class ProRandConv(Augmentation[RandomBlock]):
             the image's structure.
         gamma_min: gains are redrawn until they are at least this large, in [0, 1]; 0 is the original, which gives
             nearly flat images now and then.
-        offset_bound: in pixels; nothing means the paper's 0.2 if the image's shortest side is below 128 pixels, 0.5
-            otherwise.
+        offset_bound: the largest offset in pixels; nothing means the paper's 0.2 if the image's shortest side is below
+            128 pixels, 0.5 otherwise.
         deform: false leaves the offsets out (ours); it saves most of the time, in 3D above all.
         train_original: train on the clean image too, with the sum of both losses (original).
         probability: see :class:`fedgin.augment.base.Augmentation`.

@@ -79,7 +79,7 @@ class RaffeSDG(Augmentation[RaffeSDGParams]):
         inference_filter: ``butterworth_d0_1`` (original: cut-off 1, order 1), or ``none``, which maps the image by its
             percentiles only, as the identities do in training.
         reference_size: image side for which the cut-offs are computed, in pixels.
-        part: of the filtered image: ``real``, or ``abs``, the magnitude, as published.
+        part: the part of the filtered image: ``real``, or ``abs``, the magnitude, as published.
         per_sample: draw filters and mask for each sample (ours) instead of once for the batch (original).
 
     Images may have any intensity unit; most of the result is in [0, 1].

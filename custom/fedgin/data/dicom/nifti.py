@@ -17,7 +17,7 @@ def write_volume(path: Path, voxels: NDArray[np.generic], geometry: VolumeGeomet
 
     Args:
         path: ends in ``.nii`` or ``.nii.gz``.
-        voxels: of a type that NIfTI has; written without scaling.
+        voxels: the voxels, of a type that NIfTI has; written without scaling.
         geometry: its axes are those of ``voxels``.
     """
     affine = geometry.get_affine("RAS")

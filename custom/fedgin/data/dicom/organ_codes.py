@@ -20,7 +20,7 @@ class OrganCode:
     """An organ in SNOMED CT.
 
     Attributes:
-        code: of the organ.
+        code: the code of the organ.
         side: ``RIGHT`` or ``LEFT`` for one of a pair.
     """
 

@@ -89,8 +89,8 @@ def decode(
 
     Args:
         path: the file.
-        place: from :func:`find_pixels`.
-        syntax: from :func:`transfer_syntax`.
+        place: the place from :func:`find_pixels`.
+        syntax: the syntax from :func:`transfer_syntax`.
         options: image pixel elements as pydicom names them.
         frame: which one of a multi-frame file, from 0.
 

@@ -71,7 +71,7 @@ class SplitRules(Settings):
     Attributes:
         validation: share of the labelled patients below 1, or their number.
         test: share of the labelled patients below 1, or their number.
-        seed: of the drawing.
+        seed: the seed of the drawing.
     """
 
     validation: Share = 0.2

@@ -50,8 +50,8 @@ class Algorithm:
     """What made a segmentation.
 
     Attributes:
-        name: of the bundle.
-        version: of this package.
+        name: the name of the bundle.
+        version: the version of this package.
         sha256: of the model's weights.
         note: goes into the descriptions of SEG and SR: what it is not for, and what is unlike the training.
     """
@@ -93,10 +93,10 @@ def make_segmentation(
     """Return a DICOM SEG of the organs that were found, one segment an organ, numbered as in ``labels``.
 
     Args:
-        sources: of :func:`read_sources`.
+        sources: the sources of :func:`read_sources`.
         stack: the series.
         labels: uint8 [X, Y, Z] on ``stack.target``, organ positions plus 1.
-        organs: by position; an organ without a voxel gets no segment.
+        organs: the organs by position; an organ without a voxel gets no segment.
         algorithm: what segmented.
 
     Raises:
@@ -143,9 +143,9 @@ def make_report(
     """Return a measurement report (TID 1500) with the volume of each segment in millilitres.
 
     Args:
-        sources: of :func:`read_sources`.
+        sources: the sources of :func:`read_sources`.
         segmentation: of :func:`make_segmentation`.
-        volumes_ml: by organ.
+        volumes_ml: the volumes in millilitres, by organ.
         algorithm: what segmented.
     """
     device = DeviceObserverIdentifyingAttributes(

@@ -23,7 +23,7 @@ class PairedFolder:
     """What a folder holds and how its subjects are split.
 
     Attributes:
-        modality: of all its images.
+        modality: the modality of all its images.
         label_ids: organ to its id in the label files.
         images: pattern of the image files.
         training: subjects for training.
@@ -45,10 +45,10 @@ def write_paired_site(folder: Path, source: PairedFolder, data: Path, seed: int)
     Subjects are split in the order of a seeded shuffle, so that no subject is in two splits.
 
     Args:
-        folder: of the site.
+        folder: the folder of the site.
         source: what ``data`` holds.
         data: folder of the images and labels, which stays as it is.
-        seed: of the shuffle.
+        seed: the seed of the shuffle.
 
     Raises:
         DataError: the folder holds too few subjects to leave one for the test; nothing is written.

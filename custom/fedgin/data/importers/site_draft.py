@@ -49,8 +49,8 @@ class Draft:
     Attributes:
         contract: as in ``site.yaml``.
         pairs: images and labels.
-        cases: of each split.
-        patients: of each split.
+        cases: the cases of each split.
+        patients: the patients of each split.
         unnamed: ids of the label files whose organ nothing names.
         unreadable: labels that could not be read.
     """

@@ -61,8 +61,8 @@ class CaseFacts:
 
     Attributes:
         case: which one.
-        image: of its image.
-        label: of its label.
+        image: the facts of its image.
+        label: the facts of its label.
         files: hash of the bytes of both files; empty when they cannot be read.
         thumbnail: a JPEG data URI, for local eyes only.
         unknown_ids: ids of its label that ``site.yaml`` neither names nor ignores, ascending.

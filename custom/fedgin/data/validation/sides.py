@@ -15,7 +15,7 @@ def check_sides(case: Case, right_mm: Mapping[str, float]) -> list[Finding]:
     lie on that side of its partner, or of the grid's centre when the partner is not shown.
 
     Args:
-        case: for the message.
+        case: the case, for the message.
         right_mm: organ centres in mm to the patient's right of the grid's centre.
     """
     wrong = sorted(organ for organ in right_mm if _is_swapped(organ, right_mm))

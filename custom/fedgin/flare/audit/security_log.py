@@ -54,8 +54,8 @@ class Event(Settings):
     """One line.
 
     Attributes:
-        time: in UTC.
-        number: of the line, from 1.
+        time: the time in UTC.
+        number: the number of the line, from 1.
         site: who wrote it, by the name in the certificate.
         kind: see :class:`Kind`.
         previous: SHA-256 of the line before, without its line end.
@@ -64,9 +64,9 @@ class Event(Settings):
         person: the job's submitter, or the user of the console, with ``organisation`` and ``role``.
         participant: who refused, or whose update was refused, if not ``site``.
         app_sha256: of the job's files, see :func:`fedgin.files.hash_files`.
-        command: of the console.
-        task: of FLARE, such as ``train``.
-        round: from 0.
+        command: the command of the console.
+        task: FLARE's task, such as ``train``.
+        round: the round, from 0.
         reason: why it was refused; holds no path.
     """
 
@@ -133,7 +133,7 @@ def read_log(folder: Path) -> SecurityLog:
     """Read and check a security log; a missing one has no events.
 
     Args:
-        folder: with ``security.jsonl`` and ``security.head``, a kit or copied files.
+        folder: the folder with ``security.jsonl`` and ``security.head``, a kit or copied files.
 
     Raises:
         ConfigError: it is there but may not be read.

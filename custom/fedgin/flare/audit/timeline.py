@@ -21,7 +21,7 @@ class TimelineRow:
     """One thing that happened.
 
     Attributes:
-        time: in UTC.
+        time: the time in UTC.
         source: the file that says so.
         what: a :class:`~fedgin.flare.audit.security_log.Kind`, or ``command`` for a line of FLARE's.
         refused: whether it was not done.

@@ -18,8 +18,8 @@ def decrypt_model(model: Path, experiment: Experiment, kit: Path) -> dict[str, T
 
     Args:
         model: ``FL_global_model.pt`` or ``best_FL_global_model.pt`` of the job's result.
-        experiment: of the job.
-        kit: of a site.
+        experiment: the experiment of the job.
+        kit: the kit of a site.
 
     Returns:
         Weights of the network by state-dict name.

@@ -46,7 +46,7 @@ class Places:
     Attributes:
         experiment: the job's ``experiment.yaml``.
         contract: ``site.yaml``.
-        folder: of the session.
+        folder: the folder of the session.
         runs: has a folder for each run of the site, by the job's id.
     """
 
@@ -107,7 +107,7 @@ class SiteProcess:
 
     Args:
         site: its name, for messages.
-        places: of the run.
+        places: the places of the run's files.
         log: told of crashes and of preprocessing.
     """
 
@@ -123,7 +123,7 @@ class SiteProcess:
         Args:
             received: the global model.
             round_number: the round, from 0.
-            rounds: of this job; one that resumes another does not count those of the other.
+            rounds: the rounds of this job; one that resumes another does not count those of the other.
             stop: asked ten times a second.
 
         Raises:

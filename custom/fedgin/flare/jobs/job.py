@@ -32,7 +32,7 @@ class Job:
         folder: the job.
         experiment: its ``experiment.yaml``.
         first_round: 0, or the round in which a resumed job goes on.
-        rounds: of its ScatterAndGather controller; a resumed job's are those left.
+        rounds: the rounds of its ScatterAndGather controller; a resumed job's are those left.
         min_clients: updates without which a round is not closed.
         sites: that the job is for, by name; none when it is for all that are connected.
     """
@@ -82,8 +82,8 @@ def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[
         job: the original, which stays as it is.
         target: replaced when it is an earlier copy of the job.
         sites: number of sites; becomes ``min_clients``.
-        rounds: of the run.
-        changes: to ``experiment.yaml``, as nested keys and values.
+        rounds: the rounds of the run.
+        changes: the changes to ``experiment.yaml``, as nested keys and values.
 
     Raises:
         ConfigError: the changed experiment is not valid; nothing is written then.

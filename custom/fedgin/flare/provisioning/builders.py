@@ -36,8 +36,8 @@ class DatedCertBuilder(CertBuilder):
     """FLARE's certificates with a validity of the project's own; the stock builder knows 360 days only.
 
     Args:
-        valid_days: of the participants' certificates; never beyond the root's.
-        root_valid_days: of the root.
+        valid_days: the days of validity of the participants' certificates; never beyond the root's.
+        root_valid_days: the days of validity of the root's certificate.
     """
 
     def __init__(self, valid_days: int, root_valid_days: int) -> None:

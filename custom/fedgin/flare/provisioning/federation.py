@@ -78,7 +78,7 @@ class Site(Settings):
         modality: ``CT`` or ``MR``.
         contact: address to which its kit goes.
         gpus: how many GPUs jobs may use there.
-        gpu_memory_gib: of each of them.
+        gpu_memory_gib: the memory of each of them.
         withdrawn: the site has left; its name is never given again.
     """
 
@@ -120,7 +120,7 @@ class Federation(Settings):
         server: the one server.
         sites: the hospitals.
         people: who may use the console.
-        validity_days: of certificates that are made from now on.
+        validity_days: the days of validity of certificates that are made from now on.
         encryption_key: number of the key that all sites share for encrypted jobs, from 1; another number makes a new
             key and new kits for server and sites. ``None``: there is no key, and encrypted jobs are refused.
     """

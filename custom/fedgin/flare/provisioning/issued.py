@@ -16,7 +16,7 @@ class IssuedKit(Settings):
     """One kit.
 
     Attributes:
-        digest: of everything that the kit was made from, except keys.
+        digest: the digest of everything that the kit was made from, except keys.
         identity: what the certificate binds: role and organisation.
         archive: file name.
         sha256: of the archive.

@@ -32,10 +32,10 @@ def prepare_poc(folder: Path, sites: Mapping[str, SiteContract], policies: Path,
     """Prepare a workspace as ``nvflare poc prepare`` does, and leave the user's own FLARE settings as they are.
 
     Args:
-        folder: of the workspace; missing, or empty.
+        folder: the folder of the workspace; missing, or empty.
         sites: contracts by site name, with absolute paths.
         policies: folder with ``server/`` and ``site/``.
-        port: of the server on this machine.
+        port: the port of the server on this machine.
 
     Returns:
         The kits: server, sites, project admin and lead.

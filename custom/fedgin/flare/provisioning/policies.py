@@ -24,7 +24,7 @@ def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) 
         local: the kit's ``local`` folder with FLARE's ``resources.json.default``.
         policies: folder with ``authorization.json``, ``resources.json`` (what differs from FLARE's own) and, for a
             site, ``privacy.json``.
-        storage: of the server; ``None`` for a site.
+        storage: the storage of the server; ``None`` for a site.
 
     Raises:
         ConfigError: a policy file is missing or no JSON.

@@ -61,7 +61,7 @@ def choose_sites(job: Job, connected: Sequence[str], min_sites: int | None) -> J
     """Name the sites that a job will run on: those that it names, or else all that are connected.
 
     Args:
-        job: to be submitted.
+        job: the job to be submitted.
         connected: sites.
         min_sites: how many of the sites every round needs. Without it every site is needed, and the job must be for as
             many as are connected.
@@ -107,7 +107,7 @@ def fetch(session: Session, job_id: str, out: Path, *, overwrite: bool = False) 
     """Download what the server kept of a job.
 
     Args:
-        session: of the console.
+        session: the session of the console.
         job_id: FLARE's.
         out: replaced when it holds the same job, or when it is a folder of ours and ``overwrite`` says so.
         overwrite: see ``out``.

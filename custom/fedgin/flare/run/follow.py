@@ -25,7 +25,7 @@ def follow(session: Session, job_id: str, *, on_status: Callable[[str], None], o
     """Wait until the job ends; return FLARE's record of it.
 
     Args:
-        session: of a person who may view jobs.
+        session: the session of a person who may view jobs.
         job_id: as FLARE names it.
         on_status: called with each new status, once with each reason why it was not started, once with each failure
             that a site reports, and once a round with the sites that are late: a minute after another's last answer.

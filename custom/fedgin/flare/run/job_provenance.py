@@ -19,7 +19,7 @@ def describe_job(job: Job, job_id: str, result: RunResult, *, fault: str = "", k
     Args:
         job: as it ran.
         job_id: FLARE's.
-        result: of a job with one round or more.
+        result: the result of a job with one round or more.
         fault: what keeps it from being a success.
         kind: whether it ran in FLARE's simulator.
     """

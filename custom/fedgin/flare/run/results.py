@@ -43,7 +43,7 @@ class RunResult:
     """A run folder of the server: the simulator's, or one that was downloaded.
 
     Attributes:
-        folder: with ``app_server``, ``metrics`` and ``cross_site_val`` in it.
+        folder: the folder with ``app_server``, ``metrics`` and ``cross_site_val`` in it.
     """
 
     folder: Path

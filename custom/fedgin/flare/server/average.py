@@ -48,7 +48,7 @@ class WeightedAverage:
         Args:
             updates: one or more, by site.
             round_number: the round.
-            fl_ctx: of the round.
+            fl_ctx: the context of the round.
 
         Raises:
             AverageError: the mean holds NaN or infinity.

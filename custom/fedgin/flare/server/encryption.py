@@ -50,8 +50,8 @@ class EncryptedUpdateGuard(UpdateGuard):
     would need a second multiplication.
 
     Args:
-        experiment: of the job.
-        claims: by site, of the job that this one resumes.
+        experiment: the experiment of the job.
+        claims: the claims by site, of the job that this one resumes.
         key: the server's.
     """
 
@@ -89,7 +89,7 @@ class EncryptedAverage(WeightedAverage):
 
     Args:
         balanced: as for the plain mean.
-        entries: of the global model, by name, the counters that no site sends among them.
+        entries: the entries of the global model, by name, the counters that no site sends among them.
     """
 
     aggregator = HEInTimeAccumulateWeightedAggregator

@@ -64,8 +64,8 @@ class UpdateGuard:
     ``modality_balanced`` at most its modality's half; ``uniform`` believes no claim at all.
 
     Args:
-        experiment: of the job.
-        claims: by site, of the job that this one resumes.
+        experiment: the experiment of the job.
+        claims: the claims by site, of the job that this one resumes.
     """
 
     def __init__(self, experiment: Experiment, claims: Mapping[str, Claim]) -> None:
@@ -145,7 +145,7 @@ def find_outliers(sizes: Mapping[str, float], earlier: Collection[float], ratio:
     is never judged: sign-flipped updates have an ordinary size and pass.
 
     Args:
-        sizes: of the round's updates, positive, by site.
+        sizes: the sizes of the round's updates by site, positive.
         earlier: sizes that entered the previous average; they count as others where the round has fewer than three
             updates.
         ratio: largest quotient of two sizes that belong together.

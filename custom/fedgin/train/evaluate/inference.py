@@ -16,10 +16,10 @@ class CaseInferer(SliceInferer):
     """MONAI's ``SliceInferer``, which tells the network the modality of each batch of slices; they are of one case.
 
     Args:
-        slice_size: of an axial slice, (X, Y).
+        slice_size: the size of an axial slice, (X, Y).
 
     Attributes:
-        modality: of the case, ``CT`` or ``MR``; set before each case.
+        modality: the modality of the case, ``CT`` or ``MR``; set before each case.
     """
 
     modality: str
@@ -38,7 +38,7 @@ def predict_probabilities(network: nn.Module, image: Tensor, modality: str) -> T
     """Return the class probabilities of a preprocessed case.
 
     Args:
-        network: in evaluation mode, on the device of ``image``.
+        network: the network in evaluation mode, on the device of ``image``.
         image: float32 [D, X, Y], normalised.
         modality: ``CT`` or ``MR``.
 

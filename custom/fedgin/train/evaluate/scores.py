@@ -18,8 +18,8 @@ class CaseScore:
 
     Attributes:
         site: name of the site.
-        modality: of the site.
-        split: of the case.
+        modality: the modality of the site.
+        split: the split of the case.
         case: its number in the split.
         subject: number of its patient in the split, from 1; cases of one patient, such as slices, share it.
         organ: name of the organ.

@@ -28,7 +28,7 @@ class PrivacyGate:
     Args:
         privacy: the site's settings.
         file: where the last protected update is kept, with the model that ``submit_model`` may show.
-        ledger: of the site's dataset.
+        ledger: the ledger of the site's dataset.
         experiment: name of the experiment, for the ledger.
         normals: as in :func:`~fedgin.train.privacy.protect.protect`.
     """

@@ -19,7 +19,7 @@ def restore_weights(network: nn.Module, values: Mapping[str, Tensor], *, source:
 
     Args:
         network: stays as it is.
-        values: by state-dict name, flat, or in their shape as in a first round, which is not encrypted.
+        values: the values by state-dict name, flat, or in their shape as in a first round, which is not encrypted.
         source: where they come from, for the error.
 
     Raises:

@@ -16,7 +16,7 @@ class Message:
     Attributes:
         kind: what it is about.
         values: numbers, strings and containers of them.
-        tensors: by name.
+        tensors: the tensors by name.
     """
 
     kind: str

@@ -15,8 +15,8 @@ def adopt_earlier_run(experiment: Experiment, folder: Path, runs: Path) -> None:
     every random stream is derived from seed, site and round.
 
     Args:
-        experiment: of the resumed job; without ``resumes`` nothing is done.
-        folder: of the session.
+        experiment: the experiment of the resumed job; without ``resumes`` nothing is done.
+        folder: the folder of the session.
         runs: has a folder for each run of the site; a session's folder has the same name in each.
 
     Raises:

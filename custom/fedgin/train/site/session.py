@@ -33,8 +33,8 @@ class SiteSession:
     """A site taking part in one run.
 
     Args:
-        experiment: of the job.
-        contract: of the site.
+        experiment: the experiment of the job.
+        contract: the contract of the site.
         folder: the site's folder of this run, with its :class:`~fedgin.train.site.state.SiteState` and its scores.
         progress: told of preprocessing.
 
@@ -69,7 +69,7 @@ class SiteSession:
         Args:
             received: the global model.
             round_number: the round, from 0.
-            total_rounds: of the run.
+            total_rounds: the number of rounds of the run.
             stop: asked before each step and each case.
 
         Raises:

@@ -16,7 +16,7 @@ class LocalLayers:
     """The entries that a site keeps to itself between rounds, in one file.
 
     Args:
-        folder: of the site's run.
+        folder: the folder of the site's run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,7 +46,7 @@ class SiteState:
     """Optimiser, local model and local layers of a site's run.
 
     Args:
-        folder: of the site's run.
+        folder: the folder of the site's run.
         keep_optimizer: whether a round continues with the moments of the round before.
 
     Attributes:

@@ -21,8 +21,8 @@ class LocalUpdate:
     Attributes:
         difference: trained minus received weights of the entries that the site sends, float32, by state-dict name;
             layers that the site excludes are absent.
-        metrics: of the *received* model on the validation cases, such as ``val_dice_mean``; where noise is added also
-            ``privacy_epsilon``, spent on this dataset so far.
+        metrics: the metrics of the *received* model on the validation cases, such as ``val_dice_mean``; where noise is
+            added also ``privacy_epsilon``, spent on this dataset so far.
         weight: the site's share in the average before it is normalised (``federation.client_weighting``).
         loss: mean training loss of the round.
         trained: ``cases`` and ``slices`` that the round's batches showed, ``of_cases`` and ``of_slices`` there are.
