@@ -2,16 +2,25 @@
 
 import configparser
 import re
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 import yaml
 
 import fedgin
+from fedgin.flare.provisioning import builders
 from tests.places import ROOT
 
 FOLDER = ROOT / "provisioning" / "packaging"
 ROLES = ("server", "site", "console")
+
+
+def unit(role: str) -> configparser.SectionProxy:
+    found = configparser.ConfigParser(strict=False, interpolation=None)
+    found.optionxform = str  # type: ignore[method-assign, assignment]
+    found.read(FOLDER / f"fedgin-{role}.service")
+    return found["Service"]
 
 
 def service(role: str) -> dict[str, Any]:
@@ -37,6 +46,52 @@ def test_a_site_cannot_write_its_data_and_listens_to_nobody() -> None:
     assert "ports" not in found
 
 
+def example_of_site_yaml() -> dict[str, Any]:
+    text = builders.SITE_YAML.format(name="hospital-a", modality="CT", cache=builders.CACHE)
+    values = yaml.safe_load(text)
+    assert isinstance(values, dict)
+    return values
+
+
+def holds(folder: str, path: str) -> bool:
+    return PurePosixPath(path).is_relative_to(folder)
+
+
+def test_a_container_writes_its_cache_and_ledger_into_a_volume_of_its_own_user() -> None:
+    mounts = [
+        volume.rsplit(":", 2) if volume.endswith(":ro") else volume.rsplit(":", 1)
+        for volume in service("site")["volumes"]
+    ]
+    writable = [mount[1] for mount in mounts if len(mount) == 2]
+    read_only = [mount[1] for mount in mounts if len(mount) == 3]
+    values = example_of_site_yaml()
+    beside = str(PurePosixPath(values["cache_dir"]).parent)  # validation and privacy ledger
+    [volume] = [folder for folder in writable if holds(folder, beside)]
+    assert [folder for folder in read_only if holds(folder, values["data_root"])] == ["/data"]
+    made = re.search(r"install -d -o fedgin -g fedgin -m 700 (\S+)", (FOLDER / "Dockerfile").read_text())
+    assert made is not None
+    assert made[1] == volume
+
+
+def test_a_unit_writes_cache_and_ledger_where_it_may() -> None:
+    section = unit("site")
+    values = example_of_site_yaml()
+    beside = str(PurePosixPath(values["cache_dir"]).parent)
+    assert any(holds(folder, beside) for folder in section["ReadWritePaths"].split())
+    assert any(holds(folder, values["data_root"]) for folder in section["ReadOnlyPaths"].split())
+
+
+def test_the_gpu_variant_changes_nothing_but_image_and_gpu() -> None:
+    values = yaml.safe_load((FOLDER / "compose.site-gpu.yaml").read_text())
+    assert values.keys() == {"services"}
+    assert values["services"].keys() == yaml.safe_load((FOLDER / "compose.site.yaml").read_text())["services"].keys()
+    [found] = values["services"].values()
+    assert found.keys() == {"image", "deploy"}
+    assert found["image"].startswith(f"fedgin:{fedgin.__version__}-")
+    [device] = found["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+
+
 def test_the_image_is_pinned_installs_offline_with_hashes_and_is_not_root() -> None:
     text = (FOLDER / "Dockerfile").read_text()
     assert re.search(r"^FROM python:3\.11\.\d+-slim", text, re.MULTILINE)
@@ -47,10 +102,7 @@ def test_the_image_is_pinned_installs_offline_with_hashes_and_is_not_root() -> N
 
 @pytest.mark.parametrize("role", ["server", "site"])
 def test_a_unit_checks_the_kit_from_outside_and_is_confined(role: str) -> None:
-    unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.optionxform = str  # type: ignore[method-assign, assignment]
-    unit.read(FOLDER / f"fedgin-{role}.service")
-    section = unit["Service"]
+    section = unit(role)
     assert "verify_startup_kits" in section["ExecStartPre"]
     assert section["ExecStart"].endswith("startup/sub_start.sh --once")
     assert section["User"] == "fedgin"

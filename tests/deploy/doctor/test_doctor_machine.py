@@ -1,3 +1,4 @@
+import os
 import platform
 import shutil
 import subprocess
@@ -32,6 +33,18 @@ def test_disk_is_graded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: i
     (finding,) = machine.check_disk({"cache": tmp_path / "not" / "there"})
     assert finding.severity is severity
     assert str(tmp_path) not in finding.message
+
+
+def test_a_folder_that_this_user_cannot_write_fails_by_its_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = tmp_path / "data"
+    closed.mkdir()
+    # Root may write anywhere, so the system's answer is given here.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != closed)
+    folders = {"cache": closed / ".fedgin-cache", "runs": tmp_path / "runs"}
+    (finding,) = machine.check_writable(folders)
+    assert (finding.severity, finding.message) == (FAIL, "this user cannot write cache")
+    assert "cache_dir" in finding.fix
+    assert machine.check_writable({"runs": tmp_path / "runs"})[0].severity is PASS
 
 
 @pytest.mark.parametrize(("total", "severity"), [(2, FAIL), (6, WARN), (32, PASS)])

@@ -11,7 +11,7 @@ from fedgin.deploy.doctor.certificate import check_certificate
 from fedgin.deploy.doctor.clock import check_clock
 from fedgin.deploy.doctor.dataset import check_dataset
 from fedgin.deploy.doctor.kit import read_kit
-from fedgin.deploy.doctor.machine import check_disk, check_memory, check_shared_memory
+from fedgin.deploy.doctor.machine import check_disk, check_memory, check_shared_memory, check_writable
 from fedgin.deploy.doctor.network import check_server
 from fedgin.deploy.doctor.packages import check_packages, check_python
 
@@ -46,6 +46,7 @@ def examine(what: Examination, *, progress: Callable[[str], None] = lambda check
     checks: list[tuple[str, Callable[[], list[Finding]]]] = [
         ("data", lambda: check_dataset(what.contract, what.validation)),
         ("disk", lambda: check_disk({"cache": what.contract.cache_dir, "runs": what.runs})),
+        ("writable folders", lambda: check_writable(_written(what))),
         ("memory", check_memory),
         ("shared memory", check_shared_memory),
         ("GPU", lambda: check_gpu(what.contract)),
@@ -64,3 +65,8 @@ def examine(what: Examination, *, progress: Callable[[str], None] = lambda check
         progress(name)
         found += check()
     return found
+
+
+def _written(what: Examination) -> dict[str, Path]:
+    cache = what.contract.cache_dir
+    return {"cache": cache, "privacy ledger": cache.parent / "fedgin-privacy", "runs": what.runs}

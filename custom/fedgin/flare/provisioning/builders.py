@@ -26,7 +26,10 @@ data_root: /data/abdomen
 datalist: datalist.json
 labels: {{liver: 1, spleen: 2}}   # how this site numbers organs
 device: auto
+cache_dir: {cache}   # never in the data, which may be read-only; validation and privacy ledger lie beside it
 """
+# What the service and the container of a site may write besides the kit; its parent would be too much.
+CACHE = "/srv/fedgin/work/cache"
 # How long the server waits for a site's answer. FLARE's 10 s are too few for a site's first job: it loads PyTorch and
 # MONAI to check it, and a site that does not answer in time fails the whole job.
 ANSWER_SECONDS = 60.0
@@ -85,7 +88,7 @@ class PolicyBuilder(Builder):
         if contract:  # of a rehearsal on one machine, where the lead knows the sites' folders
             (local / "site.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), encoding="utf-8")
         else:
-            text = SITE_YAML.format(name=client.name, modality=client.get_prop("modality"))
+            text = SITE_YAML.format(name=client.name, modality=client.get_prop("modality"), cache=CACHE)
             (local / "site.yaml.example").write_text(text, encoding="utf-8")
         write_manifest(Path(ctx.get_kit_dir(client)))
 
