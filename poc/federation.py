@@ -27,6 +27,8 @@ PEOPLE = {role: f"{role.value.replace('_', '-')}@example.org" for role in Role}
 class StartError(FedginError):
     """A participant ended while it should run."""
 
+    code = "FG-061"
+
 
 @dataclass
 class LocalFederation:

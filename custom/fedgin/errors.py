@@ -15,7 +15,12 @@ class FedginError(Exception):
     Args:
         problem: what is wrong; names files, keys, sites or case numbers, never a patient identifier.
         fix: what to do about it, as an imperative sentence.
+
+    Attributes:
+        code: of this kind of error; docs/faults.md has a row for each.
     """
+
+    code = "FG-001"
 
     def __init__(self, problem: str, fix: str) -> None:
         super().__init__(problem, fix)
@@ -23,15 +28,17 @@ class FedginError(Exception):
         self.fix = _printable(fix)
 
     def __str__(self) -> str:
-        """Return ``problem`` and ``fix`` on one line."""
-        return " ".join(f"{self.problem.rstrip('.')}. Fix: {self.fix}".split())
+        """Return problem, fix and code on one line."""
+        return " ".join(f"{self.problem.rstrip('.')}. Fix: {self.fix} [{self.code}]".split())
 
     def below(self, *folders: Path) -> "FedginError":
         """Return it with files named as seen from these folders; a machine's paths are no business of another's."""
         problem = self.problem
         for folder in folders:
             problem = problem.replace(f"{folder}/", "")
-        return FedginError(problem, self.fix)
+        named = FedginError(problem, self.fix)
+        named.code = self.code
+        return named
 
 
 def _printable(text: str) -> str:
@@ -42,17 +49,25 @@ def _printable(text: str) -> str:
 class ConfigError(FedginError):
     """A setting in ``experiment.yaml``, ``site.yaml`` or another file of ours is missing, unknown or out of range."""
 
+    code = "FG-010"
+
 
 class DataError(FedginError):
     """An image, a label or a datalist is missing, unreadable or implausible."""
+
+    code = "FG-020"
 
 
 class WeightsError(FedginError):
     """Network weights are missing, damaged or do not fit the network."""
 
+    code = "FG-030"
+
 
 class PrivacyError(FedginError):
     """The site's privacy settings cannot be kept; nothing of the round is sent."""
+
+    code = "FG-040"
 
 
 def unforeseen(error: Exception, task: str) -> FedginError:

@@ -24,6 +24,8 @@ MARK = ".fedgin.json"
 class FolderError(FedginError):
     """A folder cannot be written without touching what is not ours to touch."""
 
+    code = "FG-011"
+
 
 class Mark(Settings):
     """What a folder of ours is.

@@ -138,7 +138,7 @@ def test_an_organ_that_a_whole_modality_lacks_is_refused_with_what_it_has(tmp_pa
     three_sites(tmp_path, {"liver": 4})
     block = {"regimes": ["central"], "methods": ["none"], "seeds": [1]}
     study = make_study(tmp_path, blocks=[block], settings={"organs": ["spleen"]}, baseline="central none")
-    with pytest.raises(ConfigError, match=r"no MR site labels spleen\. Fix: .*: liver$"):
+    with pytest.raises(ConfigError, match=r"no MR site labels spleen\. Fix: .*: liver \[FG-010\]$"):
         StudySites(study, tmp_path / "out").setting(study.arms()[0])
 
 

@@ -63,6 +63,6 @@ def run() -> None:
     try:
         app(standalone_mode=True)
     except FedginError as error:
-        errors.print(f"[bold red]Error:[/] {escape(error.problem)}")
-        errors.print(f"[bold]Fix:[/]   {escape(error.fix)}")
+        errors.print(f"[bold red]Error {error.code}:[/] {escape(error.problem)}")
+        errors.print(f"[bold]Fix:[/] {escape(error.fix)}")
         sys.exit(2)

@@ -27,6 +27,8 @@ class UnknownIdsError(DataError):
         ids: all of them, ascending.
     """
 
+    code = "FG-022"
+
     def __init__(self, case: Case, ids: list[int]) -> None:
         super().__init__(
             f"{case}: the label holds ids that are not in the site's label map: {shown(ids)}",

@@ -26,6 +26,8 @@ SECONDS_TO_STOP = 45.0
 class StudyError(FedginError):
     """An arm failed; complete arms are kept."""
 
+    code = "FG-080"
+
 
 class StudyListener(Protocol):
     """Is told how far the study is."""

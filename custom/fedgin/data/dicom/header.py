@@ -58,6 +58,8 @@ class DamagedHeaderError(DataError):
         series: private key of its series where the header is sound that far, else empty.
     """
 
+    code = "FG-021"
+
     def __init__(self, series: str) -> None:
         super().__init__("a DICOM header cannot be parsed", "copy or export the file again")
         self.series = series

@@ -31,6 +31,8 @@ STOP_SECONDS = 5.0
 class CrashError(FedginError):
     """The training process died twice in the same task."""
 
+    code = "FG-071"
+
 
 class Child(Protocol):
     """What is needed of :class:`subprocess.Popen`."""

@@ -19,6 +19,8 @@ from fedgin.files import write_text
 class ProvisioningError(FedginError):
     """FLARE's provisioning failed; no kit was changed."""
 
+    code = "FG-060"
+
 
 class Authority:
     """Runs ``nvflare provision`` in a folder that only its owner can read.

@@ -27,6 +27,8 @@ ADMIN, LEAD = "admin@nvidia.com", "lead@nvidia.com"
 class PocError(FedginError):
     """FLARE could not prepare the workspace; nothing of it is left."""
 
+    code = "FG-052"
+
 
 def prepare_poc(folder: Path, sites: Mapping[str, SiteContract], policies: Path, *, port: int) -> dict[str, Path]:
     """Prepare a workspace as ``nvflare poc prepare`` does, and leave the user's own FLARE settings as they are.

@@ -27,6 +27,8 @@ REPORT = "report.html"
 class ConsoleError(FedginError):
     """The server cannot be reached, refused an operation, or the job did not end well."""
 
+    code = "FG-050"
+
 
 @contextlib.contextmanager
 def connect(kit: Path, *, seconds: float = 30.0) -> Iterator[Session]:

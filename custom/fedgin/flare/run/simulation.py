@@ -32,6 +32,8 @@ MALLOC_ARENAS = "4"
 class SimulationError(FedginError):
     """The simulated job did not end well; nothing of it counts as a result."""
 
+    code = "FG-051"
+
 
 def simulate(
     job: Job,

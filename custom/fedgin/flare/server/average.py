@@ -20,6 +20,8 @@ ALL = "all"
 class AverageError(FedginError):
     """The updates cannot be averaged."""
 
+    code = "FG-073"
+
 
 class WeightedAverage:
     """One stock aggregator for all sites or, to balance them, one per modality and then the plain mean of these means.

@@ -32,6 +32,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 class UpdateRefusedError(FedginError):
     """An update that may not enter the average; the reason goes to the server's log, the report and the site."""
 
+    code = "FG-072"
+
 
 @dataclass(frozen=True)
 class Update:

@@ -21,6 +21,8 @@ def has_ended(meta: Mapping[str, Any]) -> bool:
 class JobInHandError(FedginError):
     """A job waits or is being started, which forbids what somebody asked for."""
 
+    code = "FG-053"
+
 
 class JobManager(SimpleJobDefManager):
     """FLARE's job manager, in which a job that is being started cannot be deleted, and one that ended stays so.

@@ -10,6 +10,8 @@ from fedgin.errors import FedginError
 class InterruptedTaskError(FedginError):
     """The task was aborted from outside; its partial result is thrown away."""
 
+    code = "FG-070"
+
     def __init__(self, site: str) -> None:
         super().__init__(f"site {site}: the task was aborted", "nothing is wrong at the site")
 
