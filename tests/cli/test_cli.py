@@ -76,6 +76,6 @@ def test_an_error_is_two_lines_and_code_2(tmp_path: Path, name: str) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.splitlines()[0] == f"Error: {name}: no such file"
+    assert done.stderr.splitlines()[0] == f"Error FG-010: {name}: no such file"
     assert done.stderr.splitlines()[1].startswith("Fix:")
     assert "Traceback" not in done.stderr
