@@ -12,6 +12,7 @@ from nvflare.apis.job_def import JobMetaKey
 from nvflare.fuel.sec.authz import AuthorizationService, Authorizer, AuthzContext
 
 from fedgin.errors import FedginError
+from fedgin.flare.audit.certificate import certificate_warning
 from fedgin.flare.audit.security_log import Kind, record
 
 
@@ -21,6 +22,7 @@ class SecurityEvents(FLComponent):
     - The job's name and submitter, as the server has them, before a job is unpacked. A signature that does not fit is
       refused by FLARE before any validator is asked; the offer is then all that the site has of it.
     - At the server, what each participant said when it would not take a job.
+    - In the log of the process, at its start: a certificate with which nobody would answer.
     - A command that the role does not allow. FLARE writes commands into its ``audit.log`` after that check, so those
       that it refuses appear nowhere.
 
@@ -32,6 +34,10 @@ class SecurityEvents(FLComponent):
         super().__init__()
         self.kit = Path(kit).resolve()
         self._told: set[str] = set()
+        # Here, because FLARE fires its first event when it is connected, which it may never be.
+        warning = certificate_warning(self.kit / "startup")
+        if warning:
+            self.logger.error(warning)
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Record the event if it is one of ours."""

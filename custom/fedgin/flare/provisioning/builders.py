@@ -31,8 +31,9 @@ cache_dir: {cache}   # never in the data, which may be read-only; validation and
 # What the service and the container of a site may write besides the kit; its parent would be too much.
 CACHE = "/srv/fedgin/work/cache"
 # How long the server waits for a site's answer. FLARE's 10 s are too few for a site's first job: it loads PyTorch and
-# MONAI to check it, and a site that does not answer in time fails the whole job.
-ANSWER_SECONDS = 60.0
+# MONAI to check it, and a site that does not answer in time fails the whole job. 60 s were too few for two sites on two
+# cores that other work kept busy.
+ANSWER_SECONDS = 180.0
 
 
 class DatedCertBuilder(CertBuilder):
