@@ -73,6 +73,7 @@ class Training(Server):
 def said_by(monkeypatch: pytest.MonkeyPatch, server: Any, late: float) -> list[str]:
     monkeypatch.setattr(following, "POLL_SECONDS", 0.0)
     monkeypatch.setattr(following, "LATE_SECONDS", late)
+    monkeypatch.setattr(following, "START_SECONDS", late)
     said: list[str] = []
     follow(server, "job-1", on_status=said.append, on_round=lambda metrics: None)
     return said
@@ -123,7 +124,9 @@ def test_the_reasons_why_a_job_is_not_started_are_told_once_each(monkeypatch: py
     assert said == [f"the server could not start it yet: {why}" for why in (few, "missing required site mr-a")]
 
 
-def test_a_server_that_does_not_try_to_start_a_job_is_named_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_try_to_start_a_job_is_named_once_the_sites_had_their_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert reasons_told(monkeypatch, late=60.0) == []
     [line] = reasons_told(monkeypatch, late=0.0)
     assert "has not tried to start it yet. Fix: if 'list_jobs' shows no other job RUNNING, restart" in line

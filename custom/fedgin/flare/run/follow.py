@@ -10,6 +10,7 @@ from nvflare.fuel.flare_api.api_spec import JobNotFound, JobNotRunning, MonitorR
 
 from fedgin.errors import one_line
 from fedgin.flare.protocol import STATS
+from fedgin.flare.provisioning.builders import ANSWER_SECONDS
 from fedgin.flare.run.console import ConsoleError, Session
 from fedgin.flare.run.results import RoundMetrics
 
@@ -17,6 +18,8 @@ POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
 # A round in which some have answered and nobody else has for so long is worth a word.
 LATE_SECONDS = 60.0
+# The server, and then the sites, load PyTorch and MONAI to check a job; FLARE says nothing until all have answered.
+START_SECONDS = LATE_SECONDS + 2 * ANSWER_SECONDS
 
 OnRound = Callable[[RoundMetrics], None]
 
@@ -91,7 +94,7 @@ class _Follower:
         """FLARE notes a reason, behind the time, whenever it tried in vain, and nothing while another job runs."""
         for tried in tries:
             self._tell(f"the server could not start it yet: {tried.partition(': ')[2]}")
-        if not tries and time.monotonic() - self.started >= LATE_SECONDS:
+        if not tries and time.monotonic() - self.started >= START_SECONDS:
             self._tell(
                 "the server has not tried to start it yet. Fix: if 'list_jobs' shows no other job RUNNING, restart it"
             )
