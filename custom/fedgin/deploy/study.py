@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedgin.data.dicom.checks import check_series
+from fedgin.data.dicom.checks import check_series, take_apart
 from fedgin.data.dicom.convert import read_voxels
 from fedgin.data.dicom.header import quiet_reading
 from fedgin.data.dicom.reasons import Reason
@@ -66,7 +66,8 @@ def read_study(folder: Path, progress: Progress) -> list[StudyImage | Refused]:
         images = [series for series in scan.series if series.facts.modality in MODALITIES]
         if not images:
             raise DataError("the folder holds no CT or MR series", "give the folder of a DICOM study")
-        return [_check(position, series) for position, series in enumerate(images, start=1)]
+        volumes = [part for series in images for part in take_apart(series, _rules(series))]
+        return [_check(position, series) for position, series in enumerate(volumes, start=1)]
 
 
 def write_objects(folder: Path, name: str, image: StudyImage, prediction: Prediction, bundle: Bundle) -> Iterator[Path]:
@@ -99,7 +100,12 @@ def write_objects(folder: Path, name: str, image: StudyImage, prediction: Predic
 
 
 def _check(position: int, series: Series) -> StudyImage | Refused:
+    checked = check_series(series, _rules(series))
+    if isinstance(checked, Reason):
+        return Refused(position, checked)
+    return StudyImage(position, checked, Modality(series.facts.modality))
+
+
+def _rules(series: Series) -> IngestRules:
     modality = Modality(series.facts.modality)
-    rules = IngestRules(site="study", modality=modality, labels=LabelRules(source=LabelSource.NONE))
-    checked = check_series(series, rules)
-    return Refused(position, checked) if isinstance(checked, Reason) else StudyImage(position, checked, modality)
+    return IngestRules(site="study", modality=modality, labels=LabelRules(source=LabelSource.NONE))

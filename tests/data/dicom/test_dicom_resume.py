@@ -134,6 +134,18 @@ def test_a_full_disk_stops_the_run_with_a_fix(tmp_path: Path, monkeypatch: pytes
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("place", ["out", "private"])
+@pytest.mark.parametrize("kind", ["file", "below a file"])
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, place: str, kind: str) -> None:
+    write_series(tmp_path / "dicom")
+    (tmp_path / "file").write_text("x")
+    folders = {"out": tmp_path / "out", "private": tmp_path / "private"}
+    folders[place] = tmp_path / "file" if kind == "file" else tmp_path / "file" / "below"
+    with pytest.raises(DataError, match=rf"(OUT|the {place} folder) cannot be written: .*Fix: ") as caught:
+        ingest(tmp_path / "dicom", folders["out"], make_rules(), folders["private"], lambda *_: None)
+    assert str(tmp_path) not in str(caught.value)
+
+
 def test_an_unforeseen_error_is_one_left_out_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_series(tmp_path / "dicom" / "a", SeriesSpec(seed=1))
     write_series(tmp_path / "dicom" / "b", SeriesSpec(seed=2))

@@ -6,7 +6,7 @@ import numpy as np
 from pydicom.uid import RTStructureSetStorage
 
 from fedgin.data.dicom.facts import Facts, SliceHeader
-from fedgin.data.dicom.parts import is_localiser
+from fedgin.data.dicom.parts import is_localiser, part_scouts, split_volumes
 from fedgin.data.dicom.pixel_data import has_decoder
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.dicom.rules import IngestRules
@@ -18,12 +18,24 @@ from fedgin.data.site import Modality
 ORIENTATION_TOLERANCE = 1e-4
 
 
+def take_apart(series: Series, rules: IngestRules) -> list[Series]:
+    """Return the volumes of a series, each to be checked, and its scout images apart.
+
+    A series that nobody wants stays whole: the list of what was left out would only grow.
+    """
+    return [
+        part
+        for whole in part_scouts(series)
+        for part in (split_volumes(whole, rules.parts) if _wanted(whole, rules) is None else [whole])
+    ]
+
+
 def check_series(series: Series, rules: IngestRules) -> Stack | Reason:
     """Return the ordered slices of a series that can be converted, or the first reason against it.
 
     What the series is comes before what is wrong with it, so that a dose report is not reported as damaged.
     """
-    for check in (wanted, _check_part, _check_image, _check_values, _check_grid):
+    for check in (_wanted, _check_part, _check_image, _check_values, _check_grid):
         reason = check(series, rules)
         if reason is not None:
             return reason
@@ -33,7 +45,7 @@ def check_series(series: Series, rules: IngestRules) -> Stack | Reason:
         return Reason.NO_GEOMETRY
 
 
-def wanted(series: Series, rules: IngestRules) -> Reason | None:
+def _wanted(series: Series, rules: IngestRules) -> Reason | None:
     """Return why a series is no image of the dataset, whatever its state; ``None`` when it is one."""
     return _check_kind(series, rules) or _check_choice(series, rules)
 

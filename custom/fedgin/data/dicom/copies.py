@@ -1,6 +1,7 @@
 """Drop exact copies: exports often hold a series twice, in two folders or under two names."""
 
 import hashlib
+import os
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 
@@ -11,9 +12,6 @@ def drop_copies(slices: Sequence[SliceHeader]) -> list[SliceHeader]:
     """Return the slices without exact copies: of those that agree in all that is used, the first stays.
 
     Files are read only where two claim one instance and place.
-
-    Raises:
-        OSError: a file can no longer be read.
     """
     claims: dict[Hashable, int] = {}
     for item in slices:
@@ -37,7 +35,10 @@ def _claim(item: SliceHeader) -> Hashable:
 
 def _digest(item: SliceHeader) -> bytes:
     """Hash the pixels of a slice, or all of another object: two writers differ in headers that nobody uses."""
-    with item.path.open("rb") as file:
-        if item.position:
-            file.seek(item.place.start or 0)
-        return hashlib.file_digest(file, "sha256").digest()
+    try:
+        with item.path.open("rb") as file:
+            if item.position:
+                file.seek(item.place.start or 0)
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:  # it could be read a moment ago; unread, it is a copy of nothing
+        return os.fsencode(item.path)

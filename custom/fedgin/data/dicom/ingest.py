@@ -1,7 +1,8 @@
 """Turn a DICOM tree into a dataset: orchestration only; what is decided and how is in the neighbouring files."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,13 @@ from numpy.typing import NDArray
 from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
 from fedgin.data.datalist import Split
-from fedgin.data.dicom.checks import check_series, wanted
+from fedgin.data.dicom.checks import check_series, take_apart
 from fedgin.data.dicom.convert import read_voxels
 from fedgin.data.dicom.facts import SliceHeader
 from fedgin.data.dicom.header import quiet_reading
 from fedgin.data.dicom.labels import lies_on, read_labels
 from fedgin.data.dicom.ledger import Ledger, content_key
 from fedgin.data.dicom.nifti import remove_parts, write_volume
-from fedgin.data.dicom.parts import part_scouts, split_volumes
 from fedgin.data.dicom.private_table import private_table, write_private_table
 from fedgin.data.dicom.pseudonyms import Pseudonyms, open_pseudonyms
 from fedgin.data.dicom.quarantine import LeftOut, public_modality, write_quarantine
@@ -72,19 +72,32 @@ def ingest(source: Path, out: Path, rules: IngestRules, private: Path, progress:
 
     Raises:
         ConfigError: folders inside each other, a damaged key, or a ``site.yaml`` that contradicts the rules.
-        DataError: no DICOM file, or ``out`` cannot be written.
+        DataError: no DICOM file, or ``out`` or ``private`` cannot be written.
     """
     _refuse_nesting(source, out, private)
-    pseudonyms = open_pseudonyms(private)
+    with _written_to("the private folder"):
+        pseudonyms = open_pseudonyms(private)
     check_site_draft(out, rules)
     with quiet_reading():
         scan = scan_tree(source, progress)
-        scan.series = [part for series in scan.series for part in _parts(series, rules)]
+        scan.series = [part for series in scan.series for part in take_apart(series, rules)]
         if not scan.series and not scan.lost:
             raise DataError("DICOM_DIR holds no DICOM object", "give the folder that the PACS export wrote")
-        out.mkdir(parents=True, exist_ok=True)
-        write_private_table(private_table(private, out), scan, pseudonyms)
-        return _Run(out, rules, pseudonyms, progress, IngestReport(scan)).finish()
+        with _written_to("OUT"):
+            out.mkdir(parents=True, exist_ok=True)
+        with _written_to("the private folder"):
+            write_private_table(private_table(private, out), scan, pseudonyms)
+        with _written_to("OUT"):
+            return _Run(out, rules, pseudonyms, progress, IngestReport(scan)).finish()
+
+
+@contextmanager
+def _written_to(folder: str) -> Iterator[None]:
+    """Name the folder that cannot be written, without its path."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written: {error.strerror}", "free disk space or mend rights") from None
 
 
 def _refuse_nesting(source: Path, out: Path, private: Path) -> None:
@@ -214,11 +227,8 @@ class _Run:
         return case
 
     def _write(self, product: Path, voxels: NDArray[np.generic], stack: Stack, key: str) -> None:
-        try:
-            write_volume(self.out / product, voxels, stack.target)
-            Ledger(self.out).record(product, key)
-        except OSError as error:
-            raise DataError(f"OUT cannot be written: {error.strerror}", "free disk space or mend rights") from None
+        write_volume(self.out / product, voxels, stack.target)
+        Ledger(self.out).record(product, key)
 
     def _leave_out_lost(self) -> None:
         for lost in self.report.scan.lost:
@@ -235,15 +245,6 @@ class _Run:
 
     def _image(self, series: Series) -> Path:
         return Path("images") / f"{self._stem(series)}{'.nii.gz' if self.rules.compress else '.nii'}"
-
-
-def _parts(series: Series, rules: IngestRules) -> list[Series]:
-    """Take a series apart, but not one that nobody wants: the list of what was left out would only grow."""
-    return [
-        part
-        for whole in part_scouts(series)
-        for part in (split_volumes(whole, rules.parts) if wanted(whole, rules) is None else [whole])
-    ]
 
 
 def _series_of(segmentation: SliceHeader, stacks: dict[str, Stack]) -> list[str]:

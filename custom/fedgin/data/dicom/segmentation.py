@@ -63,12 +63,19 @@ class Algorithm:
 
 
 def read_sources(stack: Stack) -> list[Dataset]:
-    """Read the headers of a stack's images, without pixels, in the order of the stack.
+    """Read the headers of a stack's images, without pixels, in the order of the stack; of enhanced images once a file.
 
     Raises:
-        DataError: the images lack an identifier that a segmentation must refer to, as some de-identified exports do.
+        DataError: the images lack an identifier that a segmentation must refer to, as some de-identified exports do, or
+            they are several enhanced images.
     """
-    sources: list[Dataset] = [pydicom.dcmread(item.path, stop_before_pixels=True) for item in stack.slices]
+    paths = dict.fromkeys(item.path for item in stack.slices)
+    if len(paths) > 1 and stack.slices[0].frame is not None:
+        raise DataError(
+            "the series is in several enhanced images, to which no DICOM SEG can refer",
+            "export it as one enhanced image; the labels are written as NIfTI all the same",
+        )
+    sources: list[Dataset] = [pydicom.dcmread(path, stop_before_pixels=True, force=True) for path in paths]
     for source in sources:
         # De-identified exports blank identifiers even in the body; the file meta group keeps these two.
         for keyword in ("SOPClassUID", "SOPInstanceUID"):
