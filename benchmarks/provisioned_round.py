@@ -8,11 +8,11 @@ The large network is not encrypted: its ciphertexts do not fit into the memory o
 """
 
 import itertools
-import json
 import re
 import shutil
 import statistics
 import tempfile
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.flare_round import JOBS, slowest_site
 from fedgin.data.site import load_site
-from fedgin.flare.jobs.job import Job, load_job, stage_job
+from fedgin.flare.jobs.job import Job, load_job, stage_job, write_job
 from fedgin.flare.provisioning.federation import Role
 from fedgin.flare.run.console import as_submitted, check, connect, fetch, submit
 from fedgin.flare.run.follow import follow
@@ -33,9 +33,8 @@ from poc.federation import LocalFederation, provision, running
 
 SITES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR"}
 # FLARE's defaults of what our jobs set: seconds between a site's questions for a task, seconds between the server's
-# looks at the answers, and how often the server collects garbage, which takes it 0.2 s.
-DEFAULT_INTERVAL = 2.0
-SET_BY_JOBS = ("task_check_period", "memory_gc_rounds")
+# looks at the answers. How often the server collects garbage, which takes it 0.2 s, is the same in all jobs.
+DEFAULTS = {"task_request_interval": 2.0, "task_check_period": 0.5}
 CHANNELS = ([18, 36, 72, 144, 288], [70, 140, 280, 560, 1120])
 STARTED = re.compile(r"^(\S+ \S+) .*Round \d+ started", re.MULTILINE)
 
@@ -70,14 +69,7 @@ def _stage(name: str, target: Path, channels: list[int], rounds: int) -> Job:
 def _with_defaults(job: Job, target: Path) -> Job:
     """Copy a job without the settings that make rounds short."""
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(job.folder, target)
-    path = target / "app" / "config" / "config_fed_server.json"
-    values = json.loads(path.read_text())
-    values["server"]["task_request_interval"] = DEFAULT_INTERVAL
-    for key in SET_BY_JOBS:
-        del values["workflows"][0]["args"][key]
-    path.write_text(json.dumps(values))
-    return load_job(target)
+    return write_job(replace(job, times=job.times.model_copy(update=DEFAULTS)), target)
 
 
 def _round_in_flare(federation: LocalFederation, job: Job, out: Path) -> float:

@@ -15,7 +15,8 @@ from nvflare.apis.fl_context import FLContext, FLContextManager
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.workspace import Workspace
 
-from fedgin.flare.jobs.job import CONTROLLER
+from fedgin.flare.jobs.configuration import server_config
+from fedgin.flare.jobs.numbers import Numbers
 from fedgin.train.experiment import Experiment
 
 JOB = "job-1"
@@ -38,9 +39,9 @@ def lay_out(root: Path, site: str, experiment: Experiment, contract: Path | None
 def lay_out_server(root: Path, experiment: Experiment, min_clients: int = 1) -> Workspace:
     """Make the server's workspace, with the controller's configuration beside the experiment."""
     workspace = lay_out(root, "server", experiment)
-    controller = {"path": CONTROLLER, "args": {"num_rounds": 1, "min_clients": min_clients}}
+    numbers = Numbers(num_rounds=1, min_clients=min_clients)
     config = Path(workspace.get_app_config_dir(JOB)) / "config_fed_server.json"
-    config.write_text(json.dumps({"workflows": [controller]}))
+    config.write_text(json.dumps(server_config(numbers, first_round=0, encrypted=False)))
     return workspace
 
 

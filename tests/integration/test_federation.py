@@ -1,6 +1,5 @@
 """A provisioned federation: server, three sites and consoles as real processes with TLS on loopback."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,13 +11,16 @@ from nvflare.fuel.flare_api.flare_api import Session
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
+from fedgin.flare.audit.security_log import Kind, read_log
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.provisioning.federation import Role
 from fedgin.flare.run.console import ConsoleError, connect, submit
 from fedgin.flare.run.follow import follow
 from fedgin.flare.run.results import RunResult
+from fedgin.flare.server.job_manager import EMPTY
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint
-from poc.federation import SERVER, LocalFederation
+from poc.federation import PEOPLE, SERVER, LocalFederation
+from tests.integration.attacks import ATTACKS, Attack, edit, submit_as_it_is
 from tests.integration.three_sites import SITES, federation_of_three, stage_tiny
 
 pytestmark = pytest.mark.flare
@@ -28,6 +30,10 @@ pytestmark = pytest.mark.flare
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFederation]:
     with federation_of_three(tmp_path_factory.mktemp("federation")) as made:
         yield made
+
+
+# Where the server keeps what was submitted.
+STORED = "storage/rehearsal/jobs/{}/data"
 
 
 @pytest.fixture
@@ -55,28 +61,35 @@ def test_the_lead_runs_a_job_and_gets_model_and_report(federation: LocalFederati
 
 
 def refusal(federation: LocalFederation, job: Job, role: Role = Role.LEAD) -> str:
-    """Submit a job that must not run; return what server and sites said when it was deployed."""
+    """Submit a job that must not run, as it is; return what the server says of it."""
     with connect(federation.admin(role)) as session:
-        meta = follow(session, submit(session, job), on_status=lambda text: None, on_round=lambda metrics: None)
+        job_id = submit_as_it_is(session, job.folder)
+        meta = follow(session, job_id, on_status=lambda text: None, on_round=lambda metrics: None)
     assert meta["status"] == "FINISHED:FAILED_TO_RUN"
-    return "\n".join(meta["job_deploy_detail"])
+    [said] = meta["job_deploy_detail"]
+    assert said.startswith("server: ")
+    assert (federation.folder.parent / STORED.format(job_id)).read_bytes() == EMPTY
+    return str(said)
 
 
-def broken(job: Job, name: str, change: Any) -> Job:
-    path = job.folder / "app" / "config" / name
-    values = json.loads(path.read_text())
-    change(values)
-    path.write_text(json.dumps(values))
-    return job
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_an_attack_is_refused_before_it_is_stored_and_stands_in_the_security_log(
+    federation: LocalFederation, job: Job, tmp_path: Path, attack: Attack
+) -> None:
+    marker = tmp_path / "owned"
+    attack(job.folder, marker, str(federation.folder.parent / "storage" / "rehearsal" / "jobs"))
+    assert ATTACKS[attack] in refusal(federation, job)
+    assert not marker.exists()
+    refused = read_log(federation.kit(SERVER)).events[-1]
+    assert (refused.kind, refused.person, refused.role) == (Kind.JOB_REFUSED, PEOPLE[Role.LEAD], "lead")
+    assert ATTACKS[attack] in refused.reason
 
 
 @pytest.mark.parametrize("name", ["subprocess.Popen", "nvflare.app_common.np.np_model_persistor.NPModelPersistor"])
-def test_a_job_with_another_class_is_refused_and_nothing_runs(
-    federation: LocalFederation, job: Job, tmp_path: Path, name: str
-) -> None:
+def test_a_job_with_another_class_is_refused(federation: LocalFederation, job: Job, tmp_path: Path, name: str) -> None:
     payload = {"id": "x", "path": name, "args": {"args": ["touch", str(tmp_path / "owned")]}}
-    broken(job, "config_fed_server.json", lambda values: values["components"].append(payload))
-    assert f"server: config_fed_server.json names '{name}', which is not on the class" in refusal(federation, job)
+    edit(job.folder, "config_fed_server.json", lambda values: values["components"].append(payload))
+    assert "config_fed_server.json: 'components.10' does not belong there" in refusal(federation, job)
     assert not (tmp_path / "owned").exists()
 
 
@@ -85,13 +98,8 @@ def test_a_job_with_code_is_refused(federation: LocalFederation, job: Job, tmp_p
     code = job.folder / "app" / "custom" / "evil.py"
     code.parent.mkdir()
     code.write_text(f"open({str(tmp_path / 'owned')!r}, 'w')")
-    assert "server: the job carries 'custom'" in refusal(federation, job, role)
+    assert "the job carries 'tiny/app/custom" in refusal(federation, job, role)
     assert not (tmp_path / "owned").exists()
-
-
-def test_a_job_with_a_pickle_is_refused(federation: LocalFederation, job: Job) -> None:
-    (job.folder / "app" / "config" / "FL_global_model.pt").write_bytes(b"\x80\x04cos\nsystem\n")
-    assert "server: the job carries 'config/FL_global_model.pt'" in refusal(federation, job)
 
 
 def test_a_target_in_the_experiment_is_refused(federation: LocalFederation, job: Job) -> None:

@@ -25,6 +25,14 @@ from fedgin.flare.provisioning.federation import Role
 from fedgin.flare.run.console import ConsoleError, connect, submit, withdraw
 from fedgin.flare.run.follow import follow
 from poc.federation import PEOPLE, SERVER, LocalFederation, provision, running
+from tests.integration.attacks import (
+    ATTACKS,
+    edit,
+    name_a_pickle,
+    overwrite_a_file,
+    start_a_container,
+    submit_as_it_is,
+)
 from tests.places import JOBS
 from tests.sites import tiny_experiment, write_site
 
@@ -186,6 +194,8 @@ def careless(tmp_path: Path) -> Iterator[tuple[LocalFederation, Job]]:
     values = json.loads((local / "resources.json.default").read_text())
     values["class_allow_list"] += ["subprocess.Popen"]
     del values["app_validator"]
+    manager = next(item for item in values["components"] if item["id"] == "job_manager")
+    manager["path"] = "nvflare.apis.impl.job_def_manager.SimpleJobDefManager"
     (local / "resources.json").write_text(json.dumps(values))
     tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
     job = stage_job(load_job(JOBS / "abdomen_fedgin"), tmp_path / "tiny", sites=1, rounds=1, changes=tiny)
@@ -193,49 +203,59 @@ def careless(tmp_path: Path) -> Iterator[tuple[LocalFederation, Job]]:
         yield made, job
 
 
-def deploy(federation: LocalFederation, job_id: str) -> str:
-    """Let the site come up, so that the waiting job is deployed; return what was said."""
+def deploy(federation: LocalFederation, *job_ids: str) -> list[str]:
+    """Let the site come up, so that the waiting jobs are deployed; return what was said of each."""
     federation.start("ct-a")
-    with connect(federation.admin(Role.LEAD)) as session:
-        meta = follow(session, job_id, on_status=lambda text: None, on_round=lambda metrics: None)
-    assert meta["status"] == "FINISHED:FAILED_TO_RUN"
-    return "\n".join(meta["job_deploy_detail"])
+    said = []
+    for job_id in job_ids:
+        with connect(federation.admin(Role.LEAD)) as session:
+            meta = follow(session, job_id, on_status=lambda text: None, on_round=lambda metrics: None)
+        assert meta["status"] == "FINISHED:FAILED_TO_RUN"
+        said.append("\n".join(meta["job_deploy_detail"]))
+    return said
 
 
 def test_a_site_refuses_what_a_careless_server_lets_through(
     careless: tuple[LocalFederation, Job], tmp_path: Path
 ) -> None:
     federation, job = careless
-    config = job.folder / "app" / "config" / "config_fed_client.json"
-    values = json.loads(config.read_text())
-    owned = tmp_path / "owned"
-    values["components"].append({"id": "x", "path": "subprocess.Popen", "args": {"args": ["touch", str(owned)]}})
-    config.write_text(json.dumps(values))
+    owned, storage = tmp_path / "owned", str(federation.folder.parent / "storage" / "rehearsal" / "jobs")
     with connect(federation.admin(Role.MEMBER)) as session, pytest.raises(ConsoleError, match="not authorized"):
         submit(session, job)
+    ids, payload = [], {"id": "x", "path": "subprocess.Popen", "args": {"args": ["touch", str(owned)]}}
     with connect(federation.admin(Role.LEAD)) as session:
-        job_id = submit(session, job)
-    said = deploy(federation, job_id)
-    assert "ct-a" in said
-    assert "names 'subprocess.Popen'" in said
+        for attack in (name_a_pickle, overwrite_a_file, start_a_container):
+            folder = Path(shutil.copytree(job.folder, tmp_path / attack.__name__ / "tiny"))
+            attack(folder, owned, storage)
+            ids.append(submit_as_it_is(session, folder))
+        edit(job.folder, "config_fed_client.json", lambda values: values["components"].append(payload))
+        ids.append(submit_as_it_is(session, job.folder))
+    reasons = [*(ATTACKS[attack] for attack in (name_a_pickle, overwrite_a_file, start_a_container)), ADDED]
+    for said, reason in zip(deploy(federation, *ids), reasons, strict=True):
+        assert "ct-a" in said
+        assert reason in said
     assert not owned.exists()
-    check_security_logs(federation, job_id)
+    check_security_logs(federation, ids, reasons)
 
 
-def check_security_logs(federation: LocalFederation, job_id: str) -> None:
+ADDED = "config_fed_client.json: 'components.1' does not belong there"
+
+
+def check_security_logs(federation: LocalFederation, ids: list[str], reasons: list[str]) -> None:
     """See that server and site have written down who submitted what, and why it was refused."""
     server, site = (read_log(federation.kit(name)) for name in (SERVER, "ct-a"))
     assert server.damage == site.damage == ()
     denied, *at_server = server.events
     assert (denied.kind, denied.command) == (Kind.COMMAND_REFUSED, "submit_job")
     assert (denied.person, denied.role) == (PEOPLE[Role.MEMBER], "member")
-    assert [event.kind for event in at_server] == [Kind.JOB_OFFERED, Kind.DEPLOYMENT_REFUSED]
-    assert [event.kind for event in site.events] == [Kind.JOB_OFFERED, Kind.JOB_REFUSED]
-    for event in (*at_server, *site.events):
-        assert (event.job_id, event.person, event.role) == (job_id, PEOPLE[Role.LEAD], "lead")
-    assert (at_server[1].participant, at_server[1].job) == ("ct-a", "abdomen_fedgin")
-    for event in (at_server[1], site.events[1]):
-        assert "names 'subprocess.Popen'" in event.reason
+    for job_id, reason in zip(ids, reasons, strict=True):
+        here, there = ([event for event in events if event.job_id == job_id] for events in (at_server, site.events))
+        assert [event.kind for event in here] == [Kind.JOB_OFFERED, Kind.DEPLOYMENT_REFUSED]
+        assert [event.kind for event in there] == [Kind.JOB_OFFERED, Kind.JOB_REFUSED]
+        assert {(event.person, event.role) for event in (*here, *there)} == {(PEOPLE[Role.LEAD], "lead")}
+        assert (here[1].participant, here[1].job) == ("ct-a", "abdomen_fedgin")
+        assert reason in here[1].reason
+        assert reason in there[1].reason
     shown = CliRunner().invoke(app, ["audit", str(federation.kit(SERVER))], env={"COLUMNS": "250"}).output
     assert "command REFUSED" in shown
     assert "deployment REFUSED" in shown
@@ -253,4 +273,4 @@ def test_a_job_altered_after_signing_is_refused(careless: tuple[LocalFederation,
         for name, content in files.items():
             changed = content.replace(b"seed:", b"seed :") if name.endswith("experiment.yaml") else content
             archive.writestr(name, changed)
-    assert "does not pass signature verification" in deploy(federation, job_id)
+    assert "does not pass signature verification" in deploy(federation, job_id)[0]

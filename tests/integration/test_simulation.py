@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from fedgin.data.privacy import Privacy
 from fedgin.data.site import SiteContract, load_site
-from fedgin.flare.jobs.job import Job, load_job, stage_job
+from fedgin.flare.jobs.job import Job, load_job, stage_job, write_job
 from fedgin.flare.run.results import RoundMetrics, RunResult
 from fedgin.flare.run.simulation import SimulationError, simulate
 from fedgin.flare.server.model import initial_network
@@ -146,17 +147,9 @@ def test_a_job_that_needs_two_of_three_sites_waits_for_the_third_when_one_is_ref
     """FLARE counts a refused answer among those that it needs; the wait that the jobs state is for the slower sites."""
     contracts, job = sites(tmp_path / "sites", validation=12), stage(tmp_path, rounds=2)
     changes = {"federation": {"max_samples_per_site": 17}}  # ct-a has three cases of six slices
-    job = need(2, stage_job(job, tmp_path / "lenient", sites=3, rounds=2, changes=changes))
+    staged = stage_job(job, tmp_path / "staged", sites=3, rounds=2, changes=changes)
+    job = write_job(replace(staged, min_clients=2), tmp_path / "lenient")
     result = simulate(job, contracts, tmp_path / "flare")
     assert [sorted(done.contributed) for done in result.participation] == [["ct-b", "mr-a"]] * 2
     assert [[absence.site for absence in done.refused] for done in result.participation] == [["ct-a"]] * 2
     assert all(done.aggregated for done in result.participation)
-
-
-def need(count: int, job: Job) -> Job:
-    """Let a round do with fewer sites than take part."""
-    config = job.folder / "app" / "config" / "config_fed_server.json"
-    values = json.loads(config.read_text())
-    values["workflows"][0]["args"]["min_clients"] = count
-    config.write_text(json.dumps(values))
-    return load_job(job.folder)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from fedgin.config import parse_settings
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES
-from fedgin.flare.jobs.encrypted_job import SERVER_KEY, SITE_KEY
+from fedgin.flare.jobs.encryption_key import SERVER_KEY, SITE_KEY
 from fedgin.flare.provisioning.authority import ProvisioningError
 from fedgin.flare.provisioning.federation import Federation
 from fedgin.flare.provisioning.kits import KitRow, issue_kits

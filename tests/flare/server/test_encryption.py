@@ -20,7 +20,7 @@ from nvflare.fuel.utils import fobs
 from fedgin.errors import ConfigError, WeightsError
 from fedgin.flare.client.decrypt import decrypt_model
 from fedgin.flare.jobs.checkpoint import CHECKPOINT
-from fedgin.flare.jobs.encrypted_job import SITE_KEY
+from fedgin.flare.jobs.encryption_key import SITE_KEY
 from fedgin.flare.jobs.job import load_job
 from fedgin.flare.protocol import TRAINED
 from fedgin.flare.run.final_model import find_model_fault

@@ -45,11 +45,11 @@ class SecurityEvents(FLComponent):
             self._watch_authorisation()
         elif event_type == EventType.DEPLOY_JOB_TO_SERVER:
             job_id = fl_ctx.get_prop(FLContextKey.CURRENT_JOB_ID)
-            self._record(Kind.JOB_OFFERED, **_job(_meta_at_server(job_id, fl_ctx)))
+            self._record(Kind.JOB_OFFERED, **job_facts(_meta_at_server(job_id, fl_ctx)))
         elif event_type == EventType.AUTHORIZE_COMMAND_CHECK:
             said = fl_ctx.get_prop(FLContextKey.SECURITY_ITEMS, {})
             if fl_ctx.get_prop(FLContextKey.COMMAND_NAME) == AdminCommandNames.SUBMIT_JOB:
-                self._record(Kind.JOB_OFFERED, **_job(said.get(FLContextKey.JOB_META) or {}))
+                self._record(Kind.JOB_OFFERED, **job_facts(said.get(FLContextKey.JOB_META) or {}))
         elif event_type == EventType.JOB_DEPLOYED:
             self._record_answers(str(fl_ctx.get_prop(FLContextKey.CURRENT_JOB_ID)), fl_ctx)
         elif event_type == EventType.JOB_ABORTED:
@@ -60,7 +60,7 @@ class SecurityEvents(FLComponent):
         if job_id in self._told:
             return
         self._told.add(job_id)
-        job = _job(_meta_at_server(job_id, fl_ctx))
+        job = job_facts(_meta_at_server(job_id, fl_ctx))
         for line in fl_ctx.get_prop(FLContextKey.JOB_DEPLOY_DETAIL) or []:
             participant, _, answer = str(line).partition(": ")
             if answer not in ("", "OK"):
@@ -101,7 +101,8 @@ def _meta_at_server(job_id: str, fl_ctx: FLContext) -> Mapping[str, Any]:
     return {JobMetaKey.JOB_ID.value: job_id} if job is None else dict(job.meta)
 
 
-def _job(meta: Mapping[str, Any]) -> dict[str, str]:
+def job_facts(meta: Mapping[str, Any]) -> dict[str, str]:
+    """Say which job an event is about, and whose, by FLARE's record: the server takes it from the certificate."""
     keys = {
         "job_id": JobMetaKey.JOB_ID,
         "job": JobMetaKey.JOB_NAME,

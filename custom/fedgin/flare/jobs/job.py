@@ -1,27 +1,25 @@
 """Read a FLARE job folder, and make a copy of it for a certain set of sites and length of run."""
 
 import json
-import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from nvflare.apis.job_def import ALL_SITES, SERVER_SITE_NAME
 
 from fedgin.config import merged, parse_settings
 from fedgin.documents import read_json
 from fedgin.errors import ConfigError
 from fedgin.files import write_text
+from fedgin.flare.jobs.application import first_round, read_application
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_round
-from fedgin.flare.jobs.encrypted_job import check_encryption
+from fedgin.flare.jobs.configuration import client_config, server_config
+from fedgin.flare.jobs.files import APP, CLIENT_CONFIG, CONFIG, EXPERIMENT, META, SERVER_CONFIG, check_files
+from fedgin.flare.jobs.meta import check_meta, make_meta
+from fedgin.flare.jobs.numbers import Numbers
 from fedgin.folders import MARK, whole_folder
 from fedgin.train.experiment import Experiment, load_experiment
-
-# The one application of a job, by the name of its folder.
-APP = "app"
-CONTROLLER = "nvflare.app_common.workflows.scatter_and_gather.ScatterAndGather"
 
 
 @dataclass(frozen=True)
@@ -31,48 +29,52 @@ class Job:
     Attributes:
         folder: the job.
         experiment: its ``experiment.yaml``.
-        first_round: 0, or the round in which a resumed job goes on.
-        rounds: the rounds of its ScatterAndGather controller; a resumed job's are those left.
+        rounds: the rounds that are trained; a resumed job's are those left.
         min_clients: updates without which a round is not closed.
         sites: that the job is for, by name; none when it is for all that are connected.
+        times: waits and time-outs; its ``num_rounds`` and ``min_clients`` are those of the folder.
     """
 
     folder: Path
     experiment: Experiment
     rounds: int
     min_clients: int
-    first_round: int = 0
     sites: tuple[str, ...] = ()
+    times: Numbers = field(default=Numbers(num_rounds=1, min_clients=1))
 
     @property
     def name(self) -> str:
         """Name of the folder, also of one that was given as ``.``."""
         return self.folder.resolve().name
 
+    @property
+    def first_round(self) -> int:
+        """0, or the round in which a resumed job goes on."""
+        return first_round(self.experiment)
+
+    @property
+    def numbers(self) -> Numbers:
+        """What FLARE's configuration says beside what follows from the experiment.
+
+        Raises:
+            ConfigError: ``rounds`` or ``min_clients`` is out of its bounds.
+        """
+        values = self.times.model_dump() | {"num_rounds": self.rounds, "min_clients": self.min_clients}
+        return parse_settings(values, Numbers, source=f"job {self.name}")
+
 
 def load_job(folder: Path) -> Job:
     """Read and check a job folder.
 
     Raises:
-        ConfigError: a file is missing or wrong, or the folder carries code.
+        FedginError: a file is missing, wrong or does not belong to a job.
     """
-    if os.path.lexists(folder / "app" / "custom"):
-        raise ConfigError(
-            f"{folder.name}: the job carries code in app/custom", "install code at the sites; a job is data"
-        )
-    server = _read_object(_server_config(folder))
-    controller = _controller(server, folder.name)
-    sites = _named_sites(_read_object(folder / "meta.json"), folder.name)
-    experiment = load_experiment(folder / "app" / "config" / "experiment.yaml")
-    client = _read_object(folder / "app" / "config" / "config_fed_client.json")
-    check_encryption(client, server, encrypted=experiment.federation.homomorphic_encryption)
-    args = controller["args"]
-    first = int(args.get("start_round", 0))
-    if first != (experiment.resumes.round if experiment.resumes else 0):
-        raise ConfigError(
-            f"{folder.name}: start_round of the server and 'resumes' of experiment.yaml differ", "use 'fedgin resume'"
-        )
-    return Job(folder, experiment, args["num_rounds"], args["min_clients"], first, sites)
+    check_files(folder, but=(MARK,))
+    application = read_application(folder / APP)
+    experiment, numbers = application.experiment, application.numbers
+    found = read_json(folder / META, source=str(folder / META))
+    sites = check_meta(found, experiment.name, numbers.min_clients)
+    return Job(folder, experiment, numbers.num_rounds, numbers.min_clients, sites, numbers)
 
 
 def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[str, Any]) -> Job:
@@ -90,41 +92,48 @@ def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[
         FolderError: ``target`` holds something else.
     """
     values = merged(job.experiment.model_dump(mode="json"), changes)
-    parse_settings(values, Experiment, source=f"changes to {job.name}")
+    experiment = parse_settings(values, Experiment, source=f"changes to {job.name}")
     with whole_folder(target, holds=f"a staged copy of job {job.name}") as part:
-        copy_job(job, part)
-        _change_controller(part, min_clients=sites, num_rounds=rounds)
-        _change_meta(part, min_clients=sites)
-        write_text(part / "app" / "config" / "experiment.yaml", yaml.safe_dump(values, sort_keys=False))
+        write_job(replace(job, experiment=experiment, rounds=rounds, min_clients=sites), part)
     return load_job(target)
 
 
-def copy_job(job: Job, target: Path) -> Path:
-    """Copy a job's folder without what only says whose copy it is: our mark, FLARE's signatures; return ``target``."""
-    ignored = shutil.ignore_patterns(MARK, ".__nvfl_*")
-    return Path(shutil.copytree(job.folder, target, ignore=ignored, dirs_exist_ok=True))
+def write_job(job: Job, target: Path, *, checkpoint: Path | None = None) -> Job:
+    """Write a job's files, and no other, into a new folder.
 
-
-def name_sites(job: Job, copy: Path) -> None:
-    """Write the sites of a job and its ``min_clients`` into a copy of its folder.
-
-    FLARE deploys ``@ALL`` to whoever is connected when the job starts; with names, who comes later does not take part.
-    """
-    _change_controller(copy, min_clients=job.min_clients)
-    named = {"deploy_map": {APP: [SERVER_SITE_NAME, *job.sites]}} if job.sites else {}
-    _change_meta(copy, min_clients=job.min_clients, **named)
-
-
-def read_min_clients(server_config: Path) -> int:
-    """Return the updates that a round of the job needs.
+    FLARE deploys ``@ALL`` to whoever is connected when the job starts; with sites, who comes later does not take part.
 
     Args:
-        server_config: ``config_fed_server.json`` of a job, also where FLARE deployed it.
+        job: its ``experiment.yaml`` is copied as it is unless ``job.experiment`` is another.
+        target: made when it is missing.
+        checkpoint: of a resumed job; by default the one in ``job.folder``.
 
     Raises:
-        ConfigError: missing, or without a number.
+        ConfigError: a number of the job is out of its bounds.
     """
-    return int(_controller(_read_object(server_config), server_config.parent.name)["args"]["min_clients"])
+    source, config = job.folder / CONFIG, target / CONFIG
+    written = load_experiment(source / EXPERIMENT)
+    made = _flare_files(job)
+    config.mkdir(parents=True)
+    if written == job.experiment:
+        shutil.copyfile(source / EXPERIMENT, config / EXPERIMENT)
+    else:
+        values = job.experiment.model_dump(mode="json")
+        write_text(config / EXPERIMENT, yaml.safe_dump(values, sort_keys=False))
+    if job.experiment.resumes is not None:
+        shutil.copyfile(checkpoint or source / CHECKPOINT, config / CHECKPOINT)
+    for name, content in made.items():
+        write_text(target / name, json.dumps(content, indent=2) + "\n")
+    return load_job(target)
+
+
+def _flare_files(job: Job) -> dict[str, dict[str, Any]]:
+    encrypted = job.experiment.federation.homomorphic_encryption
+    return {
+        f"{CONFIG}/{SERVER_CONFIG}": server_config(job.numbers, first_round=job.first_round, encrypted=encrypted),
+        f"{CONFIG}/{CLIENT_CONFIG}": client_config(encrypted=encrypted),
+        META: make_meta(job.experiment.name, job.min_clients, job.sites),
+    }
 
 
 def stage_resumed(job: Job, job_id: str, checkpoint: Path, target: Path) -> Job:
@@ -133,7 +142,7 @@ def stage_resumed(job: Job, job_id: str, checkpoint: Path, target: Path) -> Job:
     Args:
         job: as it was submitted.
         job_id: FLARE's.
-        checkpoint: as :func:`fedgin.flare.jobs.checkpoint.keep_checkpoint` wrote it.
+        checkpoint: as :func:`fedgin.flare.server.checkpoint_keeper.CheckpointKeeper` wrote it.
         target: replaced when it is the rest of the same job.
 
     Raises:
@@ -150,64 +159,7 @@ def stage_resumed(job: Job, job_id: str, checkpoint: Path, target: Path) -> Job:
     if left < 1:
         raise ConfigError(f"the checkpoint is of the last round of job {job_id}", "restore what the server kept")
     values = job.experiment.model_dump(mode="json") | {"resumes": {"job": job_id, "round": start}}
+    experiment = parse_settings(values, Experiment, source=f"resumed {job.name}")
     with whole_folder(target, holds=f"the rest of job {job_id}") as part:
-        copy_job(job, part)
-        _change_controller(part, start_round=start, num_rounds=left)
-        write_text(part / "app" / "config" / "experiment.yaml", yaml.safe_dump(values, sort_keys=False))
-        shutil.copyfile(checkpoint, part / "app" / "config" / CHECKPOINT)
+        write_job(replace(job, experiment=experiment, rounds=left), part, checkpoint=checkpoint)
     return load_job(target)
-
-
-def _server_config(folder: Path) -> Path:
-    return folder / "app" / "config" / "config_fed_server.json"
-
-
-def _change_controller(folder: Path, **args: int) -> None:
-    """Write new arguments; a file that has them already stays byte for byte, and with it the hash of the job."""
-    server = _read_object(_server_config(folder))
-    found = _controller(server, folder.name)["args"]
-    if found | args != found:
-        found |= args
-        write_text(_server_config(folder), json.dumps(server, indent=2) + "\n")
-
-
-def _change_meta(folder: Path, **changes: object) -> None:
-    meta = _read_object(folder / "meta.json") | changes
-    write_text(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
-
-
-def _named_sites(meta: dict[str, Any], job: str) -> tuple[str, ...]:
-    deployed = meta.get("deploy_map")
-    names = deployed.get(APP) if isinstance(deployed, dict) and len(deployed) == 1 else None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise ConfigError(
-            f"{job}: deploy_map of meta.json is not {{'{APP}': [names]}}", "start from a folder under jobs/"
-        )
-    return () if names == [ALL_SITES] else tuple(sorted(set(names) - {SERVER_SITE_NAME}))
-
-
-def _controller(server: dict[str, Any], job: str) -> dict[str, Any]:
-    workflows = server.get("workflows")
-    for workflow in workflows if isinstance(workflows, list) else []:
-        if _is_controller(workflow):
-            found: dict[str, Any] = workflow
-            return found
-    raise ConfigError(
-        f"{job}: config_fed_server.json has no ScatterAndGather with num_rounds and min_clients of 1 or more",
-        "start from a folder under jobs/",
-    )
-
-
-def _is_controller(workflow: object) -> bool:
-    if not isinstance(workflow, dict) or workflow.get("path") != CONTROLLER:
-        return False
-    args = workflow.get("args")
-    counts = [args.get(key) for key in ("num_rounds", "min_clients")] if isinstance(args, dict) else [None]
-    return all(isinstance(count, int) and not isinstance(count, bool) and count >= 1 for count in counts)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    values = read_json(path, source=str(path))
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a JSON object", "start from a folder under jobs/")
-    return values

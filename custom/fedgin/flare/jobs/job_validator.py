@@ -12,29 +12,22 @@ from nvflare.lighter.utils import verify_folder_signature_and_get_signers
 
 from fedgin.config import load_settings
 from fedgin.data.site import SiteContract, load_site
-from fedgin.documents import read_json
 from fedgin.errors import ConfigError, FedginError
 from fedgin.files import hash_files
 from fedgin.flare.audit.security_log import Kind, record
-from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES, named_classes
-from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_round
-from fedgin.flare.jobs.encrypted_job import NO_KEY, SERVER_KEY, SITE_KEY, check_encryption
+from fedgin.flare.jobs.application import read_application
+from fedgin.flare.jobs.configuration import client_config, named_classes, server_config
+from fedgin.flare.jobs.encryption_key import NO_KEY, SERVER_KEY, SITE_KEY
+from fedgin.flare.jobs.files import SIGNATURE_FILES
 from fedgin.flare.jobs.installed import check_installed
 from fedgin.manifest import check_manifest
-from fedgin.train.experiment import load_experiment
-
-SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT = "config_fed_server.json", "config_fed_client.json", "experiment.yaml"
-CONFIG_FILES = {f"config/{name}" for name in (SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT, CHECKPOINT)}
-# FLARE adds these to each folder when it signs a job.
-SIGNATURE_FILES = {".__nvfl_sig.json", ".__nvfl_submitter.crt"}
-LONGEST_NAME = 120
 
 
 class JobValidator(AppValidator):
-    """Refuse a job that carries code, names a class that is not allowed, or does not fit this participant.
+    """Refuse a job that is not exactly one of this package, or that does not fit this participant.
 
-    Nothing of the job is imported or run: only classes of the allow-list are imported, in a process of their own, to
-    see that they are installed. The decision goes into the security log; a job that cannot be recorded is refused.
+    Nothing of the job is imported or run: only the classes of our jobs are imported, in a process of their own, to see
+    that they are installed. The decision goes into the security log; a job that cannot be recorded is refused.
 
     Args:
         kit: the unpacked kit; by default the working folder, which FLARE's server and client set to their ``-m``
@@ -62,9 +55,7 @@ class JobValidator(AppValidator):
     def _refusal(self, app: Path) -> str:
         try:
             check_manifest(self.kit / "startup")
-            _check_files(app)
-            _check_classes(app / "config")
-            _check_experiment(app / "config", self.kit / "startup")
+            _check_application(app, self.kit / "startup")
             if (self.kit / "startup" / "fed_client.json").is_file():
                 _check_contract(self.kit / "local" / "site.yaml")
         except FedginError as error:
@@ -99,24 +90,11 @@ def _app_hash(app: Path) -> str:
     return ""
 
 
-def _check_files(app: Path) -> None:
-    for path in sorted(app.rglob("*")):
-        name = path.relative_to(app).as_posix()
-        plain = path.is_file() and (name in CONFIG_FILES or path.name in SIGNATURE_FILES)
-        if path.is_symlink() or not (plain or (path.is_dir() and name == "config")):
-            raise ConfigError(
-                f"the job carries '{name[:LONGEST_NAME]}'",
-                f"a job has {', '.join(sorted(CONFIG_FILES))} only; code is installed at the sites",
-            )
-
-
-def _check_experiment(config: Path, startup: Path) -> None:
-    experiment = load_experiment(config / EXPERIMENT)
-    if experiment.resumes is not None:
-        read_round(config / CHECKPOINT)
-    encrypted = experiment.federation.homomorphic_encryption
-    client, server = (read_json(config / name, source=name) for name in (CLIENT_CONFIG, SERVER_CONFIG))
-    check_encryption(client, server, encrypted=encrypted)
+def _check_application(app: Path, startup: Path) -> None:
+    read = read_application(app)
+    encrypted = read.experiment.federation.homomorphic_encryption
+    server = server_config(read.numbers, first_round=0, encrypted=encrypted)
+    check_installed([*named_classes([server, client_config(encrypted=encrypted)])])
     if encrypted and not any((startup / key).is_file() for key in (SERVER_KEY, SITE_KEY)):
         raise ConfigError("this kit has no key of the encryption", NO_KEY)
 
@@ -130,16 +108,3 @@ def _check_contract(path: Path) -> None:
         raise ConfigError(
             f"{path}: 'data_root' or 'datalist' is not there", "run 'fedgin site doctor' at the site"
         ) from None
-
-
-def _check_classes(config: Path) -> None:
-    named = []
-    for name in (SERVER_CONFIG, CLIENT_CONFIG):
-        for path in named_classes(read_json(config / name, source=name)):
-            if path not in ALLOWED_CLASSES:
-                raise ConfigError(
-                    f"{name} names '{path[:LONGEST_NAME]}', which is not on the class allow-list",
-                    "use the classes of the jobs of this package",
-                )
-            named.append(path)
-    check_installed(named)

@@ -12,6 +12,7 @@ from fedgin.flare.jobs.allow_list import resources
 VALIDATOR = {"path": "fedgin.flare.jobs.job_validator.JobValidator", "args": {}}
 CRASHED_JOBS = {"id": "crashed_jobs", "path": "fedgin.flare.server.crashed_jobs.CrashedJobs", "args": {}}
 JOB_MANAGER = "fedgin.flare.server.job_manager.JobManager"
+DEPLOYER = {"id": "app_deployer", "path": "fedgin.flare.client.job_deployer.JobDeployer", "args": {}}
 EVENTS = {"id": "security_events", "path": "fedgin.flare.audit.security_events.SecurityEvents", "args": {}}
 # Uploads the site's error log to the server.
 LOG_UPLOAD = "site_log_streamer"
@@ -36,6 +37,8 @@ def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) 
     if storage is not None:
         _store_in(storage, values)
         values["components"].append(CRASHED_JOBS)
+    else:
+        values["components"].append(DEPLOYER)
     write_text(made, json.dumps(values, indent=2) + "\n")
     _read(policies / "authorization.json")
     shutil.copyfile(policies / "authorization.json", local / "authorization.json.default")

@@ -14,7 +14,7 @@ from nvflare.fuel.flare_api.flare_api import Session as Session
 from nvflare.fuel.flare_api.flare_api import new_secure_session
 
 from fedgin.errors import ConfigError, FedginError, one_line
-from fedgin.flare.jobs.job import Job, copy_job, load_job, name_sites, stage_resumed
+from fedgin.flare.jobs.job import Job, load_job, stage_resumed, write_job
 from fedgin.flare.run.results import RunResult, first_errors
 from fedgin.flare.server.job_manager import has_ended
 from fedgin.folders import whole_folder
@@ -95,10 +95,9 @@ def submit(session: Session, job: Job) -> str:
         ConsoleError: the server refused it; the message is the server's.
     """
     with tempfile.TemporaryDirectory(prefix="fedgin-") as staging:
-        copy = copy_job(job, Path(staging) / job.name)
-        name_sites(job, copy)
+        copy = write_job(job, Path(staging) / job.name)
         try:
-            return str(session.submit_job(str(copy)))
+            return str(session.submit_job(str(copy.folder)))
         except Exception as error:  # one kind for each reason; the text is what helps
             raise ConsoleError(
                 f"job {job.name} was refused: {error}", "correct the job, or ask for the role that it needs"

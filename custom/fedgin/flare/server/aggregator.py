@@ -13,9 +13,11 @@ from nvflare.app_common.abstract.aggregator import Aggregator
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.app_event_type import AppEventType
 
+from fedgin.documents import read_json
 from fedgin.errors import FedginError
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, CLAIMS, read_claims
-from fedgin.flare.jobs.job import read_min_clients
+from fedgin.flare.jobs.files import SERVER_CONFIG
+from fedgin.flare.jobs.numbers import read_numbers
 from fedgin.flare.participation import Absence
 from fedgin.flare.protocol import AGGREGATED, CAUSE, OUTLIERS, UPDATE_REFUSED, VERDICT
 from fedgin.flare.server.average import AverageError, WeightedAverage, to_dxo
@@ -23,8 +25,6 @@ from fedgin.flare.server.encryption import EncryptedAverage, EncryptedUpdateGuar
 from fedgin.flare.server.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
 from fedgin.flare.server.sender import sender
 from fedgin.train.experiment import Experiment, load_experiment
-
-SERVER_CONFIG = "config_fed_server.json"
 
 
 class ClientWeightedAggregator(Aggregator):
@@ -80,7 +80,8 @@ class ClientWeightedAggregator(Aggregator):
             self._guard = UpdateGuard(experiment, earlier)
             self._average = WeightedAverage(balanced=balanced)
         self._ratio = experiment.federation.max_norm_ratio
-        self._min_clients = read_min_clients(Path(self.experiment).with_name(SERVER_CONFIG))
+        config = Path(self.experiment).with_name(SERVER_CONFIG)
+        self._min_clients = read_numbers(read_json(config, source=SERVER_CONFIG)).min_clients
 
     def accept(self, shareable: Shareable, fl_ctx: FLContext) -> bool:
         """Keep an update that passes every check, or refuse it; :meth:`aggregate` compares the sizes."""

@@ -24,7 +24,7 @@ from nvflare.app_opt.he.model_serialize_filter import HEModelSerializeFilter
 
 from fedgin.errors import ConfigError, WeightsError
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_ciphertexts
-from fedgin.flare.jobs.encrypted_job import NO_KEY, SERVER_KEY
+from fedgin.flare.jobs.encryption_key import NO_KEY, SERVER_KEY
 from fedgin.flare.participation import Claim
 from fedgin.flare.server.average import WeightedAverage, to_dxo
 from fedgin.flare.server.guard import SAME_PACKAGE, Shapes, Update, UpdateGuard, UpdateRefusedError, check_names

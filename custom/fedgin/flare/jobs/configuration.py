@@ -1,0 +1,121 @@
+"""FLARE's configuration of a job, made of its experiment and a few numbers: the only one that any participant accepts.
+
+A class that our jobs name has arguments that they do not set, and some of those read or write files. So a job's
+configuration is not searched for what is bad: it must be the one that is written here.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nvflare.app_common.app_constant import AppConstants
+
+from fedgin.flare.jobs.numbers import Numbers
+
+CONTROLLER = "nvflare.app_common.workflows.scatter_and_gather.ScatterAndGather"
+EVALUATION = "nvflare.app_common.workflows.cross_site_model_eval.CrossSiteModelEval"
+HE, PT = "nvflare.app_opt.he", "nvflare.app_opt.pt"
+TRAIN, VALIDATE, SUBMIT_MODEL = AppConstants.TASK_TRAIN, AppConstants.TASK_VALIDATION, AppConstants.TASK_SUBMIT_MODEL
+# Where FLARE deploys the experiment at the server.
+EXPERIMENT_AT_SERVER = "{WORKSPACE}/{JOB_ID}/app_server/config/experiment.yaml"
+
+
+def server_config(numbers: Numbers, *, first_round: int, encrypted: bool) -> dict[str, Any]:
+    """Return ``config_fed_server.json``.
+
+    Args:
+        numbers: what a lead may choose.
+        first_round: counted from 0; a resumed job begins later.
+        encrypted: ``federation.homomorphic_encryption`` of the experiment.
+    """
+    own = {"experiment": EXPERIMENT_AT_SERVER}
+    network = {"model": {"path": "fedgin.flare.server.model.initial_network", "args": own}}
+    persistor = network | ({"filter_id": "serializer"} if encrypted else {})
+    serializer = [_component("serializer", "fedgin.flare.server.encryption.CiphertextFilter")] if encrypted else []
+    events = {"events": ["fed.analytix_log_stats"]}
+    widgets = "nvflare.app_common.widgets"
+    components = [
+        _component("persistor", f"{PT}.file_model_persistor.PTFileModelPersistor", persistor),
+        *serializer,
+        _component("shareable_generator", _generator(encrypted=encrypted)),
+        _component("aggregator", "fedgin.flare.server.aggregator.ClientWeightedAggregator", own),
+        _component("model_selector", "fedgin.flare.server.model_selector.AcceptedModelSelector"),
+        _component("model_locator", f"{PT}.file_model_locator.PTFileModelLocator", {"pt_persistor_id": "persistor"}),
+        _component("cross_site_results", f"{widgets}.validation_json_generator.ValidationJsonGenerator"),
+        _component("round_metrics", f"{widgets}.metrics_artifact_writer.MetricsArtifactWriter"),
+        _component("round_recorder", "fedgin.flare.server.round_recorder.RoundRecorder"),
+        _component("checkpoint_keeper", "fedgin.flare.server.checkpoint_keeper.CheckpointKeeper"),
+        _component("tensorboard", "nvflare.app_opt.tracking.tb.tb_receiver.TBAnalyticsReceiver", events),
+    ]
+    server = {key: getattr(numbers, key) for key in ("heart_beat_timeout", "task_request_interval")}
+    workflows = [_training(numbers, first_round), _evaluation(numbers, encrypted=encrypted)]
+    return {"format_version": 2, "server": server, "workflows": workflows, "components": components}
+
+
+def _generator(*, encrypted: bool) -> str:
+    stock = "nvflare.app_common.shareablegenerators.full_model_shareable_generator.FullModelShareableGenerator"
+    return f"{HE}.model_shareable_generator.HEModelShareableGenerator" if encrypted else stock
+
+
+def _component(identity: str, path: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return {"id": identity, "path": path, "args": dict(args or {})}
+
+
+def _training(numbers: Numbers, first_round: int) -> dict[str, Any]:
+    args = {
+        "min_clients": numbers.min_clients,
+        "num_rounds": numbers.num_rounds,
+        "start_round": first_round,
+        "wait_time_after_min_received": numbers.wait_time_after_min_received,
+        "train_timeout": numbers.train_timeout,
+        "aggregator_id": "aggregator",
+        "persistor_id": "persistor",
+        "shareable_generator_id": "shareable_generator",
+        "train_task_name": TRAIN,
+        "task_check_period": numbers.task_check_period,
+        "memory_gc_rounds": 5,
+    }
+    return _component("scatter_and_gather", CONTROLLER, args)
+
+
+def _evaluation(numbers: Numbers, *, encrypted: bool) -> dict[str, Any]:
+    # No site of an encrypted job is asked for its own model, which would be readable.
+    own = {"submit_model_task_name": ""} if encrypted else {"submit_model_timeout": numbers.submit_model_timeout}
+    args = {"model_locator_id": "model_locator", **own, "validation_timeout": numbers.validation_timeout}
+    return _component("cross_site_eval", EVALUATION, args)
+
+
+def client_config(*, encrypted: bool) -> dict[str, Any]:
+    """Return ``config_fed_client.json``.
+
+    The filters of an encrypted job run at the sites, in their defaults: all layers are encrypted, each multiplied by
+    the site's own weight.
+    """
+    tasks = [TRAIN, VALIDATE] if encrypted else [TRAIN, VALIDATE, SUBMIT_MODEL]
+    events = {"events_to_convert": ["analytix_log_stats"], "fed_event_prefix": "fed."}
+    converter = "nvflare.app_common.widgets.convert_to_fed_event.ConvertToFedEvent"
+    return {
+        "format_version": 2,
+        "executors": [
+            {"tasks": tasks, "executor": {"path": "fedgin.flare.client.executor.FedginExecutor", "args": {}}}
+        ],
+        "task_result_filters": [_filter([TRAIN], f"{HE}.model_encryptor.HEModelEncryptor")] if encrypted else [],
+        "task_data_filters": [_filter([TRAIN, VALIDATE], f"{HE}.model_decryptor.HEModelDecryptor")]
+        if encrypted
+        else [],
+        "components": [_component("analytics_to_server", converter, events)],
+    }
+
+
+def _filter(tasks: list[str], path: str) -> dict[str, Any]:
+    return {"tasks": tasks, "filters": [{"path": path, "args": {}}]}
+
+
+def named_classes(configuration: Any) -> Iterator[str]:
+    """Yield every class of a configuration that was made here, however deep."""
+    if isinstance(configuration, dict):
+        path = configuration.get("path")
+        yield from [path] if isinstance(path, str) else []
+        configuration = list(configuration.values())
+    if isinstance(configuration, list):
+        for part in configuration:
+            yield from named_classes(part)
