@@ -11,7 +11,7 @@ from rich.console import Console
 from fedgin.cli.follow_job import RoundPrinter, lead_console, write_result
 from fedgin.data.site import SiteContract
 from fedgin.errors import FedginError
-from fedgin.flare.jobs.job import Job, copy_job, load_job, name_sites
+from fedgin.flare.jobs.job import Job, write_job
 from fedgin.flare.run.results import RunResult
 from fedgin.flare.run.simulation import SIMULATED, simulate, simulated_result
 from fedgin.folders import check_writable, claimed_folder
@@ -36,9 +36,8 @@ def simulate_to_end(job: Job, sites: Mapping[str, SiteContract], folder: Path, t
     """
     check_writable(folder)
     claimed_folder(folder, f"a simulation of {job.name}")
-    copy = copy_job(job, folder / "job" / job.name)
-    name_sites(job, copy)
-    console, plan, workspace = lead_console(), load_job(copy), folder / WORKSPACE
+    plan = write_job(job, folder / "job" / job.name)
+    console, workspace = lead_console(), folder / WORKSPACE
     console.print(f"sites: {', '.join(plan.sites)}; every round needs {plan.min_clients} of them")
     try:
         simulate(plan, sites, workspace, threads=threads, on_round=RoundPrinter(console, plan))
@@ -49,7 +48,7 @@ def simulate_to_end(job: Job, sites: Mapping[str, SiteContract], folder: Path, t
         console.print(f"Stopped; nothing goes on. What FLARE printed is in {workspace}.log")
         raise typer.Exit(130) from None
     _keep(console, plan, folder)
-    again = ["nvflare", "simulator", copy, "-w", workspace, "-c", ",".join(plan.sites), "-t", threads]
+    again = ["nvflare", "simulator", plan.folder, "-w", workspace, "-c", ",".join(plan.sites), "-t", threads]
     console.print(f"The same with FLARE's command: {shlex.join(map(str, again))}")
 
 
