@@ -1,7 +1,9 @@
 """Real runs of FLARE's provisioning."""
 
 import json
+import os
 import shutil
+import subprocess
 import tarfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -199,7 +201,7 @@ def test_the_server_stores_in_the_projects_folder(issued: Path, tmp_path: Path) 
 
 def test_the_server_waits_for_a_site_that_loads_its_libraries_first(issued: Path, tmp_path: Path) -> None:
     config = unpacked(issued, "fedgin.example.org", tmp_path) / "startup" / "fed_server.json"
-    assert [server["admin_timeout"] for server in json.loads(config.read_text())["servers"]] == [60.0]
+    assert [server["admin_timeout"] for server in json.loads(config.read_text())["servers"]] == [180.0]
 
 
 @pytest.mark.parametrize("name", ["fedgin.example.org", "hospital-a"])
@@ -207,6 +209,22 @@ def test_a_kit_limits_glibcs_arenas_as_the_simulator_does(issued: Path, tmp_path
     """FLARE's template does it, not we: without it the memory of a server grows from round to round."""
     script = (unpacked(issued, name, tmp_path) / "startup" / "sub_start.sh").read_text()
     assert f"export MALLOC_ARENA_MAX=${{MALLOC_ARENA_MAX:-{MALLOC_ARENAS}}}" in script
+
+
+@pytest.mark.parametrize("name", ["fedgin.example.org", "hospital-a"])
+def test_a_kit_that_finds_another_python_says_so_and_not_that_it_was_changed(
+    issued: Path, tmp_path: Path, name: str
+) -> None:
+    other = tmp_path / "bin" / "python3"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\nexit 1\n")
+    other.chmod(0o755)
+    script = unpacked(issued, name, tmp_path) / "startup" / "sub_start.sh"
+    environment = {"PATH": f"{other.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", script, "--once"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{other} has no nvflare: put the folder of the installation's python3 first into PATH" in done.stdout
+    assert "was changed" not in done.stdout
 
 
 def test_every_kit_is_signed(issued: Path, tmp_path: Path) -> None:

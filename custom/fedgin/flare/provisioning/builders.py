@@ -143,11 +143,19 @@ def _wait_for_answers(config: Path) -> None:
     config.write_text(json.dumps(values, indent=2, sort_keys=True), encoding="utf-8")
 
 
+# Another python3 than that of the installation would fail to verify, which reads as if the kit had been changed.
+FIND_FLARE = """if ! python3 -c 'import nvflare' 2>/dev/null; then
+  echo "$(command -v python3) has no nvflare: put the folder of the installation's python3 first into PATH"
+  exit 1
+fi
+"""
+
+
 def _always_verify(script: Path) -> None:
     """Switch the script's own check on, for ``startup`` only: sites edit ``local``, and FLARE writes logs beside."""
     text = script.read_text(encoding="utf-8")
     changes = {
-        "while [[ $# -gt 0 ]]": "doVerify=true\nwhile [[ $# -gt 0 ]]",
+        "while [[ $# -gt 0 ]]": f"{FIND_FLARE}doVerify=true\nwhile [[ $# -gt 0 ]]",
         'verify_startup_kits -f "$KIT_WORKSPACE" -c': 'verify_startup_kits -f "$KIT_WORKSPACE/startup" -c',
         'echo "verification failed"': 'echo "startup/ was changed after it was signed: unpack the kit again"',
     }
