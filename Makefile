@@ -14,7 +14,7 @@ wheelhouse: .venv/.installed
 	$(BIN)/python provisioning/packaging/wheelhouse.py build/wheelhouse
 
 # Programs of others that tests hold our files and our node against: a validator of DICOM, a sender, an archive.
-DEBIAN := dicom3tools dcmtk orthanc orthanc-dicomweb
+DEBIAN := chromium dicom3tools dcmtk orthanc orthanc-dicomweb
 
 debian:
 	apt-get update --quiet=2

@@ -22,6 +22,7 @@ def test_every_verb_has_help_with_an_example(verb: str) -> None:
     result = CliRunner().invoke(app, [*verb.split(), "--help"])
     assert result.exit_code == 0
     assert f"Example: fedgin {verb}" in " ".join(result.output.split())
+    assert "<bool>" not in result.output, "a flag takes no value"
 
 
 @pytest.mark.parametrize("group", [Verbs, SiteVerbs])
@@ -34,7 +35,17 @@ def test_the_list_of_verbs_says_what_their_own_help_begins_with(group: type[Lazy
 def test_no_verb_is_missing_in_the_list() -> None:
     files = {path.stem for path in (ROOT / "custom" / "fedgin" / "cli").glob("[!_]*.py")}
     named = {*Verbs.summaries, *(f"site_{verb}" for verb in SiteVerbs.summaries)}
-    assert files == named | {"main", "site", "lazy", "findings", "follow_job", "format", "resumable"}
+    assert files == named | {
+        "main",
+        "site",
+        "lazy",
+        "findings",
+        "follow_job",
+        "format",
+        "live_page",
+        "resumable",
+        "simulated_job",
+    }
 
 
 def test_a_mistyped_verb_is_told_the_nearest() -> None:

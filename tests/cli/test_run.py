@@ -96,8 +96,7 @@ class Lead:
         def connect(kit: Path) -> Iterator[Server]:
             yield server
 
-        for verb in ("run", "resume"):
-            self.monkeypatch.setattr(f"fedgin.cli.{verb}.connect", connect)
+        self.monkeypatch.setattr("fedgin.flare.run.console.connect", connect)
         return server
 
     def runs(self, *options: str, out: str = "out") -> Result:
@@ -201,10 +200,12 @@ def test_a_failed_job_has_its_report_before_the_error(lead: Lead) -> None:
     assert "it ended as FINISHED:ABORTED" in lead.page
 
 
-def test_a_job_that_no_site_took_has_no_report(lead: Lead) -> None:
+def test_the_page_of_a_job_that_no_site_took_says_why(lead: Lead) -> None:
     lead.meets("ab", [], measured="")
     assert isinstance(lead.runs().exception, ConsoleError)
-    assert not (lead.folder / "out" / "report.html").exists()
+    assert "it ended as FINISHED:ABORTED" in lead.page
+    assert "0 of 2 rounds are complete so far." in lead.page
+    assert 'http-equiv="refresh"' not in lead.page
 
 
 def test_a_job_is_resumed_on_its_own_sites(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:

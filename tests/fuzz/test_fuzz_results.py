@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fedgin.flare.jobs.job import load_job
 from fedgin.flare.participation import FILE, Contribution, ParticipationLog
 from fedgin.flare.run.results import RunResult, read_cross_site
-from fedgin.report.comparison_page import cross_site_dice
+from fedgin.report.cross_site import cross_site_table
 from fedgin.report.job_page import write_run_report
 from tests.fuzz.mutations import as_json, damaged, explains, fuzz, raw, spliced
 from tests.places import JOBS
@@ -46,7 +46,7 @@ def test_rounds_are_read_or_refused(result: RunResult, content: bytes) -> None:
 @given(content=damaged(CROSS_SITE).map(as_json) | spliced(as_json(CROSS_SITE)) | raw)
 def test_a_cross_site_evaluation_is_read_or_refused(result: RunResult, content: bytes) -> None:
     result.cross_site.write_bytes(content)
-    explains(lambda: cross_site_dice(read_cross_site(result.cross_site)))
+    explains(lambda: cross_site_table(read_cross_site(result.cross_site)))
 
 
 def test_a_site_that_reports_words_and_no_dice_is_in_the_report(result: RunResult, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_a_refused_site_is_named_with_its_round_and_reason(tmp_path: Path) -> No
 
 def test_the_chosen_model_is_marked(tmp_path: Path) -> None:
     text = page(tmp_path, [["a", "b"]])
-    row = next(line for line in text.splitlines() if "<td>FL_global_model.pt</td>" in line)
+    row = next(line for line in text.splitlines() if "<td>last round</td>" in line)
     assert "0.500" in row
     assert "chosen" in row
 
@@ -45,7 +45,7 @@ def test_a_failed_job_has_a_report_with_its_fault(tmp_path: Path) -> None:
     (tmp_path / "metrics" / "round_metrics.jsonl").unlink()
     fault = "job tiny: it ended as FINISHED:ABORTED"
     text = write_run_report(tmp_path / "x.html", make_job(3), "id", RunResult(tmp_path), fault=fault).read_text()
-    assert text.index("<h2>Participation</h2>") < text.index(f"<strong>No success.</strong> {fault}")
+    assert text.index(f"No success. {fault}") < text.index("<h2>Participation</h2>")
     assert "<li>round 1, b, absent: it changes no weight</li>" in text
     assert "0 of 3 rounds ended with an average. 0 of 2 sites measured the final model." in text
     assert "Every site" not in text

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from fedgin.cli.live_page import LivePage
 from fedgin.errors import FedginError, one_line
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.run.console import REPORT, Session, as_submitted, check, fetch
@@ -50,22 +51,30 @@ class Submitted:
 def follow_to_end(session: Session, submitted: Submitted) -> None:
     """Print each round with the Dice of every site, fetch the result and write its report.
 
+    The report is there from the start and renewed with every round, so that a browser may show it all the time.
+
     Raises:
         ConsoleError: the job did not end well; what the server kept is in the folder all the same, and a report of it
             too when a round was recorded.
     """
     console, job, job_id, out = lead_console(), submitted.job, submitted.job_id, submitted.out
-    console.print(f"job {job_id}")
+    console.print(f"job {job_id}; its report, renewed every round: {out / REPORT}")
+    live = LivePage(out / REPORT, job, job_id)
     try:
-        meta = follow(session, job_id, on_status=console.print, on_round=RoundPrinter(console, job))
+        meta = follow(session, job_id, on_status=live.telling(console.print), on_round=RoundPrinter(console, job, live))
+        result = fetch(session, job_id, out, overwrite=submitted.overwrite)
     except KeyboardInterrupt:
+        live.leave(f"Nobody follows the job any more; it goes on. Follow it again: {submitted.again}")
         console.print(f"Left running. Follow it again: {submitted.again}")
         raise typer.Exit(130) from None
-    result = fetch(session, job_id, out, overwrite=submitted.overwrite)
+    except FedginError as error:
+        live.leave(error.problem)
+        raise
     job = as_submitted(job, meta, result)
     try:
         check(result, meta, job)
     except FedginError as error:
+        live.leave(error.problem)
         write_result(console, job, job_id, result, fault=error.problem)
         raise
     write_result(console, job, job_id, result)
@@ -91,16 +100,21 @@ def write_result(console: Console, job: Job, job_id: str, result: RunResult, *, 
 
 
 class RoundPrinter:
-    """Prints a line for each round; the estimate leaves out the first one, which contains FLARE's start."""
+    """Prints a line for each round, and tells the live page of it.
 
-    def __init__(self, console: Console, job: Job) -> None:
+    The estimate leaves out the first round, which contains FLARE's start.
+    """
+
+    def __init__(self, console: Console, job: Job, live: LivePage) -> None:
+        self.live = live
         self.console = console
         self.rounds = job.rounds
         self.total = job.first_round + job.rounds
         self.ends: list[float] = []
 
     def __call__(self, metrics: RoundMetrics) -> None:
-        """Print the line of a round that is complete."""
+        """Print the line of a round that is complete, and renew the page."""
+        self.live.add(metrics)
         self.ends.append(time.monotonic())
         done = len(self.ends)
         left = ""

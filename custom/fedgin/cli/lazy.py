@@ -1,5 +1,6 @@
 """Verbs whose modules are imported when they are called, or their own help is asked for."""
 
+import inspect
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, ClassVar
@@ -7,6 +8,32 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
+
+
+def reflowed(text: str) -> str:
+    """Return a docstring whose paragraphs are one line each, for a terminal to break where it ends.
+
+    >>> reflowed("Do this,\\n    and that.\\n\\n    Example: now\\n")
+    'Do this, and that.\\n\\nExample: now'
+    """
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(" ".join(line.strip() for line in paragraph.splitlines()) for paragraph in paragraphs)
+
+
+def flags_without_values(parameters: list[Any]) -> list[Any]:
+    """Let help show a flag without the type of a value, which it does not take."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
+class Verb(TyperCommand):
+    """A verb whose help shows flags as flags."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters and ``--help``."""
+        return flags_without_values(super().get_params(ctx))
 
 
 class LazyVerb(TyperCommand):
@@ -26,7 +53,8 @@ class LazyVerb(TyperCommand):
         """Begin the verb itself; its parameters are those of its function."""
         assert self.name is not None
         app = typer.Typer(add_completion=False)
-        app.command(self.name)(getattr(import_module(self.module), self.name))
+        function = getattr(import_module(self.module), self.name)
+        app.command(self.name, cls=Verb, help=reflowed(function.__doc__ or ""))(function)
         return get_command(app).make_context(*args, **kwargs)
 
 
@@ -45,6 +73,10 @@ class LazyGroup(TyperGroup):
         super().__init__(**attributes)
         verbs = {name: LazyVerb(name, text, f"{self.prefix}{name}") for name, text in self.summaries.items()}
         self.commands = verbs | dict(self.commands)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters and ``--help``."""
+        return flags_without_values(super().get_params(ctx))
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return ``--help`` with a value when it is not given: to learn that none is none, typer imports pydantic."""

@@ -9,9 +9,11 @@ import typer
 from rich.console import Console
 
 from fedgin.cli.follow_job import RoundPrinter, lead_console, write_result
+from fedgin.cli.live_page import LivePage
 from fedgin.data.site import SiteContract
 from fedgin.errors import FedginError
 from fedgin.flare.jobs.job import Job, write_job
+from fedgin.flare.run.console import REPORT
 from fedgin.flare.run.results import RunResult
 from fedgin.flare.run.simulation import SIMULATED, simulate, simulated_result
 from fedgin.folders import check_writable, claimed_folder
@@ -39,12 +41,15 @@ def simulate_to_end(job: Job, sites: Mapping[str, SiteContract], folder: Path, t
     plan = write_job(job, folder / "job" / job.name)
     console, workspace = lead_console(), folder / WORKSPACE
     console.print(f"sites: {', '.join(plan.sites)}; every round needs {plan.min_clients} of them")
+    live = LivePage(folder / REPORT, plan, SIMULATED)
     try:
-        simulate(plan, sites, workspace, threads=threads, on_round=RoundPrinter(console, plan))
+        simulate(plan, sites, workspace, threads=threads, on_round=RoundPrinter(console, plan, live))
     except FedginError as error:
+        live.leave(error.problem)
         _keep(console, plan, folder, fault=error.problem)
         raise
     except KeyboardInterrupt:
+        live.leave("The simulation was stopped.")
         console.print(f"Stopped; nothing goes on. What FLARE printed is in {workspace}.log")
         raise typer.Exit(130) from None
     _keep(console, plan, folder)

@@ -1,90 +1,104 @@
-"""Write a comparison as one offline HTML page."""
+"""Write a comparison: one offline HTML page, its scores and table, and its pictures for documents."""
 
-import math
-import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import torch
-
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData
-from fedgin.files import write_text
-from fedgin.report.figures import busiest_slice, draw_curves, draw_predictions
+from fedgin.files import whole_file, write_text
+from fedgin.page import Verdict, natural_order, write_page
+from fedgin.report.comparison_table import dice_table, scored_arms, scores_text, table_text
+from fedgin.report.cross_site import cross_site_table
+from fedgin.report.figures import draw_curves, draw_curves_file
+from fedgin.report.overlays import (
+    ShownCase,
+    busiest_slice,
+    contact_sheet,
+    organ_colours,
+    show_case,
+    show_draws,
+)
 from fedgin.study.arm_result import ArmResult, Comparison, load_network
 from fedgin.study.arms import cases_by_modality
+from fedgin.study.conclusion import ScoredArm, conclude
 from fedgin.study.patient_values import subject_values
-from fedgin.study.statistics import Estimate, mean_of
 
-
-@dataclass(frozen=True)
-class OrganRow:
-    """A row of the main table: one organ (or the mean) of one modality, an estimate for each arm."""
-
-    modality: str
-    organ: str
-    cells: list[Estimate]
-
-    @property
-    def best(self) -> float:
-        """Largest mean of the row."""
-        return max(cell.value for cell in self.cells)
+DRAWS = 4
 
 
 def write_comparison(path: Path, comparison: Comparison) -> Path:
-    """Write the page, which needs no other file and no network; return its path."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fedgin.report"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["words"] = lambda name: name.replace("_", " ")
-    write_text(path, environment.get_template("report.html").render(_context(comparison)))
-    return path
+    """Write the page; return its path.
 
-
-def dice_table(results: Sequence[ArmResult]) -> list[OrganRow]:
-    """Return the main table: for each modality the mean over organs, then each organ, with intervals over cases."""
-    rows = []
-    for modality in sorted({score.modality for score in results[0].scores}):
-        shown = [score.organ for score in results[0].scores if score.modality == modality]
-        for organ in [None, *dict.fromkeys(shown)]:
-            values = [subject_values(result.scores, modality=modality, organ=organ) for result in results]
-            if all(values):
-                rows.append(OrganRow(modality, organ or "mean of organs", [mean_of(patients) for patients in values]))
-    return rows
-
-
-def _context(comparison: Comparison) -> dict[str, Any]:
+    Beside it are ``scores.csv``, ``tables.md`` made of the scores, and ``pictures`` with curves and overlays as PNG.
+    """
     results = comparison.results
-    modalities = sorted({score.modality for score in results[0].scores})
+    arms = scored_arms(results, sorted({site.contract.modality for site in comparison.sites.values()}))
+    shown = _overlays(comparison)
+    curves = {result.arm.title: result.curve for result in results}
+    modalities = {name: f"{name} validation cases" for name in sorted({score.modality for score in results[0].scores})}
+    write_text(path.parent / "scores.csv", scores_text(arms))
+    write_text(path.parent / "tables.md", _document(comparison, arms))
+    with whole_file(path.parent / "pictures" / "overlays.png") as part:
+        contact_sheet(shown).save(part, optimize=True)
+    with whole_file(path.parent / "pictures" / "curves.png") as part:
+        draw_curves_file(curves, modalities).savefig(part, dpi=110)
+    drawn = {"curves": draw_curves(curves, modalities), "shown": shown}
+    return write_page(path, "comparison.html", "fedgin.report", _context(comparison, arms) | drawn)
+
+
+def _document(comparison: Comparison, arms: Sequence[ScoredArm]) -> str:
+    """Return the comparison as a page of the documentation."""
+    arm = comparison.results[-1].arm
+    training = arm.experiment.training
+    sites = ", ".join(
+        f"{name} ({site.contract.modality}, {len(site.cases[Split.TRAINING])})" for name, site in _sorted(comparison)
+    )
+    return (
+        f"# {comparison.title}\n\n{comparison.note}\n\n"
+        f"Sites, with their training cases: {sites}. {arm.rounds} rounds of {training.local_steps} steps of "
+        f"{training.batch_size} slices, seed {arm.experiment.seed}, one run an arm.\n\n{table_text(arms)}\n"
+        "Mean Dice over test patients [95 % bootstrap interval], in 3D on each image's own grid. Differences between "
+        "seeds are not in the intervals.\n"
+    )
+
+
+def _context(comparison: Comparison, arms: Sequence[ScoredArm]) -> dict[str, Any]:
+    results = comparison.results
     return {
+        "verdict": Verdict(conclude(arms)),
         "comparison": comparison,
-        "rows": dice_table(results),
-        "curves": draw_curves({result.arm.title: result.curve for result in results}, modalities),
-        "overlays": _draw_overlays(comparison),
-        "sites": [_describe_site(site) for site in comparison.sites.values()],
+        "rows": dice_table(arms),
+        "colours": organ_colours(results[-1].arm.experiment.organs),
+        "sites": [_describe_site(site) for _, site in _sorted(comparison)],
         "federated": [result.arm for result in results if result.cross_site],
-        "cross_site": {result.arm.title: cross_site_dice(result.cross_site) for result in results if result.cross_site},
-        "settings": results[-1].arm.experiment.model_dump(mode="json"),
-        "versions": _versions(),
-        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "cross_site": {item.arm.title: cross_site_table(item.cross_site) for item in results if item.cross_site},
+        "settings": {**results[-1].arm.experiment.model_dump(mode="json"), "rounds": results[-1].arm.rounds},
     }
 
 
-def _draw_overlays(comparison: Comparison) -> str:
-    test = cases_by_modality(comparison.sites, Split.TEST)
-    shown = [busiest_slice(cases[0]) for _, cases in sorted(test.items())]
+def _sorted(comparison: Comparison) -> list[tuple[str, SiteData]]:
+    return sorted(comparison.sites.items(), key=lambda item: natural_order(item[0]))
+
+
+def _overlays(comparison: Comparison) -> list[ShownCase]:
     experiment = comparison.results[-1].arm.experiment
     augmentation = experiment.build_augmentation()
-    networks = [
-        {item.arm.title: load_network(item.arm, item.model, entry.case.case.site).eval() for item in comparison.results}
-        for entry in shown
-    ]
-    return draw_predictions(shown, networks, augmentation, seed=experiment.seed)
+    found = []
+    for _, cases in sorted(cases_by_modality(comparison.sites, Split.TEST).items()):
+        shown = busiest_slice(cases[0])
+        site, subject = shown.case.case.site, shown.case.case.subject
+        networks = {item.arm.title: load_network(item.arm, item.model, site).eval() for item in comparison.results}
+        notes = {item.arm.title: dice_note(item, site, subject) for item in comparison.results}
+        draws = show_draws(shown, augmentation, seed=experiment.seed, draws=DRAWS)
+        found.append(ShownCase(shown.title, show_case(shown, networks, notes).panels, draws))
+    return found
+
+
+def dice_note(result: ArmResult, site: str, subject: int) -> str:
+    """Return the mean Dice of a test patient's organs, as it stands below the arm's picture."""
+    values = subject_values(result.scores)
+    return f"Dice of the patient {values[site, subject]:.2f}" if (site, subject) in values else ""
 
 
 def _describe_site(site: SiteData) -> dict[str, Any]:
@@ -94,22 +108,4 @@ def _describe_site(site: SiteData) -> dict[str, Any]:
         "cases": {split.value: len(cases) for split, cases in site.cases.items()},
         "slices": site.training_slices,
         "organs": site.cases[Split.TRAINING][0].labelled,
-    }
-
-
-def cross_site_dice(cross_site: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
-    """Return site -> model -> mean Dice; the metric's prefix says which split the site could use."""
-    table: dict[str, dict[str, float]] = {}
-    for site, models in cross_site.items():
-        for model, metrics in models.items():
-            split = "test" if "test_dice_mean" in metrics else "val"
-            table.setdefault(site, {})[model] = metrics.get(f"{split}_dice_mean", math.nan)
-    return table
-
-
-def _versions() -> dict[str, str]:
-    return {
-        **{package: version(package) for package in ("fedgin", "nvflare", "monai", "torch")},
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
     }

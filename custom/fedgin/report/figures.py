@@ -1,148 +1,147 @@
-"""Pictures of a report, as PNG data URIs, so that the report is one file and works offline."""
+"""Curves of a report, as SVG inside the page: sharp at any size, with the page's own text colour."""
 
-import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-import numpy as np
-import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from matplotlib.ticker import MaxNLocator
 
-from fedgin.augment import Augmentation
-from fedgin.data.cache import CachedCase
-from fedgin.nets.dsbn import route
-from fedgin.seeds import make_generator
-from fedgin.study.arms import Curve
+if TYPE_CHECKING:
+    from fedgin.study.arms import Curve  # with all of training behind it, which a live page does not need
 
-# Okabe and Ito's palette: distinguishable with each kind of colour blindness.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+# Okabe and Ito's palette, distinguishable with each kind of colour blindness, without black and yellow: a page may be
+# dark or light.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # With more lines than colours the colours come again, dashed.
 LINE_STYLES = ("-", "--", ":", "-.")
-DISPLAY_LIMIT = 2.5
+# Drawn in this colour, which is replaced by that of the page's text.
+TEXT = "#010203"
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fedgin",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), TEXT),
+}
+LABEL_SIZE = 8.5
+INCHES_A_LETTER = 0.075
 
 
-@dataclass(frozen=True)
-class Slice:
-    """One slice to show, in the canonical grid: image [X, Y], truth [X, Y] and the case it is of."""
+def draw_curves(curves: "Mapping[str, Curve]", modalities: Mapping[str, str]) -> dict[str, str]:
+    """Draw validation Dice by rounds of training, one picture a modality, with each line's name at its end.
 
-    case: CachedCase
-    image: Tensor
-    truth: NDArray[np.uint8]
-    body: Tensor
+    Args:
+        curves: by the lines' names.
+        modalities: the key of each modality's value in a point, and the title of its picture.
 
-
-def busiest_slice(case: CachedCase) -> Slice:
-    """Choose the slice that shows most organs, and of these the one with most organ pixels."""
-    labels = case.read("label").numpy()
-    organs = np.array([len(np.unique(label)) for label in labels])
-    pixels = (labels > 0).sum(axis=(1, 2))
-    index = int(np.lexsort((pixels, organs))[-1])
-    return Slice(case, case.read("image", index), labels[index], case.read("body", index))
-
-
-def predict_slice(network: nn.Module, shown: Slice) -> NDArray[np.uint8]:
-    """Segment one slice; the network must be in evaluation mode."""
-    route(network, [shown.case.case.modality.value])
-    with torch.no_grad():
-        logits: Tensor = network(shown.image[None, None])
-    return logits[0].argmax(0).numpy().astype(np.uint8)
+    Returns:
+        SVG by title; a modality of which no point has a value is left out.
+    """
+    drawn = {}
+    for key, title in modalities.items():
+        lines = _lines(curves, key)
+        if lines:
+            with mpl.rc_context(STYLE):
+                figure = Figure(figsize=(5.6, max(3.1, 0.19 * len(lines) + 0.8)))
+                draw_panel(figure.subplots(), lines)
+                _fit(figure, lines, panels=1)
+                drawn[title] = _svg(figure)
+    return drawn
 
 
-def draw_curves(curves: Mapping[str, Curve], modalities: Sequence[str]) -> str:
-    """Draw validation Dice by round: one panel a modality, one line an arm."""
-    figure = Figure(figsize=(4.2 * len(modalities) + 1.2, 3.2), layout="constrained")
-    panels = figure.subplots(1, len(modalities), sharey=True, squeeze=False)[0]
-    for panel, modality in zip(panels, modalities, strict=True):
-        for number, (title, curve) in enumerate(curves.items()):
-            points = [(point["round"], point[modality]) for point in curve if modality in point]
-            panel.plot(*zip(*points, strict=True), **_line(number), label=title, marker="o", markersize=3)
-        panel.set(title=f"{modality} validation cases", xlabel="rounds of training", ylim=(0, 1))
-        panel.xaxis.get_major_locator().set_params(integer=True)
-        panel.grid(alpha=0.3)
-    panels[0].set_ylabel("mean Dice")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    return _encode(figure)
+def draw_curves_file(curves: "Mapping[str, Curve]", modalities: Mapping[str, str]) -> Figure:
+    """Draw the same on white, side by side, for a document."""
+    shown = {title: lines for key, title in modalities.items() if (lines := _lines(curves, key))}
+    figure = Figure(figsize=(5.6 * max(1, len(shown)), 3.3))
+    panels = figure.subplots(1, max(1, len(shown)), squeeze=False)[0]
+    for panel, (title, lines) in zip(panels, shown.items(), strict=False):
+        draw_panel(panel, lines)
+        panel.set_title(title, fontsize=10)
+    _fit(figure, [name for lines in shown.values() for name in lines], panels=len(panels))
+    return figure
 
 
-def _line(number: int) -> dict[str, Any]:
+def draw_panel(panel: Axes, lines: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+    """Draw lines of (rounds, Dice) and write each one's name at its end, in its colour and without overlap."""
+    ends = spread([points[-1][1] for points in lines.values()], gap=0.062, low=0.0, high=1.0)
+    last = max(points[-1][0] for points in lines.values())
+    for number, ((name, points), end) in enumerate(zip(lines.items(), ends, strict=True)):
+        look = _look(number)
+        panel.plot(*zip(*points, strict=True), **look, marker="o", markersize=2.5, linewidth=1.6)
+        panel.annotate(
+            name,
+            xy=points[-1],
+            xytext=(1.04, end),
+            textcoords=("axes fraction", "data"),
+            color=look["color"],
+            fontsize=LABEL_SIZE,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": look["color"], "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2},
+        )
+    panel.set(
+        xlabel="rounds of training", ylabel="mean Dice", ylim=(0, 1), xlim=(-0.02 * last - 0.1, 1.01 * last + 0.1)
+    )
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.grid(alpha=0.15)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def spread(values: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:
+    """Move values apart as little as keeps them in their order, ``gap`` from each other and in range where all fit.
+
+    >>> [round(value, 3) for value in spread([0.5, 0.52, 0.1], gap=0.1, low=0.0, high=1.0)]
+    [0.46, 0.56, 0.1]
+    """
+    order = sorted(range(len(values)), key=lambda index: values[index])
+    gap = min(gap, (high - low) / max(1, len(values) - 1))
+    blocks: list[tuple[float, list[int]]] = []  # the lowest place of a block, and its members from low to high
+    for index in order:
+        blocks.append((min(max(values[index], low), high), [index]))
+        while len(blocks) > 1 and blocks[-2][0] + gap * len(blocks[-2][1]) > blocks[-1][0]:
+            members = blocks[-2][1] + blocks[-1][1]
+            wanted = sum(values[item] - gap * place for place, item in enumerate(members)) / len(members)
+            blocks[-2:] = [(min(max(wanted, low), high - gap * (len(members) - 1)), members)]
+    placed = {item: start + gap * place for start, members in blocks for place, item in enumerate(members)}
+    return [placed[index] for index in range(len(values))]
+
+
+def _lines(curves: "Mapping[str, Curve]", key: str) -> dict[str, list[tuple[float, float]]]:
+    found = {
+        name: [(point["round"], point[key]) for point in curve if key in point and math.isfinite(point[key])]
+        for name, curve in curves.items()
+    }
+    return {name: points for name, points in found.items() if points}
+
+
+def _look(number: int) -> dict[str, Any]:
     turn, color = divmod(number, len(PALETTE))
     return {"color": PALETTE[color], "linestyle": LINE_STYLES[turn % len(LINE_STYLES)]}
 
 
-def draw_predictions(
-    shown: Sequence[Slice],
-    networks: Sequence[Mapping[str, nn.Module]],
-    augmentation: Augmentation[Any],
-    *,
-    seed: int,
-    draws: int = 4,
-) -> str:
-    """Draw a row for each slice: the image, ``draws`` augmented versions of it, the truth and each arm's prediction.
-
-    ``networks`` has, for each slice, the arms' networks as the slice's site uses them, by the arms' titles.
-    """
-    columns = 2 + draws + len(networks[0])
-    figure = Figure(figsize=(1.75 * columns, 1.6 * len(shown) + 0.5), layout="constrained")
-    grid = figure.subplots(len(shown), columns, squeeze=False)
-    for row, entry, used in zip(grid, shown, networks, strict=True):
-        _draw_row(row, entry, used, augmentation, seed=seed, draws=draws)
-    for row in grid[1:]:
-        for panel in row:
-            panel.set_title("")
-    _draw_legend(figure, shown[0].case.organs)
-    return _encode(figure)
+def _fit(figure: Figure, names: Sequence[str] | Mapping[str, Any], *, panels: int) -> None:
+    """Leave room for the names right of each panel."""
+    width, height = figure.get_size_inches()
+    label = INCHES_A_LETTER * max((len(name) for name in names), default=0) + 0.3
+    own = width / panels
+    figure.subplots_adjust(
+        left=0.5 / width,
+        right=1 - label / width,
+        bottom=0.48 / height,
+        top=1 - 0.3 / height,
+        wspace=(label + 0.5) / max(0.5, own - label - 0.5),
+    )
 
 
-def _draw_row(
-    row: Sequence[Axes],
-    entry: Slice,
-    networks: Mapping[str, nn.Module],
-    augmentation: Augmentation[Any],
-    *,
-    seed: int,
-    draws: int,
-) -> None:
-    _show(row[0], entry.image, "image")
-    row[0].set_ylabel(f"{entry.case.case.modality} case {entry.case.case.number}", fontsize=8)
-    for number, panel in enumerate(row[1 : draws + 1], start=1):
-        generator = make_generator(seed, entry.case.case.modality.value, number, "report")
-        changed = augmentation(entry.image[None, None], gen=generator, body=entry.body[None, None])
-        _show(panel, changed[0, 0], f"draw {number}")
-    _show(row[draws + 1], entry.image, "truth", entry.truth)
-    for panel, (title, network) in zip(row[draws + 2 :], networks.items(), strict=True):
-        _show(panel, entry.image, title, predict_slice(network, entry))
-
-
-def _show(panel: Axes, image: Tensor, title: str, labels: NDArray[np.uint8] | None = None) -> None:
-    """Show a slice as a radiologist does: the patient's right on the left, front up."""
-    picture = np.flipud(image.numpy().T)[:, ::-1]
-    panel.imshow(picture, cmap="gray", vmin=-DISPLAY_LIMIT, vmax=DISPLAY_LIMIT)
-    if labels is not None:
-        flipped = np.flipud(labels.T)[:, ::-1].astype(int)
-        colored = np.ma.masked_where(flipped == 0, (flipped - 1) % len(PALETTE) + 1)
-        panel.imshow(
-            colored, cmap=ListedColormap(PALETTE), vmin=1, vmax=len(PALETTE), alpha=0.6, interpolation="nearest"
-        )
-    panel.set_title(title, fontsize=8)
-    panel.set(xticks=[], yticks=[])
-
-
-def _draw_legend(figure: Figure, organs: Sequence[str]) -> None:
-    handles = [
-        mpl.patches.Patch(color=PALETTE[index % len(PALETTE)], label=organ.replace("_", " "))
-        for index, organ in enumerate(organs)
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(organs), fontsize=8, frameon=False)
-
-
-def _encode(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(
+        buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
+    text = buffer.getvalue()
+    # Without the XML head, which has no place inside HTML.
+    return text[text.index("<svg") :].replace(TEXT, "currentColor")

@@ -9,11 +9,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from fedgin.data.datalist import Split
 from fedgin.files import write_text
-from fedgin.report.figures import busiest_slice, draw_curves, draw_predictions
+from fedgin.page import Verdict, in_words, template_environment, write_page
+from fedgin.report.comparison_page import dice_note
+from fedgin.report.figures import draw_curves
+from fedgin.report.overlays import ShownCase, busiest_slice, organ_colours, show_case, show_draws
 from fedgin.study import tables
 from fedgin.study.arm_result import ArmResult, load_network
 from fedgin.study.arms import cases_by_modality
@@ -28,6 +29,8 @@ COLUMNS = [
     *("dice", "hd95_mm", "surface_dice_2mm"),
 ]
 
+SIGNIFICANT = 0.05
+DRAWS = 4
 TITLES = {"dice": "Dice", "hd95_mm": "HD95 in mm", "surface_dice": "surface Dice at 2 mm"}
 
 
@@ -74,26 +77,35 @@ def write_study(source: Path, results: Results, out: Path) -> Path:
     study = load_study(source)
     write_text(out / "scores.csv", _csv(results))
     write_text(out / "tables.md", tables_text(study, results))
-    content = _context(study, results) | {"curves": _curves(results), "panels": _panels(study, results, out)}
-    write_text(out / "report.html", _environment().get_template("study.html").render(content))
-    return out / "report.html"
+    content = _context(study, results) | {
+        "verdict": _verdict(results),
+        "curves": _curves(results),
+        "shown": _overlays(study, results, out),
+        "colours": organ_colours(results[0][1].arm.experiment.organs),
+        "settings": study.model_dump(mode="json", include={"rounds", "settings", "methods", "baseline"}),
+    }
+    return write_page(out / "report.html", "study.html", "fedgin.report", content)
 
 
 def tables_text(study: Study, results: Results) -> str:
     """Return the study's tables as Markdown."""
-    return _environment().get_template("study.md").render(_context(study, results))
+    written = {"written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")}
+    return template_environment("fedgin.report").get_template("study.md").render(_context(study, results) | written)
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fedgin.report"),
-        autoescape=jinja2.select_autoescape(["html"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def _verdict(results: Results) -> Verdict:
+    """Count what the tests of the reference method say."""
+    tests = tables.tests_of_reference(tables.group_runs(results))
+    name = tables.REFERENCE.upper()
+    if not tests:
+        return Verdict(f"There is no method beside {name} to compare it with.")
+    clear = [item for item in tests if item.test.adjusted < SIGNIFICANT]
+    better = sum(item.difference.value > 0 for item in clear)
+    return Verdict(
+        f"{name} is better than another method in {better} of {len(tests)} comparisons, worse in "
+        f"{len(clear) - better}, and not clearly different in {len(tests) - len(clear)} (p after Holm's correction "
+        f"below {SIGNIFICANT})."
     )
-    environment.filters["words"] = lambda name: name.replace("_", " ")
-    return environment
 
 
 def _csv(results: Results) -> str:
@@ -122,7 +134,6 @@ def _context(study: Study, results: Results) -> dict[str, Any]:
         "reference": tables.REFERENCE,
         "ranks": _ranks(groups, populations),
         "runs": len(results),
-        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
 
 
@@ -133,7 +144,7 @@ def _levels(groups: Groups, population: str) -> Table:
         Line(method, [_level(groups, Group(population, regime, method), modality) for modality, regime in columns])
         for method in _methods(groups, population)
     ]
-    return Table(population, [f"{modality}, {_words(regime)}" for modality, regime in columns], lines)
+    return Table(population, [f"{modality}, {in_words(regime)}" for modality, regime in columns], lines)
 
 
 def _organ_tables(groups: Groups, population: str) -> list[Table]:
@@ -151,8 +162,8 @@ def _organ_table(groups: Groups, place: Group, modality: str, measure: str) -> T
         for method in _methods(groups, place.population)
         if (key := Group(place.population, place.regime, method)) in groups
     ]
-    heading = f"{TITLES[measure]}, {modality}, {_words(place.regime)}" + _suffix(place.population)
-    return Table(heading, [_words(organ) for organ in organs], lines, digits=1 if measure == "hd95_mm" else 3)
+    heading = f"{TITLES[measure]}, {modality}, {in_words(place.regime)}" + _suffix(place.population)
+    return Table(heading, [in_words(organ) for organ in organs], lines, digits=1 if measure == "hd95_mm" else 3)
 
 
 def _shares_of_central(groups: Groups, population: str) -> Table:
@@ -182,7 +193,7 @@ def _shares_of_baseline(groups: Groups, population: str, baseline: str) -> Table
         )
         for method in _methods(groups, population)
     ]
-    return Table(population, [f"{modality}, {_words(regime)}" for modality, regime in columns], lines)
+    return Table(population, [f"{modality}, {in_words(regime)}" for modality, regime in columns], lines)
 
 
 def _ranks(groups: Groups, populations: Sequence[str]) -> list[tuple[str, dict[str, float]]]:
@@ -191,7 +202,7 @@ def _ranks(groups: Groups, populations: Sequence[str]) -> list[tuple[str, dict[s
         for regime in _regimes(groups, population):
             ranks = tables.ranks(groups, population, regime)
             if ranks:
-                place = _words(regime) + _suffix(population)
+                place = in_words(regime) + _suffix(population)
                 found.append((place, dict(sorted(ranks.items(), key=lambda item: item[1]))))
     return found
 
@@ -218,12 +229,8 @@ def _shared(values: Iterable[int]) -> int | None:
     return different.pop() if len(different) == 1 else None
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
 def _suffix(population: str) -> str:
-    return "" if population == "all" else f", {_words(population)}"
+    return "" if population == "all" else f", {in_words(population)}"
 
 
 def _shown_arms(results: Results) -> dict[str, ArmResult]:
@@ -232,27 +239,31 @@ def _shown_arms(results: Results) -> dict[str, ArmResult]:
     for regime in (Regime.FEDERATED, Regime.CENTRAL, Regime.MR_ONLY, Regime.CT_ONLY):
         for spec, result in results:
             if spec.regime is regime and spec.population == results[0][0].population:
-                title = spec.method if regime is Regime.FEDERATED else f"{spec.method}, {_words(regime)}"
+                title = spec.method if regime is Regime.FEDERATED else f"{spec.method}, {in_words(regime)}"
                 shown.setdefault(spec.method, (title, result))
     return dict(shown.values())
 
 
-def _curves(results: Results) -> str:
+def _curves(results: Results) -> dict[str, str]:
     shown = _shown_arms(results)
     modalities = sorted({score.modality for _, result in results for score in result.scores})
-    return draw_curves({title: result.curve for title, result in shown.items()}, modalities)
+    titles = {name: f"{name} validation cases" for name in modalities}
+    return draw_curves({title: result.curve for title, result in shown.items()}, titles)
 
 
-def _panels(study: Study, results: Results, out: Path) -> str:
+def _overlays(study: Study, results: Results, out: Path) -> list[ShownCase]:
     """Draw a test case of each modality with every method's prediction."""
     setting = StudySites(study, out).setting(results[0][0])
     test = cases_by_modality(setting.sites, Split.TEST)
-    slices = [busiest_slice(cases[0]) for _, cases in sorted(test.items())]
-    shown = _shown_arms(results)
-    networks = [
-        {name: load_network(run.arm, run.model, entry.case.case.site).eval() for name, run in shown.items()}
-        for entry in slices
-    ]
-    drawn = [result for spec, result in results if spec.method == tables.REFERENCE] or list(shown.values())
+    arms = _shown_arms(results)
+    drawn = [result for spec, result in results if spec.method == tables.REFERENCE] or list(arms.values())
     experiment = drawn[0].arm.experiment
-    return draw_predictions(slices, networks, experiment.build_augmentation(), seed=experiment.seed, draws=2)
+    augmentation = experiment.build_augmentation()
+    found = []
+    for _, cases in sorted(test.items()):
+        shown = busiest_slice(cases[0])
+        site, subject = shown.case.case.site, shown.case.case.subject
+        networks = {name: load_network(run.arm, run.model, site).eval() for name, run in arms.items()}
+        panels = show_case(shown, networks, {name: dice_note(run, site, subject) for name, run in arms.items()}).panels
+        found.append(ShownCase(shown.title, panels, show_draws(shown, augmentation, seed=experiment.seed, draws=DRAWS)))
+    return found

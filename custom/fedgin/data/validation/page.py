@@ -1,38 +1,44 @@
 """The page for the site's engineer: findings, one row a case, pictures. It shows patients and stays at the site."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from fedgin.data.validation.facts import PERCENTILES, CaseFacts
 from fedgin.data.validation.findings import Severity, name_case, worst
 from fedgin.data.validation.run import Validation
 from fedgin.data.validation.thumbnail import colour_of
-from fedgin.files import write_text
+from fedgin.page import Verdict
+from fedgin.page import write_page as write_any_page
 
 
 def write_page(path: Path, validation: Validation) -> None:
     """Write one HTML file that needs no other file and no network."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fedgin.data.validation"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["words"] = lambda name: name.replace("_", " ")
-    write_text(path, environment.get_template("validation.html").render(_context(validation)))
+    write_any_page(path, "validation.html", "fedgin.data.validation", _context(validation))
 
 
 def _context(validation: Validation) -> dict[str, Any]:
     findings = validation.findings
     return {
         "contract": validation.contract,
-        "verdict": validation.verdict.value,
+        "verdict": _verdict(validation),
+        "level": validation.verdict.value,
         "counts": {level.value: sum(item.severity is level for item in findings) for level in reversed(Severity)},
         "findings": [item.as_dict() for item in findings],
         "rows": [_row(validation, case) for case in validation.facts],
         "colours": colour_of(validation.contract.labels),
-        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
+
+
+def _verdict(validation: Validation) -> Verdict:
+    cases = len(validation.facts)
+    if validation.verdict is Severity.FAIL:
+        faulty = {item.case for item in validation.findings if item.severity is Severity.FAIL and item.case}
+        return Verdict(
+            f"This dataset must not train yet: mend every FAIL below ({len(faulty)} of {cases} cases).", "bad"
+        )
+    if validation.verdict is Severity.WARN:
+        return Verdict(f"All {cases} cases can train. Look at the warnings below first.")
+    return Verdict(f"All {cases} cases are right and can train.", "good")
 
 
 def _row(validation: Validation, facts: CaseFacts) -> dict[str, Any]:
