@@ -15,14 +15,12 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from fedgin.errors import ConfigError, FedginError
 from fedgin.flare.jobs.checkpoint import CHECKPOINT
-from fedgin.flare.jobs.files import FILES, FOLDERS, SIGNATURE_FILES, is_part, stray
+from fedgin.flare.jobs.files import is_part, stray
 from fedgin.flare.jobs.job import Job, load_job
 
 # A resumed job has its checkpoint in it; nothing else of a job is large.
 LARGEST_FILE = 2**18
 LARGEST_CHECKPOINT = 2**32 - 1
-# Each file once, each folder once, and the signatures of each folder.
-MOST_ENTRIES = len(FILES) + len(FOLDERS) + len(SIGNATURE_FILES) * (1 + len(FOLDERS))
 LOCAL_HEADER, TABLE_ENTRY, TABLE_END = 30, 46, 22
 FOLDER_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 FIX = "submit a job folder with 'fedgin run' or with 'submit_job' of FLARE's console"
@@ -60,8 +58,6 @@ def _check_entries(archive: ZipFile, name: str) -> None:
     if not FOLDER_NAME.fullmatch(name):
         raise ConfigError("the job's folder has no plain name", "use letters, digits, '.', '_' and '-'")
     entries = archive.infolist()
-    if len({entry.filename for entry in entries}) < len(entries) or len(entries) > MOST_ENTRIES:
-        raise ConfigError("the job's archive has a file twice, or more files than a job", FIX)
     for entry in entries:
         parts = PurePosixPath(entry.filename).parts
         inside = "/".join(parts[1:])
@@ -71,6 +67,8 @@ def _check_entries(archive: ZipFile, name: str) -> None:
             raise stray(entry.filename)
         if not _is_plain(entry) or entry.file_size > _largest(inside):
             raise ConfigError(f"the job's archive has '{inside}' as a link, packed, encrypted or too large", FIX)
+    if len({entry.filename for entry in entries}) < len(entries):
+        raise ConfigError("the job's archive has a file twice", FIX)
 
 
 def _is_plain(entry: ZipInfo) -> bool:

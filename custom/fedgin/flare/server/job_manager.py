@@ -111,8 +111,8 @@ class JobManager(SimpleJobDefManager):
 
     def _check(self, meta: Mapping[str, Any], content: str | bytes) -> None:
         try:
-            check_record(meta)
             check_archive(content, str(meta.get(JobMetaKey.JOB_FOLDER_NAME.value)))
+            check_record(meta)
         except FedginError as error:
             record(self.kit, Kind.JOB_REFUSED, **job_facts(meta), reason=str(error))
             raise
