@@ -119,7 +119,7 @@ def test_an_archive_that_torch_would_read_as_a_checkpoint_is_refused(job: Path, 
 )
 def test_an_entry_that_is_no_part_of_a_job_is_refused(name: str) -> None:
     text = refusal(repacked(as_it_was, extra=name))
-    assert "the job carries" in text or "has a file twice" in text
+    assert "the job carries" in text or "has a file twice" in text or "as a link" in text
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/tmp/a", f"{NAME}/", "a b", "x" * 200, "\u00fc"])
