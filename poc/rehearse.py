@@ -17,7 +17,7 @@ from fedgin.cli.run import run
 from fedgin.data.site import load_site
 from fedgin.flare.jobs.job import load_job, stage_job
 from fedgin.flare.provisioning.federation import Role
-from fedgin.folders import emptied_folder
+from fedgin.folders import emptied_folder, folder_to_itself
 from fedgin.phantoms.task import Task
 from poc.federation import provision, running
 
@@ -31,18 +31,19 @@ def main(
 ) -> None:
     """Rehearse a federation of three hospitals on this machine."""
     console = Console(highlight=False, soft_wrap=True)
-    data, place = out / f"phantoms-{Task.ABDOMEN}-seed-{seed}", out / "federation"
-    write_demo_sites(data, Task.ABDOMEN, seed, console)
-    emptied_folder(place, "a rehearsal")
-    sites = {path.parent.name: load_site(path) for path in sorted(data.glob("*/site.yaml"))}
-    changes = {"seed": seed, "training": {"local_steps": local_steps, "batch_size": 8}}
-    staged = stage_job(load_job(job), out / job.name, sites=len(sites), rounds=rounds, changes=changes)
-    federation = provision(sites, place)
-    console.print(f"kits of {', '.join(sites)}, the server and four people: {federation.folder}")
-    with running(federation, list(sites)):
-        console.print("server and sites are up, with mutual TLS on loopback")
-        run(staged.folder, federation.admin(Role.LEAD), out / "result", None)
-    console.print("stopped everything that was started")
+    with folder_to_itself(out, "a rehearsal"):
+        data, place = out / f"phantoms-{Task.ABDOMEN}-seed-{seed}", out / "federation"
+        write_demo_sites(data, Task.ABDOMEN, seed, console)
+        emptied_folder(place, "a rehearsal")
+        sites = {path.parent.name: load_site(path) for path in sorted(data.glob("*/site.yaml"))}
+        changes = {"seed": seed, "training": {"local_steps": local_steps, "batch_size": 8}}
+        staged = stage_job(load_job(job), out / job.name, sites=len(sites), rounds=rounds, changes=changes)
+        federation = provision(sites, place)
+        console.print(f"kits of {', '.join(sites)}, the server and four people: {federation.folder}")
+        with running(federation, list(sites)):
+            console.print("server and sites are up, with mutual TLS on loopback")
+            run(staged.folder, federation.admin(Role.LEAD), out / "result", overwrite=True)
+        console.print("stopped everything that was started")
 
 
 if __name__ == "__main__":
