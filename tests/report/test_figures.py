@@ -21,6 +21,11 @@ def test_every_line_is_drawn_and_named_however_many_there_are() -> None:
         assert "#010203" not in picture, "text has the page's colour"
 
 
+def test_a_name_is_text_and_nothing_else() -> None:
+    [picture] = draw_curves({"$a^<b>": [{"round": 0.0, "CT": 0.5}]}, {"CT": "CT"}).values()
+    assert ">$a^&lt;b&gt;</text>" in picture
+
+
 def test_a_value_that_is_missing_leaves_a_gap_and_no_error() -> None:
     curve = [{"round": 0.0, "CT": 0.5}, {"round": 1.0, "CT": float("nan")}, {"round": 2.0}]
     assert ">a</text>" in draw_curves({"a": curve, "b": [{"round": 1.0}]}, {"CT": "CT"})["CT"]

@@ -64,7 +64,8 @@ def test_a_stopped_demonstration_continues_and_reports(tmp_path: Path) -> None:
     assert second.seen.count("round fedgin") == 3, "the initial network, that after each round"
     for title in ("MR only", "CT only, GIN", "FedAvg", "FedGIN"):
         assert title in page
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/jpeg;base64,") == 2 * (2 + 5 + 4), "image, reference, arms and draws of two cases"
+    assert page.count("<svg") == 2
     assert not re.search(r"(src|href)=\"(?!data:)", page), "the page must work offline"
     assert "Title &lt;x&gt;" in page
     check_kept_and_changed(plan)

@@ -22,6 +22,7 @@ LINE_STYLES = ("-", "--", ":", "-.")
 TEXT = "#010203"
 STYLE: Any = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a site's name may hold a dollar sign
     "svg.hashsalt": "fedgin",
     "font.family": "sans-serif",
     "font.size": 9,
