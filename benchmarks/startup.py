@@ -1,0 +1,99 @@
+"""CPU seconds and memory of every way in, from start to what it waits for, beside ``import typer, rich``.
+
+Each is started anew, in turn with the others, and its least CPU time counts: ``python -m benchmarks.startup``.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fedgin.cli.main import Verbs
+from fedgin.cli.site import SiteVerbs
+
+# The memory that the kernel has counted for a process holds its starter's, too; this file does not.
+MEASURED = "import atexit, sys; atexit.register(lambda: sys.stderr.write(open('/proc/self/status').read()))\n"
+FLARE_SERVER = "import nvflare.private.fed.app.server.server_train"
+FLARE_CLIENT = "import nvflare.private.fed.app.client.client_train"
+EVERYWHERE = "import fedgin.flare.audit.security_events, fedgin.flare.jobs.job_validator"
+READS = (
+    "from pathlib import Path\nfrom fedgin.flare.jobs.job import load_job\njob = load_job(Path('jobs/abdomen_fedgin'))"
+)
+CONSOLE = "import fedgin.cli.follow_job, fedgin.flare.run.console, fedgin.flare.run.follow"
+SERVER_JOB = (
+    "import fedgin.flare.server.aggregator, fedgin.flare.server.model, fedgin.flare.server.model_selector\n"
+    "import fedgin.flare.server.round_recorder, fedgin.flare.server.checkpoint_keeper\n"
+    "import nvflare.app_opt.pt.file_model_persistor, nvflare.app_opt.tracking.tb.tb_receiver\n"
+    "fedgin.flare.server.model.initial_network('jobs/abdomen_fedgin/app/config/experiment.yaml')"
+)
+IMPORTS = {
+    "import typer, rich": "import typer, rich",
+    "FLARE's server": FLARE_SERVER,
+    "server between jobs, with our parts": "\n".join(
+        [FLARE_SERVER, "import fedgin.flare.server.job_manager, fedgin.flare.server.crashed_jobs", EVERYWHERE, READS]
+    ),
+    "FLARE's client": FLARE_CLIENT,
+    "site between jobs, with our parts": "\n".join([FLARE_CLIENT, EVERYWHERE, READS]),
+    "the lead's console while it follows a job": "\n".join([CONSOLE, READS]),
+    "server's process of a job": SERVER_JOB,
+    "site's process of a job": "\n".join([FLARE_CLIENT, "import fedgin.flare.client.executor"]),
+    "site's training process": "import fedgin.train.site.worker",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Cost:
+    """What a process had used when it ended: CPU seconds, and the most memory in MB."""
+
+    seconds: float
+    megabytes: float
+
+
+def entry_points() -> dict[str, list[str]]:
+    """Return the command of each entry point, by what it is called in the table."""
+    verbs = ["", *Verbs.summaries, "site", *(f"site {verb}" for verb in SiteVerbs.summaries)]
+    program = [sys.executable, "-c", f"{MEASURED}from fedgin.cli.main import run; run()"]
+    found = {name: [sys.executable, "-c", f"{MEASURED}{code}"] for name, code in IMPORTS.items()}
+    found |= {"fedgin --version": [*program, "--version"]}
+    return found | {" ".join(f"fedgin {verb} --help".split()): [*program, *verb.split(), "--help"] for verb in verbs}
+
+
+def run_once(command: list[str]) -> Cost:
+    """Run a command to its end.
+
+    Raises:
+        subprocess.CalledProcessError: it did not end well.
+    """
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), command, stderr=said)
+    (peak,) = re.findall(r"^VmHWM:\s+(\d+) kB$", said, flags=re.MULTILINE)
+    return Cost(used.ru_utime + used.ru_stime, int(peak) / 1024)
+
+
+def main(repeats: Annotated[int, typer.Option(min=1, help="How often each is started.")] = 5) -> None:
+    """Print a line for each entry point.
+
+    Example: python -m benchmarks.startup --repeats 3
+    """
+    commands = entry_points()
+    costs = [{name: run_once(command) for name, command in commands.items()} for _ in range(repeats)]
+    least = {name: min(cost[name] for cost in costs) for name in commands}
+    reference = least["import typer, rich"].seconds
+    table = Table("entry point", "CPU s", "MB", "times typer and rich")
+    for name, cost in least.items():
+        table.add_row(name, f"{cost.seconds:.2f}", f"{cost.megabytes:.0f}", f"{cost.seconds / reference:.1f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
