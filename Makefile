@@ -1,5 +1,7 @@
 # `make demo`, `make poc` and `make test`. Each makes .venv by itself; a second run skips what is done.
-PYTHON ?= python3.11
+# The first of these that is installed; `make demo PYTHON=python3.13` chooses another.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+	$$name -c "" 2> /dev/null && echo $$name && break; done)
 BIN := .venv/bin
 
 .PHONY: demo poc wheelhouse debian test test-quick lint clean
@@ -41,11 +43,11 @@ clean:
 	rm -rf .venv build custom/*.egg-info
 
 .venv/.installed: requirements.txt pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
-.venv/.tested: .venv/.installed requirements-dev.txt
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+.venv/.tested: .venv/.installed requirements-dev.txt requirements-encryption.txt
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt -r requirements-encryption.txt
 	touch $@

@@ -19,11 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def main(
     out: Annotated[Path, typer.Argument(help="Folder for the wheels and requirements.lock.")],
-    requirements: Annotated[Path, typer.Option(help="The pins.")] = ROOT / "requirements.txt",
 ) -> None:
     """Fill OUT with the wheels of the pins and of this package, and write OUT/requirements.lock."""
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(out), "--no-deps"]
-    subprocess.run([*pip, "--requirement", str(requirements)], check=True)
+    pins = (f"--requirement={ROOT / name}" for name in ("requirements.txt", "requirements-encryption.txt"))
+    subprocess.run([*pip, *pins], check=True)
     subprocess.run([*pip, str(ROOT)], check=True)
     lock = write_lock(out)
     typer.echo(

@@ -7,7 +7,7 @@ from fedgin.data.site import Modality, SiteContract
 from fedgin.data.validation import Finding, Severity
 from fedgin.deploy.doctor import network
 from fedgin.deploy.doctor.certificate import check_certificate
-from fedgin.deploy.doctor.kit import FILES, read_kit
+from fedgin.deploy.doctor.kit import FILES, KEY, read_kit
 from fedgin.deploy.doctor.network import check_server
 from tests.deploy.doctor.kits import SITE, Identity, issue, serve, write_kit
 
@@ -30,6 +30,13 @@ def test_a_whole_kit_passes(tmp_path: Path) -> None:
     folder = write_kit(tmp_path / "kit", ROOT, issue(SITE, ROOT))
     assert worse_than_pass(check(folder)) == {}
     assert check(folder / "startup") == check(folder)
+
+
+def test_a_key_for_encrypted_jobs_without_tenseal_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_kit(tmp_path / "kit", ROOT, issue(SITE, ROOT))
+    (folder / "startup" / KEY).write_bytes(b"the doctor only looks whether it is there")
+    monkeypatch.setattr("fedgin.deploy.doctor.kit.find_spec", lambda name: None)
+    assert worse_than_pass(check(folder)) == {"encryption": Severity.WARN}
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -78,6 +78,14 @@ def test_an_encrypted_job_needs_a_kit_with_a_key_and_keeps_its_word(kit: Path, t
     assert "config_fed_client.json: 'task_result_filters.0' is missing" in refusal(kit, app)
 
 
+def test_an_encrypted_job_needs_tenseal_and_no_other_does(
+    kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedgin.flare.jobs.encryption_key.find_spec", lambda name: None)
+    assert "needs TenSEAL, which is not installed here. Fix: pip install -r" in refusal(kit, ENCRYPTED / "app")
+    assert refusal(kit, app) == ""
+
+
 @pytest.fixture(params=["server", "site"])
 def participant(request: pytest.FixtureRequest, kit: Path, monkeypatch: pytest.MonkeyPatch) -> JobValidator:
     """The validator of a server and of a site; the hash over the whole package is not part of the job."""

@@ -4,36 +4,22 @@ import json
 import os
 import shutil
 import subprocess
-import tarfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tenseal
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from fedgin.config import parse_settings
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES
-from fedgin.flare.jobs.encryption_key import SERVER_KEY, SITE_KEY
 from fedgin.flare.provisioning.authority import ProvisioningError
-from fedgin.flare.provisioning.federation import Federation
-from fedgin.flare.provisioning.kits import KitRow, issue_kits
+from fedgin.flare.provisioning.kits import issue_kits
 from fedgin.flare.provisioning.project import make_project
 from fedgin.flare.run.simulation import MALLOC_ARENAS
-from tests.places import ROOT
-
-PROVISIONING = ROOT / "provisioning"
-POLICIES = PROVISIONING / "policies"
-PROJECT = "abdomen-organs"
-
-
-def plan(**changes: Any) -> Federation:
-    values = yaml.safe_load((PROVISIONING / "sites.yaml").read_text())
-    return parse_settings(values | changes, Federation, source="sites.yaml")
+from tests.flare.provisioning.kits import POLICIES, PROJECT, PROVISIONING, by_status, content, plan, unpacked
 
 
 def sites() -> list[dict[str, Any]]:
@@ -53,20 +39,6 @@ def out(issued: Path, tmp_path: Path) -> Path:
     """A copy that a test may change."""
     shutil.copytree(issued, tmp_path / "kits")
     return tmp_path / "kits"
-
-
-def by_status(rows: list[KitRow]) -> dict[str, str]:
-    return {row.name: row.status for row in rows}
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / PROJECT).glob("*.tar.gz"))}
-
-
-def unpacked(out: Path, name: str, folder: Path) -> Path:
-    with tarfile.open(out / PROJECT / f"{name}.tar.gz") as tar:
-        tar.extractall(folder, filter="data")
-    return folder / name
 
 
 def certificate(kit: Path, base: str = "client") -> x509.Certificate:
@@ -249,28 +221,10 @@ def test_the_project_file_names_everybody_who_takes_part() -> None:
     assert {item["allow_log_streaming"] for item in participants if item["type"] == "client"} == {False}
 
 
-def test_sites_share_a_key_of_which_the_server_has_the_public_part(out: Path, tmp_path: Path) -> None:
-    before = content(out)
-    rows = by_status(issue_kits(plan(encryption_key=1), POLICIES, out))
-    people = {item.email for item in plan().people}
-    assert {name for name, status in rows.items() if status == "changed"} == rows.keys() - people
-    assert {name: data for name, data in content(out).items() if data == before[name]}.keys() == {
-        f"{name}.tar.gz" for name in people
-    }
-    first = {name: key_of(out, name, tmp_path / "first") for name in ("hospital-a", "hospital-c")}
-    assert first["hospital-a"] == first["hospital-c"]
-    assert tenseal.context_from(first["hospital-a"]).has_secret_key()
-    server = unpacked(out, "fedgin.example.org", tmp_path / "first") / "startup"
-    assert not tenseal.context_from((server / SERVER_KEY).read_bytes()).has_secret_key()
-    assert not (server / SITE_KEY).exists()
-
-    issue_kits(plan(encryption_key=1), POLICIES, out, renew=["hospital-a"])
-    assert key_of(out, "hospital-a", tmp_path / "renewed") == first["hospital-a"]
-    issue_kits(plan(encryption_key=2), POLICIES, out)
-    assert key_of(out, "hospital-a", tmp_path / "second") != first["hospital-a"]
-
-
-def key_of(out: Path, name: str, folder: Path) -> bytes:
-    startup = unpacked(out, name, folder) / "startup"
-    assert SITE_KEY in (startup / "signature.json").read_text()
-    return (startup / SITE_KEY).read_bytes()
+def test_a_key_without_tenseal_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedgin.flare.jobs.encryption_key.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs TenSEAL.*Fix: pip install -r requirements-encryption\.txt"):
+        issue_kits(plan(encryption_key=1), POLICIES, tmp_path / "kits")
+    assert not (tmp_path / "kits").exists()

@@ -10,7 +10,7 @@ from nvflare.apis.utils.decomposers import flare_decomposers
 from nvflare.app_opt.he.model_encryptor import HEModelEncryptor
 from nvflare.fuel.utils import fobs
 
-from fedgin.flare.provisioning.builders import EncryptionKeyBuilder
+from fedgin.flare.provisioning.encryption_key import EncryptionKeyBuilder
 from tests.flare.runs import came_from
 
 

@@ -48,7 +48,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
 
 @pytest.fixture
 def serve(keys: tuple[bytes, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("fedgin.flare.server.aggregator.server_key", lambda fl_ctx: tenseal.context_from(keys[0]))
+    monkeypatch.setattr("fedgin.flare.server.encryption.server_key", lambda fl_ctx: tenseal.context_from(keys[0]))
 
     def start(weighting: str = "modality_balanced") -> tuple[Server, Experiment]:
         experiment = experiment_for(client_weighting=weighting, homomorphic_encryption=True)

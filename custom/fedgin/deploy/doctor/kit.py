@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from cryptography import x509
@@ -10,11 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 import fedgin
-from fedgin.data.validation.findings import Finding, fail, passed
+from fedgin.data.validation.findings import Finding, fail, passed, warn
 from fedgin.errors import ConfigError
 from fedgin.manifest import check_manifest
 
 FILES = ("fed_client.json", "client.crt", "client.key", "rootCA.pem")
+# Of encrypted jobs; only some federations have one.
+KEY = "client_context.tenseal"
 FIX = "unpack the kit again as it was sent, without editing it"
 
 
@@ -65,7 +68,18 @@ def read_kit(folder: Path) -> tuple[Kit | None, list[Finding]]:
         passed("kit", "all files are there"),
         _check_permissions(startup / "client.key"),
         _check_package(startup),
+        *_check_encryption(startup),
     ]
+
+
+def _check_encryption(startup: Path) -> list[Finding]:
+    """Check that a site with a key for encrypted jobs could use it."""
+    if not (startup / KEY).is_file():
+        return []
+    if find_spec("tenseal") is not None:
+        return [passed("encryption", "TenSEAL is installed for the kit's key")]
+    fix = "pip install -r requirements-encryption.txt in the environment that runs FLARE"
+    return [warn("encryption", "the kit has a key for encrypted jobs, but TenSEAL is not installed", fix)]
 
 
 def _server(path: Path) -> tuple[str, int]:

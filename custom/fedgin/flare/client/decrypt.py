@@ -1,16 +1,19 @@
 """Read a global model of an encrypted job with a site's key."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import tenseal
 import torch
 from torch import Tensor
 
 from fedgin.errors import ConfigError, WeightsError
-from fedgin.flare.jobs.encryption_key import NO_KEY, SITE_KEY
+from fedgin.flare.jobs.encryption_key import NO_KEY, SITE_KEY, check_encryption_installed
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint, load_weights
 from fedgin.train.experiment import Experiment
 from fedgin.train.site.decrypted import restore_weights
+
+if TYPE_CHECKING:
+    import tenseal
 
 
 def decrypt_model(model: Path, experiment: Experiment, kit: Path) -> dict[str, Tensor]:
@@ -25,9 +28,10 @@ def decrypt_model(model: Path, experiment: Experiment, kit: Path) -> dict[str, T
         Weights of the network by state-dict name.
 
     Raises:
-        ConfigError: the kit has no usable key.
+        ConfigError: TenSEAL is not installed, or the kit has no usable key.
         WeightsError: the file is damaged, of another network or encrypted with another key.
     """
+    check_encryption_installed()
     key = _site_key(kit / "startup" / SITE_KEY)
     values = load_checkpoint(model, "model")["model"]
     try:
@@ -41,7 +45,9 @@ def decrypt_model(model: Path, experiment: Experiment, kit: Path) -> dict[str, T
     return averaged_weights(network)
 
 
-def _site_key(path: Path) -> tenseal.Context:
+def _site_key(path: Path) -> "tenseal.Context":
+    import tenseal
+
     try:
         key = tenseal.context_from(path.read_bytes())
     except Exception:  # TenSEAL raises several kinds for a damaged file
@@ -51,6 +57,8 @@ def _site_key(path: Path) -> tenseal.Context:
     return key
 
 
-def _decrypt(value: bytes | Tensor, key: tenseal.Context) -> Tensor:
+def _decrypt(value: bytes | Tensor, key: "tenseal.Context") -> Tensor:
     """Decrypt an entry; counters, and what no site has sent yet, are not encrypted."""
+    import tenseal
+
     return value if isinstance(value, Tensor) else torch.tensor(tenseal.ckks_vector_from(key, value).decrypt())

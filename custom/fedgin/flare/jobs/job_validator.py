@@ -17,7 +17,7 @@ from fedgin.files import hash_files
 from fedgin.flare.audit.security_log import Kind, record
 from fedgin.flare.jobs.application import read_application
 from fedgin.flare.jobs.configuration import client_config, named_classes, server_config
-from fedgin.flare.jobs.encryption_key import NO_KEY, SERVER_KEY, SITE_KEY
+from fedgin.flare.jobs.encryption_key import NO_KEY, SERVER_KEY, SITE_KEY, check_encryption_installed
 from fedgin.flare.jobs.files import SIGNATURE_FILES
 from fedgin.flare.jobs.installed import check_installed
 from fedgin.manifest import check_manifest
@@ -93,6 +93,8 @@ def _app_hash(app: Path) -> str:
 def _check_application(app: Path, startup: Path) -> None:
     read = read_application(app)
     encrypted = read.experiment.federation.homomorphic_encryption
+    if encrypted:
+        check_encryption_installed()
     server = server_config(read.numbers, first_round=0, encrypted=encrypted)
     check_installed([*named_classes([server, client_config(encrypted=encrypted)])])
     if encrypted and not any((startup / key).is_file() for key in (SERVER_KEY, SITE_KEY)):

@@ -5,17 +5,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import tenseal
 import yaml
 from nvflare.lighter.constants import CtxKey, ProvFileName
 from nvflare.lighter.ctx import ProvisionContext
 from nvflare.lighter.entity import Participant, Project
 from nvflare.lighter.impl.cert import CertBuilder
-from nvflare.lighter.impl.he import HEBuilder
 from nvflare.lighter.spec import Builder
 from nvflare.lighter.utils import sign_folders
 
-from fedgin.files import whole_file
 from fedgin.flare.provisioning.policies import apply_policies
 from fedgin.manifest import write_manifest
 
@@ -92,30 +89,6 @@ class PolicyBuilder(Builder):
             text = SITE_YAML.format(name=client.name, modality=client.get_prop("modality"), cache=CACHE)
             (local / "site.yaml.example").write_text(text, encoding="utf-8")
         write_manifest(Path(ctx.get_kit_dir(client)))
-
-
-class EncryptionKeyBuilder(HEBuilder):
-    """FLARE's keys for homomorphic encryption, made once: the stock builder makes another one for every new kit.
-
-    Sites get the secret key, which they share; the server gets what it needs to add and multiply.
-
-    Args:
-        file: where the key is kept, on the lead's machine alone.
-    """
-
-    def __init__(self, file: str) -> None:
-        super().__init__()
-        self.file = Path(file)
-
-    def initialize(self, project: Project, ctx: ProvisionContext) -> None:
-        """Read the key, or make it."""
-        if self.file.is_file():
-            self._context = tenseal.context_from(self.file.read_bytes())
-            return
-        super().initialize(project, ctx)
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(self.file) as part:
-            part.write_bytes(self.get_serialized_context(is_client=True))
 
 
 class KitSignatureBuilder(Builder):

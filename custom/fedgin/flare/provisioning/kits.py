@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fedgin.errors import ConfigError
 from fedgin.files import whole_file
+from fedgin.flare.jobs.encryption_key import check_encryption_installed
 from fedgin.flare.provisioning.authority import Authority
 from fedgin.flare.provisioning.federation import Federation, Person, Server, Site
 from fedgin.flare.provisioning.issued import IssuedKit, IssuedKits, read_issued, write_issued
@@ -54,9 +55,12 @@ def issue_kits(federation: Federation, policies: Path, out: Path, *, renew: Coll
 
     Raises:
         FolderError: the project's folder holds something else.
-        ConfigError: a participant vanished from ``sites.yaml``, changed role or organisation, or is unknown.
+        ConfigError: a participant vanished from ``sites.yaml``, changed role or organisation, or is unknown; or the
+            sites are to share a key, and TenSEAL is not installed.
         ProvisioningError: FLARE refused; nothing is changed then.
     """
+    if federation.encryption_key is not None:
+        check_encryption_installed()
     folder = out / federation.project
     record = read_issued(folder)
     participants = dict(_participants(federation))

@@ -15,6 +15,7 @@ from nvflare.tool.poc.poc_commands import get_prod_dir, prepare_poc_provision
 from fedgin.config import parse_settings
 from fedgin.data.site import SiteContract
 from fedgin.errors import ConfigError, FedginError
+from fedgin.flare.jobs.encryption_key import can_encrypt
 from fedgin.flare.provisioning.federation import Federation, Role
 from fedgin.flare.provisioning.project import make_project
 
@@ -70,7 +71,7 @@ def poc_project(folder: Path, sites: Mapping[str, SiteContract], policies: Path,
     """
     values = {
         "project": PROJECT,
-        "encryption_key": 1,
+        "encryption_key": 1 if can_encrypt() else None,
         "server": {
             "host": "localhost",
             "port": port,

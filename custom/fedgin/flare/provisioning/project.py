@@ -88,4 +88,4 @@ def _encryption_builder(federation: Federation, folder: Path) -> list[dict[str, 
     if federation.encryption_key is None:
         return []
     file = folder / f"encryption_key_{federation.encryption_key}.tenseal"
-    return [{"path": f"{BUILDERS}.EncryptionKeyBuilder", "args": {"file": str(file)}}]
+    return [{"path": "fedgin.flare.provisioning.encryption_key.EncryptionKeyBuilder", "args": {"file": str(file)}}]

@@ -16,12 +16,12 @@ from nvflare.app_common.app_event_type import AppEventType
 from fedgin.documents import read_json
 from fedgin.errors import FedginError
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, CLAIMS, read_claims
+from fedgin.flare.jobs.encryption_key import check_encryption_installed
 from fedgin.flare.jobs.files import SERVER_CONFIG
 from fedgin.flare.jobs.numbers import read_numbers
 from fedgin.flare.participation import Absence
 from fedgin.flare.protocol import AGGREGATED, CAUSE, OUTLIERS, UPDATE_REFUSED, VERDICT
 from fedgin.flare.server.average import AverageError, WeightedAverage, to_dxo
-from fedgin.flare.server.encryption import EncryptedAverage, EncryptedUpdateGuard, server_key
 from fedgin.flare.server.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
 from fedgin.flare.server.sender import sender
 from fedgin.train.experiment import Experiment, load_experiment
@@ -74,6 +74,9 @@ class ClientWeightedAggregator(Aggregator):
         earlier = read_claims(Path(self.experiment).with_name(CHECKPOINT)) if experiment.resumes else {}
         balanced = experiment.federation.client_weighting == "modality_balanced"
         if experiment.federation.homomorphic_encryption:
+            check_encryption_installed()
+            from fedgin.flare.server.encryption import EncryptedAverage, EncryptedUpdateGuard, server_key
+
             self._guard: UpdateGuard = EncryptedUpdateGuard(experiment, earlier, server_key(fl_ctx))
             self._average = EncryptedAverage(balanced=balanced, entries=experiment.initial_network().state_dict())
         else:
