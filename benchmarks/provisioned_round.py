@@ -25,8 +25,10 @@ from benchmarks.flare_round import JOBS, slowest_site
 from fedgin.data.site import load_site
 from fedgin.flare.jobs.job import Job, load_job, stage_job, write_job
 from fedgin.flare.provisioning.federation import Role
-from fedgin.flare.run.console import as_submitted, check, connect, fetch, submit
+from fedgin.flare.run.console import connect, submit
+from fedgin.flare.run.download import fetch
 from fedgin.flare.run.follow import follow
+from fedgin.flare.run.outcome import read_outcome
 from fedgin.flare.server.model import initial_network
 from fedgin.phantoms.blocks import EXPERIMENT, write_block_site
 from poc.federation import LocalFederation, provision, running
@@ -76,9 +78,9 @@ def _round_in_flare(federation: LocalFederation, job: Job, out: Path) -> float:
     """Return the mean seconds of a round after the first."""
     with connect(federation.admin(Role.LEAD)) as session:
         job_id = submit(session, job)
-        meta = follow(session, job_id, on_status=lambda text: None, on_round=lambda metrics: None)
+        follow(session, job_id, on_status=lambda text: None, on_round=lambda metrics: None)
         result = fetch(session, job_id, out)
-    check(result, meta, as_submitted(job, meta, result))
+    read_outcome(result).check()
     log = (result.folder / "log.txt").read_text(encoding="utf-8")
     starts = [datetime.strptime(found, "%Y-%m-%d %H:%M:%S,%f") for found in STARTED.findall(log)]
     return statistics.mean((after - before).total_seconds() for before, after in itertools.pairwise(starts[1:]))

@@ -29,7 +29,7 @@ class FedginError(Exception):
 
     def __str__(self) -> str:
         """Return problem, fix and code on one line."""
-        return " ".join(f"{self.problem.rstrip('.')}. Fix: {self.fix} [{self.code}]".split())
+        return f"{with_fix(self.problem, self.fix)} [{self.code}]"
 
     def below(self, *folders: Path) -> "FedginError":
         """Return it with files named as seen from these folders; a machine's paths are no business of another's."""
@@ -39,6 +39,11 @@ class FedginError(Exception):
         named = FedginError(problem, self.fix)
         named.code = self.code
         return named
+
+
+def with_fix(problem: str, fix: str) -> str:
+    """Return both on one line, as every log and message has them."""
+    return " ".join(f"{problem.rstrip('.')}. Fix: {fix}".split())
 
 
 def _printable(text: str) -> str:

@@ -35,17 +35,19 @@ def test_the_list_of_verbs_says_what_their_own_help_begins_with(group: type[Lazy
 def test_no_verb_is_missing_in_the_list() -> None:
     files = {path.stem for path in (ROOT / "custom" / "fedgin" / "cli").glob("[!_]*.py")}
     named = {*Verbs.summaries, *(f"site_{verb}" for verb in SiteVerbs.summaries)}
-    assert files == named | {
-        "main",
-        "site",
-        "lazy",
+    helpers = {
+        "fault",
         "findings",
         "follow_job",
         "format",
+        "interrupt",
         "live_page",
-        "resumable",
+        "options",
+        "remaining",
+        "tables",
         "simulated_job",
     }
+    assert files == named | helpers | {"main", "site", "lazy"}
 
 
 def test_a_mistyped_verb_is_told_the_nearest() -> None:
@@ -90,3 +92,11 @@ def test_an_error_is_two_lines_and_code_2(tmp_path: Path, name: str) -> None:
     assert done.stderr.splitlines()[0] == f"Error FG-010: {name}: no such file"
     assert done.stderr.splitlines()[1].startswith("Fix:")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("words", "found"), [("fedgin ab", "abort"), ("fedgin run --min", "--min-sites")])
+def test_a_shell_completes_verbs_and_options(words: str, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the script of ``fedgin --install-completion`` asks; the options are those of a verb that is imported late."""
+    asked = {"_FEDGIN_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = CliRunner().invoke(app, [], env=asked, prog_name="fedgin")
+    assert done.output.split() == [found]

@@ -65,11 +65,11 @@ class Server:
         return {"server": {"fedgin": {"failures": self.failures, "rounds": {}, "expected": []}}}
 
     def get_job_meta(self, job_id: str) -> dict[str, Any]:
-        return {**self._meta(), "status": self.status.value}
+        return {**self._meta(), "job_id": job_id, "status": self.status.value}
 
     def download_job_result(self, job_id: str, place: str) -> str:
         shutil.copytree(self.left, Path(place) / "workspace")
-        shutil.copytree(self.store, Path(place) / "job" / "name")
+        shutil.copytree(self.store, Path(place) / "job" / "tiny")
         return place
 
     def _meta(self) -> dict[str, Any]:
@@ -212,7 +212,7 @@ def test_a_job_is_resumed_on_its_own_sites(lead: Lead, monkeypatch: pytest.Monke
     server = lead.meets("ab", [["a", "b"]], measured="")
     lead.runs()
     server.connected = "bc"
-    monkeypatch.setattr("fedgin.flare.run.console.stage_resumed", lambda job, *_: job)
+    monkeypatch.setattr("fedgin.flare.run.download.stage_resumed", lambda job, *_: job)
     error = lead.says("resume", "job-1", out="rest").exception
     assert isinstance(error, ConsoleError)
     assert "is for 2 sites (a, b); of them connected: b (1)" in error.problem
@@ -244,9 +244,10 @@ def test_an_earlier_result_is_replaced_only_when_told_so(lead: Lead) -> None:
 
 def test_by_default_each_run_has_a_folder_of_its_own(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
     server = lead.meets("ab", WHOLE)
-    monkeypatch.chdir(lead.job.folder)  # 'fedgin run .': the folder's name is the job's all the same
+    monkeypatch.chdir(lead.folder)
+    (lead.folder / "here").mkdir()
     for name in ("tiny", "tiny-2"):
-        done = CliRunner().invoke(app, ["run", ".", "--kit", "kit"])
+        done = CliRunner().invoke(app, ["run", "here/../tiny/.", "--kit", "kit"])
         assert f"Report: runs/{name}/report.html" in done.output, done.exception
         shutil.rmtree(server.store)
 
@@ -258,12 +259,94 @@ def test_the_command_that_follows_again_is_whole_and_quoted(lead: Lead, monkeypa
         patch.setattr(server, "monitor_job_and_return_job_meta", _interrupted)
         done = lead.runs("--overwrite", out=out.name)
     assert done.exit_code == 130
-    [line] = [line for line in done.output.splitlines() if line.startswith("Left running.")]
+    [line] = [line for line in done.output.splitlines() if line.startswith("Stopped. The job is left running.")]
     command = shlex.split(line.partition("again: ")[2])
-    assert command == ["fedgin", "run", str(lead.job.folder), *("--kit", "kit", "--out", str(out)), *command[7:]]
-    assert command[7:] == ["--follow", "job-1", "--overwrite"]
+    options = ["--follow", "job-1", "--kit", "kit", "--out", str(out), "--overwrite"]
+    assert command == ["fedgin", "run", str(lead.job.folder), *options]
     assert CliRunner().invoke(app, command[1:]).exit_code == 0
 
 
 def _interrupted(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_fetched_result_is_what_a_followed_one_is(lead: Lead) -> None:
+    lead.meets("ab", WHOLE)
+    assert lead.runs().exit_code == 0
+    done = lead.says("fetch", "job-1", out="fetched")
+    assert done.exit_code == 0, done.exception
+    one, other = lead.folder / "out", lead.folder / "fetched"
+    files = [{path.relative_to(each).as_posix() for path in each.rglob("*")} for each in (one, other)]
+    assert files[0] == files[1] >= {"report.html", "job/tiny/meta.json", "job_record.json"}
+    assert lead.says("fetch", "job-1", out="fetched").exit_code == 0, "the same job is fetched again"
+
+
+def test_a_report_is_written_again_from_the_folder_alone(lead: Lead) -> None:
+    lead.meets("ab", [["a", "b"]], measured="")
+    lead.runs()
+    (lead.folder / "out" / "report.html").unlink()
+    done = CliRunner().invoke(app, ["report", str(lead.folder / "out")])
+    assert isinstance(done.exception, ConsoleError)
+    assert "No success" in lead.page
+    assert "Every site" not in lead.page
+    error = CliRunner().invoke(app, ["report", str(lead.folder)]).exception
+    assert isinstance(error, FedginError)
+    assert "is no result of a job" in error.problem
+
+
+@pytest.mark.parametrize(
+    ("log", "advice"),
+    [
+        ("", "go on with it: fedgin resume job-1"),
+        ("t - X - ERROR - disk full\n", "mend the first cause below; what the server kept is in OUT\n  t - X"),
+    ],
+)
+def test_what_to_do_about_a_job_that_ended_early_points_at_what_is_there(lead: Lead, log: str, advice: str) -> None:
+    lead.meets("ab", [["a", "b"]], measured="")
+    (lead.folder / "left" / "error_log.txt").write_text(log)
+    error = lead.runs().exception
+    assert isinstance(error, ConsoleError)
+    assert error.fix.replace(str(lead.folder / "out"), "OUT").startswith(advice)
+
+
+def test_a_dry_check_says_what_would_run_and_submits_nothing(lead: Lead) -> None:
+    server = lead.meets("ab", WHOLE)
+    done = lead.runs("--check", "--rounds", "7")
+    assert done.exit_code == 0, done.exception
+    assert "sites: a, b; every round needs 2 of them; 7 rounds" in done.output
+    assert not server.store.exists()
+    assert not (lead.folder / "out").exists()
+    lead.meets("a", WHOLE)
+    assert isinstance(lead.runs("--check").exception, ConsoleError)
+
+
+def test_the_number_of_rounds_is_submitted(lead: Lead) -> None:
+    server = lead.meets("ab", WHOLE)
+    lead.runs("--rounds", "7")
+    assert load_job(server.store).rounds == 7
+    assert lead.job.rounds == 2, "the lead's own folder stays as it is"
+
+
+def test_a_quiet_run_prints_nothing(lead: Lead) -> None:
+    lead.meets("ab", WHOLE)
+    done = lead.runs("--quiet")
+    assert (done.exit_code, done.output) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ("get_connected_client_list", "Nothing was submitted."),
+        ("submit_job", "The job may have been submitted: see fedgin jobs --kit kit"),
+        ("monitor_job_and_return_job_meta", "The job is left running."),
+        ("download_job_result", "The job has ended. Fetch its result: fedgin fetch job-1 --kit kit --out "),
+    ],
+)
+def test_ctrl_c_ends_with_one_line_whatever_was_done(
+    lead: Lead, monkeypatch: pytest.MonkeyPatch, stage: str, said: str
+) -> None:
+    server = lead.meets("ab", WHOLE)
+    monkeypatch.setattr(server, stage, _interrupted)
+    done = lead.runs()
+    assert done.exit_code == 130
+    assert done.output.splitlines()[-1].startswith(f"Stopped. {said}")

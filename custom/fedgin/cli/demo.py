@@ -1,6 +1,5 @@
 """``fedgin demo``: compare one modality alone, plain FedAvg and FedGIN on built-in or own data."""
 
-import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from fedgin.cli.interrupt import interruptible
 from fedgin.cli.phantoms import write_demo_sites
-from fedgin.cli.resumable import resumable
+from fedgin.cli.remaining import left as say_left
 from fedgin.phantoms.task import Task
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def demo(
     from fedgin.folders import folder_to_itself
 
     console = Console(highlight=False, soft_wrap=True)
-    with resumable(console), folder_to_itself(out, "a demonstration"):
+    with interruptible(console), folder_to_itself(out, "a demonstration"):
         data = sites or out / f"phantoms-{task}-seed-{seed}"
         if sites is None:
             write_demo_sites(data, task, seed, console)
@@ -86,7 +86,8 @@ class _Printer:
 
     def round_done(self, arm: "Arm", point: dict[str, float], left: float) -> None:
         dice = "  ".join(f"{modality} {value:.3f}" for modality, value in sorted(point.items()) if modality != "round")
-        rest = "" if math.isnan(left) else f"  about {left / 60:.0f} min left for all arms"
+        said = say_left(left)
+        rest = f"  {said} for all arms" if said else ""
         self.console.print(
             f"  {arm.title}, {point['round']:>3.0f} of {self.rounds} rounds  validation Dice  {dice}{rest}"
         )

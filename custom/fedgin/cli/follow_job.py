@@ -1,26 +1,41 @@
 """Follow a submitted job to its end: a line for each round, then model and report."""
 
 import shlex
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
 from rich.console import Console
 
+from fedgin.cli.interrupt import Interruption
 from fedgin.cli.live_page import LivePage
+from fedgin.cli.remaining import RemainingTime, left
 from fedgin.errors import FedginError, one_line
 from fedgin.flare.jobs.job import Job
-from fedgin.flare.run.console import REPORT, Session, as_submitted, check, fetch
+from fedgin.flare.run.console import Session
+from fedgin.flare.run.download import fetch
 from fedgin.flare.run.follow import follow
 from fedgin.flare.run.job_provenance import describe_job
+from fedgin.flare.run.outcome import REPORT, read_outcome
 from fedgin.flare.run.results import RoundMetrics, RunResult
+from fedgin.folders import own_folder
 from fedgin.train.provenance import write_provenance
 
 
-def lead_console() -> Console:
+def lead_console(*, quiet: bool = False) -> Console:
     """Return a console that prints what sites say as it is: none of it is markup."""
-    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=quiet)
+
+
+def result_folder(name: str, *, holds: str = "", overwrite: bool = False) -> Path:
+    """Return the folder of a result by default: ``runs/NAME``, or the next one that is free.
+
+    Args:
+        name: of the job.
+        holds: what the mark of a folder says that may be taken again.
+        overwrite: whether the first of them is to be replaced.
+    """
+    wanted = Path("runs") / name
+    return wanted if overwrite else own_folder(wanted, holds=holds)
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,7 @@ class Submitted:
         kit: the lead's.
         out: folder of the result.
         overwrite: whether an earlier result there is replaced.
+        quiet: whether nothing is printed but errors.
     """
 
     job: Job
@@ -40,44 +56,75 @@ class Submitted:
     kit: Path
     out: Path
     overwrite: bool = False
+    quiet: bool = False
 
     @property
     def again(self) -> str:
         """The command, for a shell, that follows the job again."""
-        command = ["fedgin", "run", self.job.folder, "--kit", self.kit, "--out", self.out, "--follow", self.job_id]
-        return shlex.join([*map(str, command), *(["--overwrite"] if self.overwrite else [])])
+        return self._command("run", self.job.folder, "--follow", self.job_id)
+
+    @property
+    def fetching(self) -> str:
+        """The command, for a shell, that fetches the result of the job."""
+        return self._command("fetch", self.job_id)
+
+    def _command(self, verb: str, *arguments: object) -> str:
+        flags = {"--overwrite": self.overwrite, "--quiet": self.quiet}
+        options = ["--kit", self.kit, "--out", self.out, *(name for name, given in flags.items() if given)]
+        return shlex.join(map(str, ("fedgin", verb, *arguments, *options)))
 
 
-def follow_to_end(session: Session, submitted: Submitted) -> None:
+def follow_to_end(session: Session, submitted: Submitted, stopped: Interruption) -> None:
     """Print each round with the Dice of every site, fetch the result and write its report.
 
     The report is there from the start and renewed with every round, so that a browser may show it all the time.
+
+    Args:
+        session: of the console.
+        submitted: what to follow.
+        stopped: is told what to say when this is interrupted.
 
     Raises:
         ConsoleError: the job did not end well; what the server kept is in the folder all the same, and a report of it
             too when a round was recorded.
     """
-    console, job, job_id, out = lead_console(), submitted.job, submitted.job_id, submitted.out
+    console, job_id, out = lead_console(quiet=submitted.quiet), submitted.job_id, submitted.out
     console.print(f"job {job_id}; its report, renewed every round: {out / REPORT}")
-    live = LivePage(out / REPORT, job, job_id)
+    live = LivePage(out / REPORT, submitted.job, job_id)
+    stopped.advice = f"The job is left running. Follow it again: {submitted.again}"
     try:
-        meta = follow(session, job_id, on_status=live.telling(console.print), on_round=RoundPrinter(console, job, live))
+        # Rich shows the line that changes on a terminal only.
+        with console.status("waiting for the server") as status:
+            rounds = RoundPrinter(console, submitted.job, live)
+            follow(session, job_id, on_status=live.telling(console.print), on_round=rounds, on_progress=status.update)
+        stopped.advice = f"The job has ended. Fetch its result: {submitted.fetching}"
         result = fetch(session, job_id, out, overwrite=submitted.overwrite)
     except KeyboardInterrupt:
-        live.leave(f"Nobody follows the job any more; it goes on. Follow it again: {submitted.again}")
-        console.print(f"Left running. Follow it again: {submitted.again}")
-        raise typer.Exit(130) from None
+        live.leave(f"Nobody follows the job any more. {stopped.advice}")
+        raise
     except FedginError as error:
         live.leave(error.problem)
         raise
-    job = as_submitted(job, meta, result)
-    try:
-        check(result, meta, job)
-    except FedginError as error:
-        live.leave(error.problem)
-        write_result(console, job, job_id, result, fault=error.problem)
-        raise
-    write_result(console, job, job_id, result)
+    report_outcome(console, result, live)
+
+
+def report_outcome(console: Console, result: RunResult, live: LivePage | None = None) -> None:
+    """Write what :func:`write_result` writes for a result that stands in its folder.
+
+    Args:
+        console: to print to.
+        result: the folder.
+        live: the page of a job that was followed; it stays when there is nothing to report.
+
+    Raises:
+        ConsoleError: it is no success; a report is there all the same, if a round was recorded.
+        FedginError: the folder is no result.
+    """
+    outcome = read_outcome(result)
+    if outcome.fault and live is not None:
+        live.leave(outcome.fault)
+    write_result(console, outcome.job, outcome.job_id, result, fault=outcome.fault)
+    outcome.check()
 
 
 def write_result(console: Console, job: Job, job_id: str, result: RunResult, *, fault: str = "") -> None:
@@ -100,25 +147,17 @@ def write_result(console: Console, job: Job, job_id: str, result: RunResult, *, 
 
 
 class RoundPrinter:
-    """Prints a line for each round, and tells the live page of it.
-
-    The estimate leaves out the first round, which contains FLARE's start.
-    """
+    """Prints a line for each round with an estimate of the time that the others need, and tells the live page of it."""
 
     def __init__(self, console: Console, job: Job, live: LivePage) -> None:
         self.live = live
         self.console = console
-        self.rounds = job.rounds
         self.total = job.first_round + job.rounds
-        self.ends: list[float] = []
+        self.remaining = RemainingTime(job.rounds)
 
     def __call__(self, metrics: RoundMetrics) -> None:
         """Print the line of a round that is complete, and renew the page."""
         self.live.add(metrics)
-        self.ends.append(time.monotonic())
-        done = len(self.ends)
-        left = ""
-        if 1 < done < self.rounds:
-            left = f"  about {(self.ends[-1] - self.ends[0]) / (done - 1) * (self.rounds - done):.0f} s left"
         dice = "  ".join(f"{one_line(site)} {value:.3f}" for site, value in metrics.dice.items())
-        self.console.print(f"round {metrics.number + 1}/{self.total}  validation Dice  {dice}{left}")
+        rest = left(self.remaining.step())
+        self.console.print(f"round {metrics.number + 1}/{self.total}  validation Dice  {dice}  {rest}".rstrip())

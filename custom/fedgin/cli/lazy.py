@@ -21,8 +21,13 @@ def reflowed(text: str) -> str:
 
 
 def flags_without_values(parameters: list[Any]) -> list[Any]:
-    """Let help show a flag without the type of a value, which it does not take."""
+    """Let help show a flag without the type of a value, which it does not take.
+
+    Flags of shell completion get a value for when they are not given, as ``--help`` does in :class:`LazyGroup`.
+    """
     for parameter in parameters:
+        if parameter.name in ("install_completion", "show_completion"):
+            parameter.default = False
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
     return parameters

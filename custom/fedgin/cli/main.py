@@ -1,17 +1,14 @@
 """The ``fedgin`` command."""
 
-import sys
 from collections.abc import Mapping
 from typing import ClassVar
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 import fedgin
+from fedgin.cli.fault import faults_told
 from fedgin.cli.lazy import LazyGroup
 from fedgin.cli.site import site_app
-from fedgin.errors import FedginError
 
 
 class Verbs(LazyGroup):
@@ -19,15 +16,22 @@ class Verbs(LazyGroup):
 
     prefix = "fedgin.cli."
     summaries: ClassVar[Mapping[str, str]] = {
+        "abort": "End a job, and wait until the server says that it ended.",
         "audit": "Show the participant's security log and FLARE's audit.log as one timeline; works on copied files.",
         "demo": "Compare MR alone, CT alone, FedAvg and FedGIN on the same sites, and write one HTML report.",
         "export": "Write the run's model, its settings and a model card as a MONAI bundle.",
+        "fetch": "Download model, logs and settings of a job that ended, write its report and say whether it is a "
+        "success.",
+        "jobs": "List the server's jobs in the order of their submission: state, place in the queue, and what each "
+        "waits for.",
         "phantoms": "Write three sites of procedural phantoms (two CT, one MR with few cases) as NIfTI.",
         "poc": "Prepare the workspace that `nvflare poc start` starts: server, sites, an admin and a lead, "
         "with our policies.",
         "predict": "Segment an image or every image of a folder, and write labels on their own grid, SEG and SR for "
         "DICOM.",
         "provision": "Issue startup kits with FLARE's provisioning, our policies and signatures.",
+        "report": "Write report.html of a result anew, from what is in its folder, and say whether the job is a "
+        "success.",
         "resume": "Submit the rest of a job that a crash of the server, a dead site or an abort ended early.",
         "run": "Submit a job as `submit_job` of the console does, print each round with the Dice of every site, "
         "fetch the result.",
@@ -44,7 +48,6 @@ app = typer.Typer(
     cls=Verbs,
     help="Federated cross-modality segmentation with GIN on NVIDIA FLARE.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(site_app, name="site")
@@ -59,10 +62,5 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def run() -> None:
     """Run the command line; a foreseen error is one line on standard error and exit code 2."""
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
-    try:
+    with faults_told():
         app(standalone_mode=True)
-    except FedginError as error:
-        errors.print(f"[bold red]Error {error.code}:[/] {escape(error.problem)}")
-        errors.print(f"[bold]Fix:[/] {escape(error.fix)}")
-        sys.exit(2)

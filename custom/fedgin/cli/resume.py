@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fedgin.cli.run import MinSites, Overwrite, result_folder
+from fedgin.cli.options import MinSites, Overwrite, Quiet
 
 
 def resume(
@@ -14,6 +14,7 @@ def resume(
     out: Annotated[Path | None, typer.Option(help="Folder for the results. Default: runs/JOB_ID-resumed.")] = None,
     min_sites: MinSites = None,
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Submit the rest of a job that a crash of the server, a dead site or an abort ended early.
 
@@ -24,16 +25,23 @@ def resume(
 
     Example: fedgin resume 368b8811-583e-4df8-bd35-1b5e0998c0a3 --kit kits/lead@example.org
     """
-    from fedgin.cli.follow_job import Submitted, follow_to_end, lead_console
-    from fedgin.flare.run.console import choose_sites, connect, connected_sites, fetch_to_resume, held, submit
+    from fedgin.cli.follow_job import Submitted, follow_to_end, lead_console, result_folder
+    from fedgin.cli.interrupt import interruptible
+    from fedgin.flare.run.console import choose_sites, connect, connected_sites, submit
+    from fedgin.flare.run.download import fetch_to_resume, held
     from fedgin.folders import mark_as, reserved
 
-    console = lead_console()
+    console = lead_console(quiet=quiet)
     folder = out or result_folder(f"{job_id}-resumed", overwrite=overwrite)
-    with reserved(folder, overwrite=overwrite), connect(kit) as session:
+    with (
+        interruptible(console, "Nothing was submitted.") as stopped,
+        reserved(folder, overwrite=overwrite),
+        connect(kit) as session,
+    ):
         job = fetch_to_resume(session, job_id, folder.with_name(f"{folder.name}-job"))
         job = choose_sites(job, connected_sites(session), min_sites)
         console.print(f"goes on after round {job.first_round} of {job.first_round + job.rounds}")
+        stopped.advice = f"The job may have been submitted: see fedgin jobs --kit {kit}"
         new = submit(session, job)
         mark_as(folder, held(new))
-        follow_to_end(session, Submitted(job, new, kit, folder, overwrite=overwrite))
+        follow_to_end(session, Submitted(job, new, kit, folder, overwrite=overwrite, quiet=quiet), stopped)

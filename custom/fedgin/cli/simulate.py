@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fedgin.cli.run import MinSites
+from fedgin.cli.options import MinSites
 
 
 def simulate(

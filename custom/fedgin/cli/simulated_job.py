@@ -13,7 +13,7 @@ from fedgin.cli.live_page import LivePage
 from fedgin.data.site import SiteContract
 from fedgin.errors import FedginError
 from fedgin.flare.jobs.job import Job, write_job
-from fedgin.flare.run.console import REPORT
+from fedgin.flare.run.outcome import REPORT
 from fedgin.flare.run.results import RunResult
 from fedgin.flare.run.simulation import SIMULATED, simulate, simulated_result
 from fedgin.folders import check_writable, claimed_folder

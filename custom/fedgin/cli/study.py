@@ -1,6 +1,5 @@
 """``fedgin study``: run and report a comparison."""
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from fedgin.cli.resumable import resumable
+from fedgin.cli.interrupt import interruptible
+from fedgin.cli.remaining import left as say_left
 
 if TYPE_CHECKING:
     from fedgin.study.plan import ArmSpec
@@ -33,7 +33,7 @@ def study(
     from fedgin.study.runner import run_study
 
     console = Console(highlight=False, soft_wrap=True)
-    with resumable(console), folder_to_itself(out, "a study"):
+    with interruptible(console), folder_to_itself(out, "a study"):
         results = run_study(plan, out, _Printer(console), cores=cores)
         report = write_study(plan, results, out)
     console.print(f"Scores: {out / 'scores.csv'}")
@@ -67,6 +67,7 @@ class _Printer:
 
     def ended(self, spec: "ArmSpec", seconds: float, left: float, problem: str) -> None:
         self.ended_arms += 1
-        rest = "" if math.isnan(left) else f", about {left / 60:.0f} min left"
+        said = say_left(left)
+        rest = f", {said}" if said else ""
         outcome = f"[bold red]failed:[/] {problem}" if problem else f"done in {seconds:.0f} s"
         self.console.print(f"[bold]{spec.name}[/] {outcome}  ({self.ended_arms} of {self.arms} arms{rest})")

@@ -1,13 +1,13 @@
 """``fedgin train``: train at one place, without a federation."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from fedgin.cli.resumable import resumable
+from fedgin.cli.interrupt import interruptible
+from fedgin.cli.remaining import RemainingTime, left
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +45,7 @@ def train(
     from fedgin.train.provenance import write_provenance
 
     console = Console(highlight=False, soft_wrap=True)
-    with resumable(console), folder_to_itself(out, "a training"):
+    with interruptible(console), folder_to_itself(out, "a training"):
         sites = [prepare_site(item, plan.experiment.preprocessing, plan.experiment.organs) for item in contracts]
         device = choose_device(contracts[0])
         network = _train(plan, sites, device, out, console)
@@ -62,11 +62,11 @@ def _train(plan: "Job", sites: "list[SiteData]", device: "torch.device", out: Pa
     from fedgin.data.datalist import Split
     from fedgin.train.standalone import StandaloneRun, train_standalone
 
-    started = time.monotonic()
+    remaining = RemainingTime(plan.rounds)
 
     def report(_: "nn.Module", round_number: int, result: "RoundResult") -> None:
-        left = (time.monotonic() - started) / (round_number + 1) * (plan.rounds - round_number - 1)
-        console.print(f"round {round_number + 1}/{plan.rounds}  loss {result.loss:.3f}  at most {left:.0f} s left")
+        rest = left(remaining.step())
+        console.print(f"round {round_number + 1}/{plan.rounds}  loss {result.loss:.3f}  {rest}".rstrip())
 
     cases = [case for item in sites for case in item.cases[Split.TRAINING]]
     name = sites[0].contract.site if len(sites) == 1 else "central"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from fedgin.errors import FedginError
+from fedgin.errors import FedginError, with_fix
 from fedgin.study.arm_result import ArmResult, read_result
 from fedgin.study.plan import ArmSpec, Study, load_study
 from fedgin.study.planned_arm import PlannedArm, StudySites
@@ -170,7 +170,7 @@ class _Crew:
         except json.JSONDecodeError:
             return  # a library's own words
         if "problem" in said:
-            worker.problem = f"{said['problem']}. Fix: {said['fix']}"
+            worker.problem = with_fix(said["problem"], said["fix"])
         elif "round" in said:
             worker.rounds = int(said["round"])
             self.listener.round_done(worker.setting.spec, said, worker.setting.arm.rounds)

@@ -33,6 +33,9 @@ class Server:
     def show_stats(self, job_id: str, target: str) -> dict[str, Any]:
         raise JobNotRunning(job_id)
 
+    def list_jobs(self, *, detailed: bool) -> list[dict[str, Any]]:
+        return []
+
 
 def see(server: Server) -> dict[str, Any]:
     return follow(server, "job-1", on_status=lambda text: None, on_round=lambda metrics: None)
@@ -129,4 +132,34 @@ def test_a_server_that_does_not_try_to_start_a_job_is_named_once_the_sites_had_t
 ) -> None:
     assert reasons_told(monkeypatch, late=60.0) == []
     [line] = reasons_told(monkeypatch, late=0.0)
-    assert "has not tried to start it yet. Fix: if 'list_jobs' shows no other job RUNNING, restart" in line
+    assert line == "the server has not tried to start it yet, although no other job runs. Fix: restart the server"
+
+
+def test_a_job_that_waits_for_another_one_is_told_for_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Waiting()
+    others = [("job-0", "RUNNING"), ("job-x", "SUBMITTED"), ("job-1", "SUBMITTED"), ("job-2", "SUBMITTED")]
+    metas = [{"job_id": name, "status": state, "submit_time": at} for at, (name, state) in enumerate(others)]
+    monkeypatch.setattr(
+        server, "list_jobs", lambda *, detailed: [{"job_id": "job-9", "status": "FINISHED:ABORTED"}, *metas]
+    )
+    said = said_by(monkeypatch, server, late=0.0)
+    assert "it waits for job job-0, which is RUNNING, then 1 submitted before it" in said
+    assert not [line for line in said if "restart" in line]
+
+
+def test_after_the_last_round_the_silence_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Training((1, ["a", "b", "c"]))
+    stats = server.show_stats("job-1", "server")
+    stats["server"]["ServerRunner"] = {"workflow": "cross_site_eval"}
+    monkeypatch.setattr(server, "show_stats", lambda job_id, target: stats)
+    said = said_by(monkeypatch, server, late=60.0)
+    assert [line for line in said if "measures the final models" in line] == [said[-1]]
+
+
+def test_what_a_round_waits_for_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.0)
+    said: list[str] = []
+    server = Training((0, []), (0, ["a"]))
+    follow(server, "job-1", on_status=lambda text: None, on_round=lambda metrics: None, on_progress=said.append)
+    assert said[0].startswith("round 1: 0 of 3 sites have answered")
+    assert said[-1].startswith("round 1: 1 of 3 sites have answered, the last 0 s ago")

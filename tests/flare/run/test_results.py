@@ -161,9 +161,9 @@ def test_a_line_that_is_being_written_is_left_for_later(tmp_path: Path) -> None:
 
 def test_the_first_errors_of_a_log_are_quoted(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
-    assert first_errors(log) == ""
+    assert first_errors(log) == []
     log.write_text("x - INFO - fine\n" + "".join(f"x - ERROR - number {n}\n" for n in range(9)))
-    assert [line.strip()[-1] for line in first_errors(log).splitlines() if line] == list("01234")
+    assert [line[-1] for line in first_errors(log)] == list("01234")
 
 
 def test_an_error_is_quoted_without_its_context_and_not_behind_those_of_the_transport(tmp_path: Path) -> None:
@@ -171,4 +171,4 @@ def test_an_error_is_quoted_without_its_context_and_not_behind_those_of_the_tran
     noise = "t - blob_streamer - ERROR - blob_cb threw\nTraceback (most recent call last):\n  File x\n"
     context = "[identity=server, run=1, peer=ct-a, task_id=2] - "
     log.write_text(6 * noise + f"t - RoundRecorder - ERROR - {context}site ct-a: disk full\nTraceback of it\n")
-    assert first_errors(log) == "\n  t - RoundRecorder - ERROR - site ct-a: disk full\n  Traceback of it"
+    assert first_errors(log) == ["t - RoundRecorder - ERROR - site ct-a: disk full", "Traceback of it"]

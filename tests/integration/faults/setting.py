@@ -19,7 +19,9 @@ from fedgin.cli.main import app
 from fedgin.data.site import SiteContract
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.provisioning.federation import Role
-from fedgin.flare.run.console import Session, connect, connected_sites, fetch, submit
+from fedgin.flare.run.console import Session, connect, connected_sites, submit
+from fedgin.flare.run.console import abort as end
+from fedgin.flare.run.download import fetch
 from fedgin.flare.run.follow import follow
 from fedgin.flare.run.results import CONTEXT, RoundMetrics, RunResult, first_errors
 from fedgin.train.checkpoint import load_checkpoint
@@ -205,7 +207,7 @@ def find_cause(setting: Setting, run: Run, out: Path, text: str) -> str:
     with connect(setting.kit) as session:
         result = fetch(session, run.job_id, out)
     errors = first_errors(result.folder / "error_log.txt")
-    [line, *_] = [line for line in [*run.told, *errors.splitlines()] if text in line] or [""]
+    [line, *_] = [line for line in [*run.told, *errors] if text in line] or [""]
     assert line, f"{text} is not in {run.told} {errors}"
     return line[line.index(text) :]
 
@@ -229,13 +231,7 @@ def abort(setting: Setting, run: Run) -> str:
     """Abort a running job from the console once all sites are connected; return the status that it ends with."""
     with connect(setting.kit) as session:
         wait_for_sites(session)
-        session.abort_job(run.job_id)
-        return str(wait_until(lambda: _ended(session, run), "the abort"))
-
-
-def _ended(session: Session, run: Run) -> str:
-    status = str(session.get_job_meta(run.job_id)["status"])
-    return status if status.startswith("FINISHED:") else ""
+        return end(session, run.job_id)
 
 
 def check_completed(setting: Setting, run: Run, out: Path) -> None:

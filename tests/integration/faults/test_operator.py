@@ -9,7 +9,8 @@ import pytest
 from fedgin.errors import WeightsError
 from fedgin.flare.jobs.checkpoint import CHECKPOINT
 from fedgin.flare.jobs.job import stage_job
-from fedgin.flare.run.console import connect, fetch_to_resume
+from fedgin.flare.run.console import connect
+from fedgin.flare.run.download import fetch_to_resume
 from poc.federation import SERVER
 from tests.integration.faults.setting import (
     Fault,

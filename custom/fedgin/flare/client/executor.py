@@ -16,7 +16,7 @@ from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.widgets.streaming import create_analytic_dxo, send_analytic_dxo
 
 from fedgin.data.site import SiteContract, load_site
-from fedgin.errors import ConfigError, FedginError, one_line, unforeseen
+from fedgin.errors import ConfigError, FedginError, one_line, unforeseen, with_fix
 from fedgin.flare.audit.security_log import Kind, record
 from fedgin.flare.client.site_process import Places, SiteProcess
 from fedgin.flare.client.weights import weights_from_shareable, weights_to_dxo
@@ -70,7 +70,7 @@ class FedginExecutor(Executor):
             AppConstants.TASK_SUBMIT_MODEL: self._submit_model,
         }
         if task_name not in tasks:
-            cause = f"unknown task '{task_name}'. Fix: use this package's job on the server too"
+            cause = with_fix(f"unknown task '{task_name}'", "use this package's job on the server too")
             self._log_refusal(task_name, cause, fl_ctx)
             return make_reply(ReturnCode.TASK_UNKNOWN)
         try:

@@ -8,10 +8,11 @@ from typing import Any
 from nvflare.apis.job_def import JobMetaKey, RunStatus
 from nvflare.fuel.flare_api.api_spec import JobNotFound, JobNotRunning, MonitorReturnCode, NoConnection
 
-from fedgin.errors import one_line
+from fedgin.errors import one_line, with_fix
 from fedgin.flare.protocol import STATS
 from fedgin.flare.provisioning.builders import ANSWER_SECONDS
 from fedgin.flare.run.console import ConsoleError, Session
+from fedgin.flare.run.queue import QueuedJob, list_jobs
 from fedgin.flare.run.results import RoundMetrics
 
 POLL_SECONDS = 2.0
@@ -20,11 +21,20 @@ PATIENCE_SECONDS = 60.0
 LATE_SECONDS = 60.0
 # The server, and then the sites, load PyTorch and MONAI to check a job; FLARE says nothing until all have answered.
 START_SECONDS = LATE_SECONDS + 2 * ANSWER_SECONDS
+# The id of our jobs' last workflow.
+FINAL_EVALUATION = "cross_site_eval"
 
 OnRound = Callable[[RoundMetrics], None]
 
 
-def follow(session: Session, job_id: str, *, on_status: Callable[[str], None], on_round: OnRound) -> dict[str, Any]:
+def follow(
+    session: Session,
+    job_id: str,
+    *,
+    on_status: Callable[[str], None],
+    on_round: OnRound,
+    on_progress: Callable[[str], None] = lambda said: None,
+) -> dict[str, Any]:
     """Wait until the job ends; return FLARE's record of it.
 
     Args:
@@ -33,11 +43,12 @@ def follow(session: Session, job_id: str, *, on_status: Callable[[str], None], o
         on_status: called with each new status, once with each reason why it was not started, once with each failure
             that a site reports, and once a round with the sites that are late: a minute after another's last answer.
         on_round: called for each round as soon as all answers are in.
+        on_progress: called every two seconds with what is waited for now.
 
     Raises:
         ConsoleError: the server could not be reached for a minute; the job may well go on.
     """
-    follower = _Follower(on_status, on_round)
+    follower = _Follower(on_status, on_round, on_progress)
     while True:
         try:
             code, meta = session.monitor_job_and_return_job_meta(job_id, poll_interval=POLL_SECONDS, cb=follower)
@@ -57,9 +68,10 @@ def follow(session: Session, job_id: str, *, on_status: Callable[[str], None], o
 class _Follower:
     """Turns FLARE's polls into events; each is told once."""
 
-    def __init__(self, on_status: Callable[[str], None], on_round: OnRound) -> None:
+    def __init__(self, on_status: Callable[[str], None], on_round: OnRound, on_progress: Callable[[str], None]) -> None:
         self.on_status = on_status
         self.on_round = on_round
+        self.on_progress = on_progress
         self.told: set[str] = set()
         self.started = self.reached = time.monotonic()
         self.answers: tuple[int, int] = (0, 0)
@@ -70,7 +82,7 @@ class _Follower:
         status = str(meta[JobMetaKey.STATUS.value])
         self._tell(status)
         if status == RunStatus.SUBMITTED.value:
-            self._tell_why_it_waits(meta.get(JobMetaKey.SCHEDULE_HISTORY.value) or [])
+            self._tell_why_it_waits(session, job_id, meta.get(JobMetaKey.SCHEDULE_HISTORY.value) or [])
         with contextlib.suppress(JobNotRunning, JobNotFound):
             stats = session.show_stats(job_id, "server").get("server", {})
             if isinstance(stats, dict):
@@ -88,15 +100,33 @@ class _Follower:
             if f"round {number}" not in self.told and int(number) < running:
                 self.told.add(f"round {number}")
                 self.on_round(RoundMetrics(int(number), rounds[number]))
-        self._tell_who_is_late(running, rounds.get(str(running), {}), ours.get("expected", []))
+        answered, expected = rounds.get(str(running), {}), ours.get("expected", [])
+        self._tell_who_is_late(running, answered, expected)
+        if str(stats.get("ServerRunner", {}).get("workflow")) == FINAL_EVALUATION:
+            self._tell(
+                "all rounds are done; every site measures the final models now (cross-site evaluation), "
+                "which takes each of them about as long as its validation"
+            )
+            self.on_progress("final evaluation")
+        else:
+            seconds = time.monotonic() - self.last_answer
+            who = f"{len(answered)} of {len(expected)} sites have answered"
+            self.on_progress(
+                f"round {running + 1}: {who}, the last {seconds:.0f} s ago"
+                if answered
+                else f"round {running + 1}: {who}, {seconds:.0f} s"
+            )
 
-    def _tell_why_it_waits(self, tries: Sequence[str]) -> None:
+    def _tell_why_it_waits(self, session: Session, job_id: str, tries: Sequence[str]) -> None:
         """FLARE notes a reason, behind the time, whenever it tried in vain, and nothing while another job runs."""
         for tried in tries:
             self._tell(f"the server could not start it yet: {tried.partition(': ')[2]}")
-        if not tries and time.monotonic() - self.started >= START_SECONDS:
+        ahead = [each.waits_for for each in _queue(session) if each.job_id == job_id and each.behind]
+        if ahead:
+            self._tell(f"it waits for {ahead[0]}")
+        elif not tries and time.monotonic() - self.started >= START_SECONDS:
             self._tell(
-                "the server has not tried to start it yet. Fix: if 'list_jobs' shows no other job RUNNING, restart it"
+                with_fix("the server has not tried to start it yet, although no other job runs", "restart the server")
             )
 
     def _tell_who_is_late(self, number: int, answered: Collection[str], expected: Collection[str]) -> None:
@@ -112,3 +142,10 @@ class _Follower:
         if text not in self.told:
             self.told.add(text)
             self.on_status(text)
+
+
+def _queue(session: Session) -> list[QueuedJob]:
+    try:
+        return list_jobs(session)
+    except ConsoleError:  # the network may be away for a moment
+        return []

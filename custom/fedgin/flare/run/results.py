@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedgin.errors import DataError
+from fedgin.errors import DataError, one_line
 from fedgin.flare.jobs.checkpoint import CHECKPOINT
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.participation import RoundParticipation, read_participation
@@ -180,10 +180,10 @@ def _mean_over_modalities(dice: Mapping[str, float], modality: Mapping[str, str]
     return sum(means) / len(means) if means else math.nan
 
 
-def first_errors(log: Path) -> str:
-    """Quote the first error lines of a log, each on a line of its own and without FLARE's long list of the context."""
+def first_errors(log: Path) -> list[str]:
+    """Quote the first error lines of a log, without FLARE's long list of the context."""
     if not log.is_file():
-        return ""
+        return []
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     found, transport = [], False
     for line in lines:
@@ -191,7 +191,7 @@ def first_errors(log: Path) -> str:
             transport = any(f" - {name} - " in line for name in TRANSPORT)
         if not transport and (" - ERROR - " in line or line.startswith(("Error", "Traceback"))):
             found.append(line.strip())
-    return "".join(f"\n  {CONTEXT.sub('', line)[:400]}" for line in found[:5])
+    return [one_line(CONTEXT.sub("", line)[:400]) for line in found[:5]]
 
 
 def read_cross_site(path: Path) -> dict[str, dict[str, dict[str, float]]]:

@@ -71,9 +71,9 @@ def simulate(
     code = process.returncode
     fault = f"FLARE's simulator ended with code {code}" if code else result.fault(job, list(sites))
     if fault:
-        raise SimulationError(
-            f"job {job.name}: {fault}", f"read the first error below; the whole log is {log}{first_errors(log)}"
-        )
+        causes = first_errors(log)
+        fix = f"read the first error below; the whole log is {log}" if causes else f"read the log, {log}"
+        raise SimulationError(f"job {job.name}: {fault}", "\n  ".join((fix, *causes)))
     return result
 
 

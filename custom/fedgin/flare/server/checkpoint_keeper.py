@@ -12,7 +12,7 @@ from nvflare.app_common.abstract.model import ModelLearnableKey
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.app_event_type import AppEventType
 
-from fedgin.errors import WeightsError
+from fedgin.errors import WeightsError, with_fix
 from fedgin.files import whole_file
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, CIPHERTEXTS, CLAIMS, CLAIMS_TYPE, NAMES_TYPE, ROUND
 from fedgin.flare.protocol import SESSION
@@ -37,8 +37,8 @@ class CheckpointKeeper(FLComponent):
         try:
             keep_checkpoint(fl_ctx, run / SESSION / CHECKPOINT)
         except OSError as error:
-            cause = f"the round's checkpoint was not written: {error.strerror}. Fix: free disk space, 'fedgin resume'"
-            self.system_panic(cause, fl_ctx)
+            problem = f"the round's checkpoint was not written: {error.strerror}"
+            self.system_panic(with_fix(problem, "free disk space, 'fedgin resume'"), fl_ctx)
         except WeightsError as error:
             self.system_panic(f"the round's checkpoint was not written: {error}", fl_ctx)
 

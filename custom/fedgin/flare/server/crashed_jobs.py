@@ -10,6 +10,8 @@ from nvflare.apis.job_def import RunStatus
 from nvflare.apis.server_engine_spec import ServerEngineSpec
 from nvflare.apis.workspace import Workspace
 
+from fedgin.errors import with_fix
+
 JOB_MANAGER = "job_manager"
 
 
@@ -38,10 +40,11 @@ class CrashedJobs(FLComponent):
         try:
             manager.set_status(job, RunStatus.FINISHED_ABNORMAL, fl_ctx)
         except Exception as error:  # the other jobs are to be ended all the same
-            self.log_error(fl_ctx, f"job {job} could not be ended: {error}. Fix: free disk space, restart the server")
+            problem = f"job {job} could not be ended: {error}"
+            self.log_error(fl_ctx, with_fix(problem, "free disk space, restart the server"))
         else:
-            fix = f" Fix: fedgin resume {job} --kit KIT" if stored else ""
-            self.log_warning(fl_ctx, f"job {job} ended with the server's crash.{fix}")
+            said = f"job {job} ended with the server's crash."
+            self.log_warning(fl_ctx, with_fix(said, f"fedgin resume {job} --kit KIT") if stored else said)
 
     def _store(self, job: str, manager: FLComponent, fl_ctx: FLContext) -> bool:
         workspace: Workspace = fl_ctx.get_workspace()
@@ -51,8 +54,8 @@ class CrashedJobs(FLComponent):
         try:
             manager.save_workspace(job, [str(run)], fl_ctx)
         except Exception as error:  # a full disk, or whatever else a job store may raise
-            fix = "free disk space, restart the server"
-            self.log_error(fl_ctx, f"job {job}: {run.name} could not be stored: {error}. Fix: {fix}")
+            problem = f"job {job}: {run.name} could not be stored: {error}"
+            self.log_error(fl_ctx, with_fix(problem, "free disk space, restart the server"))
             return False
         shutil.rmtree(run, ignore_errors=True)
         return True

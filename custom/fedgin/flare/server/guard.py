@@ -12,7 +12,7 @@ from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.shareable import Shareable
 
 from fedgin.data.site import Modality
-from fedgin.errors import FedginError
+from fedgin.errors import FedginError, with_fix
 from fedgin.flare.participation import Claim, Contribution
 from fedgin.flare.protocol import MODALITY, TRAINED, WITHHELD
 from fedgin.train.checkpoint import averaged_weights
@@ -158,9 +158,10 @@ def find_outliers(sizes: Mapping[str, float], earlier: Collection[float], ratio:
         others += list(earlier) if len(sizes) < 3 else []
         far = sum(max(size / other, other / size) > ratio for other in others)
         if 2 * far > len(others):
-            found[site] = (
+            found[site] = with_fix(
                 f"its size {size:.3g} is more than {ratio:g} times that of {far} of {len(others)} others, or less than "
-                f"1/{ratio:g}. Fix: look at the site's data and loss; the bound is federation.max_norm_ratio"
+                f"1/{ratio:g}",
+                "look at the site's data and loss; the bound is federation.max_norm_ratio",
             )
     return found
 

@@ -6,7 +6,7 @@ import pytest
 import typer
 from rich.console import Console
 
-from fedgin.cli.resumable import resumable
+from fedgin.cli.interrupt import interruptible
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
@@ -16,7 +16,7 @@ def test_a_signal_ends_what_runs_in_order_and_says_how_to_go_on(sign: signal.Sig
     text, ended = io.StringIO(), []
 
     def work() -> None:
-        with resumable(Console(file=text)):
+        with interruptible(Console(file=text)):
             try:
                 os.kill(os.getpid(), sign)
             finally:

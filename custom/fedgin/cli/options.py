@@ -1,0 +1,12 @@
+"""Options that several verbs share, each with one name and one meaning."""
+
+from typing import Annotated
+
+import typer
+
+MinSites = Annotated[
+    int | None,
+    typer.Option(min=1, help="How many of the connected sites every round needs. Default: all of them."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in that folder.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]

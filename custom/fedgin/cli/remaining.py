@@ -1,0 +1,39 @@
+"""How long it still takes: one estimate and one way to say it, for every verb that waits."""
+
+import math
+import time
+from collections.abc import Callable
+
+
+class RemainingTime:
+    """Estimates the time that is left from the steps done, such as rounds.
+
+    The first step is left out of the estimate: it contains the start of what runs.
+
+    Args:
+        total: number of steps.
+        clock: seconds.
+    """
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.total = total
+        self._clock = clock
+        self._ends: list[float] = []
+
+    def step(self) -> float:
+        """Count a step that is done; return the seconds that are left, or NaN while nobody can tell."""
+        self._ends.append(self._clock())
+        done = len(self._ends)
+        if done < 2:
+            return math.nan
+        return (self._ends[-1] - self._ends[0]) / (done - 1) * max(0, self.total - done)
+
+
+def left(seconds: float) -> str:
+    """Say it: ``about 40 s left``, ``about 12 min left``; nothing for NaN, or when nothing is left."""
+    if not seconds > 0:
+        return ""
+    for unit, size in (("s", 1), ("min", 60), ("h", 3600)):
+        if seconds < 90 * size:
+            return f"about {math.ceil(seconds / size)} {unit} left"
+    return f"about {math.ceil(seconds / 86400)} days left"

@@ -1,0 +1,94 @@
+"""How a job ended: from its result folder alone, whether it may be called a success, and what to do if not."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nvflare.apis.job_def import ALL_SITES, SERVER_SITE_NAME, JobMetaKey, RunStatus
+
+from fedgin.errors import DataError, one_line
+from fedgin.flare.jobs.job import Job, load_job
+from fedgin.flare.run.console import ConsoleError, job_status
+from fedgin.flare.run.results import RunResult, first_errors
+
+# In a result's folder, beside the server's run folder: the job, FLARE's record of it, and our page.
+JOB, RECORD, REPORT = "job", "job_record.json", "report.html"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A job that ended.
+
+    Attributes:
+        job: :func:`as_submitted`.
+        job_id: FLARE's.
+        result: what the server kept.
+        fault: what keeps it from being a success; empty for a success.
+        causes: lines that the server kept about it.
+    """
+
+    job: Job
+    job_id: str
+    result: RunResult
+    fault: str
+    causes: tuple[str, ...]
+
+    def check(self) -> None:
+        """Refuse to call it a success when it is none.
+
+        Raises:
+            ConsoleError: names the fault, what to do, and the first causes that are known.
+        """
+        if not self.fault:
+            return
+        where = f"what the server kept is in {self.result.folder}"
+        if self.causes:
+            fix = "\n  ".join((f"mend the first cause below; {where}", *self.causes))
+        elif RunStatus.FINISHED_ABORTED.value in self.fault:
+            fix = f"go on with it: fedgin resume {self.job_id} --kit KIT; {where}"
+        else:
+            fix = f"the server noted no cause: look into the logs of server and sites; {where}"
+        raise ConsoleError(f"job {self.job.name}: {self.fault}", fix)
+
+
+def read_outcome(result: RunResult) -> Outcome:
+    """Judge a result by what is in its folder; FLARE's status alone is not trusted.
+
+    Raises:
+        DataError: the folder is no result, or something in it is not as it was written.
+        ConfigError: the job in it is none of this package's.
+    """
+    folder = result.folder
+    try:
+        meta = dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        [submitted] = (folder / JOB).iterdir()
+    except (OSError, ValueError, TypeError):
+        raise DataError(
+            f"{folder} is no result of a job", "give a folder that 'fedgin run' or 'fedgin fetch' left"
+        ) from None
+    job = as_submitted(load_job(submitted), meta, result)
+    status = job_status(meta)
+    fault = f"it ended as {status}" if status != RunStatus.FINISHED_COMPLETED.value else result.fault(job, job.sites)
+    said = [one_line(str(line)) for line in meta.get(JobMetaKey.JOB_DEPLOY_DETAIL.value) or []]
+    causes = (*(line for line in said if not line.endswith(": OK")), *first_errors(folder / "error_log.txt"))
+    return Outcome(job, one_line(str(meta.get(JobMetaKey.JOB_ID.value))), result, fault, causes)
+
+
+def as_submitted(job: Job, meta: Mapping[str, Any], result: RunResult) -> Job:
+    """Return a job with the ``min_clients`` and all the sites that it really ran with.
+
+    Args:
+        job: as the lead has it.
+        meta: FLARE's record of it.
+        result: what it left, with the sites that FLARE deployed it to.
+    """
+    named = {site for sites in dict(meta.get(JobMetaKey.DEPLOY_MAP.value, {})).values() for site in sites}
+    sites = {site for done in result.participation for site in done.expected}
+    least = int(meta.get(JobMetaKey.MIN_CLIENTS.value, job.min_clients))
+    if ALL_SITES in named:
+        # It was submitted past 'fedgin run': nobody said that a site may be missing.
+        least = max(least, len(sites))
+    else:
+        sites |= named - {SERVER_SITE_NAME}
+    return replace(job, sites=tuple(sorted(sites)), min_clients=least)
