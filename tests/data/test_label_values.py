@@ -16,6 +16,7 @@ from fedgin.data.label_values import UnknownIdsError, as_label_ids, shown
 from fedgin.data.site import Modality
 from fedgin.data.volumes import read_label
 from fedgin.errors import DataError
+from tests.real_data import real_data
 from tests.sites import AFFINE, make_case, make_volume
 
 CASE = Case("a", Modality.CT, Split.TRAINING, 1, 1, Path("i"), Path("l"), {"liver": 1, "kidneys": (2, 3)})
@@ -80,3 +81,13 @@ def test_ignored_ids_become_background_and_others_stay_unknown(ignore: Any, left
 def test_ignoring_others_does_not_accept_fractions() -> None:
     with pytest.raises(DataError, match="no whole numbers"):
         as_label_ids(dataclasses.replace(CASE, ignore="others"), IDS / 2)
+
+
+def test_the_readmes_label_map_reads_a_real_ct_once_the_other_organs_are_ignored() -> None:
+    labels = {"liver": 6, "spleen": 1, "right_kidney": 2, "left_kidney": 3}
+    case = dataclasses.replace(CASE, label=real_data("abdomen_ct") / "seg_12.nii.gz", label_ids=labels)
+    with pytest.raises(UnknownIdsError, match=r"label map: 5, 7-13\."):  # the gallbladder, 4, was removed
+        read_label(case)
+    read = read_label(dataclasses.replace(case, ignore=(4, 5, *range(7, 14)))).voxels
+    assert set(np.unique(read)) == {0, 1, 2, 3, 6}
+    np.testing.assert_array_equal(read_label(dataclasses.replace(case, ignore="others")).voxels, read)
