@@ -19,6 +19,7 @@ class Verbs(LazyGroup):
         "abort": "End a job, and wait until the server says that it ended.",
         "audit": "Show the participant's security log and FLARE's audit.log as one timeline; works on copied files.",
         "demo": "Compare MR alone, CT alone, FedAvg and FedGIN on the same sites, and write one HTML report.",
+        "doctor": "Check the kit of the server or of a console, and the machine that it lies on; nothing is changed.",
         "export": "Write the run's model, its settings and a model card as a MONAI bundle.",
         "fetch": "Download model, logs and settings of a job that ended, write its report and say whether it is a "
         "success.",

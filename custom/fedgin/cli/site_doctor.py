@@ -1,13 +1,11 @@
 """``fedgin site doctor``: is this machine ready?"""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-import fedgin
 from fedgin.cli.format import Format
 
 
@@ -26,9 +24,8 @@ def doctor(
 
     Example: fedgin site doctor hospital/site.yaml --kit kits/hospital
     """
-    from fedgin.cli.findings import print_findings
+    from fedgin.cli.findings import end_examination
     from fedgin.data.site import load_site
-    from fedgin.data.validation import worst
     from fedgin.data.validation.record import default_folder
     from fedgin.deploy.doctor import Examination, examine
 
@@ -36,12 +33,4 @@ def doctor(
     what = Examination(contract, validation or default_folder(contract), lock, kit, runs=kit or Path())
     with Console(stderr=True).status("starting") as status:
         findings = examine(what, progress=lambda check: status.update(f"checking {check}"))
-    verdict = worst(findings)
-    if output is Format.JSON:
-        said = {"site": contract.site, "fedgin": fedgin.__version__, "verdict": verdict.value}
-        typer.echo(json.dumps(said | {"findings": [finding.as_dict() for finding in findings]}, indent=2))
-    else:
-        console = Console(highlight=False)
-        print_findings(console, findings)
-        console.print(f"{contract.site}: [bold]{verdict}[/]")
-    raise typer.Exit(verdict.exit_code)
+    end_examination("site", contract.site, findings, output)

@@ -56,14 +56,41 @@ def issue(name: str, by: Identity | None = None, *, start: float = -1, days: flo
 
 def write_kit(folder: Path, root: Identity, site: Identity, target: str = "localhost:8002") -> Path:
     """Write the files of a client kit that the doctor reads."""
-    startup = folder / "startup"
-    startup.mkdir(parents=True)
-    site.write(startup / "client.crt", startup / "client.key")
-    (startup / "rootCA.pem").write_bytes(root.certificate.public_bytes(Encoding.PEM))
+    startup = _write_identity(folder, root, site, "client")
     servers = [{"name": "project", "service": {"target": target, "scheme": "grpc"}, "identity": "localhost"}]
     (startup / "fed_client.json").write_text(json.dumps({"format_version": 2, "servers": servers}))
     write_manifest(startup)
     return folder
+
+
+def write_server_kit(folder: Path, root: Identity, server: Identity, port: int) -> Path:
+    """Write the files of a server's kit that the doctor reads; jobs are stored in the kit."""
+    startup = _write_identity(folder, root, server, "server")
+    servers = [{"name": "project", "service": {"target": f"localhost:{port}", "scheme": "grpc"}}]
+    (startup / "fed_server.json").write_text(json.dumps({"format_version": 2, "servers": servers}))
+    write_manifest(startup)
+    storage = {"args": {"root_dir": str(folder / "storage" / "snapshots")}}
+    manager = {"id": "job_manager", "args": {"uri_root": str(folder / "storage" / "jobs")}}
+    (folder / "local").mkdir()
+    resources = {"snapshot_persistor": {"args": {"storage": storage}}, "components": [manager]}
+    (folder / "local" / "resources.json.default").write_text(json.dumps(resources))
+    return folder
+
+
+def write_console_kit(folder: Path, root: Identity, person: Identity, name: str, port: int) -> Path:
+    """Write the files of a console's kit that the doctor reads."""
+    startup = _write_identity(folder, root, person, "client")
+    admin = {"username": name, "host": "localhost", "port": port}
+    (startup / "fed_admin.json").write_text(json.dumps({"format_version": 1, "admin": admin}))
+    return folder
+
+
+def _write_identity(folder: Path, root: Identity, owner: Identity, base: str) -> Path:
+    startup = folder / "startup"
+    startup.mkdir(parents=True)
+    owner.write(startup / f"{base}.crt", startup / f"{base}.key")
+    (startup / "rootCA.pem").write_bytes(root.certificate.public_bytes(Encoding.PEM))
+    return startup
 
 
 @contextlib.contextmanager

@@ -3,15 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from fedgin.data.site import Modality, SiteContract
 from fedgin.data.validation import Finding, Severity
 from fedgin.deploy.doctor import network
 from fedgin.deploy.doctor.certificate import check_certificate
-from fedgin.deploy.doctor.kit import FILES, KEY, read_kit
+from fedgin.deploy.doctor.kit import KEY, read_kit
+from fedgin.deploy.doctor.kit import SITE as SITE_KIND
 from fedgin.deploy.doctor.network import check_server
 from tests.deploy.doctor.kits import SITE, Identity, issue, serve, write_kit
 
-CONTRACT = SiteContract(site=SITE, modality=Modality.CT, data_root=Path(), labels={"liver": 1})
 ROOT = issue("project")
 OTHER_ROOT = issue("another project")
 
@@ -19,7 +18,7 @@ OTHER_ROOT = issue("another project")
 def check(kit_folder: Path) -> dict[str, Severity]:
     kit, findings = read_kit(kit_folder)
     assert kit is not None
-    return {finding.code: finding.severity for finding in findings + check_certificate(CONTRACT, kit)}
+    return {finding.code: finding.severity for finding in findings + check_certificate(kit, SITE, "site.yaml")}
 
 
 def worse_than_pass(found: dict[str, Severity]) -> dict[str, Severity]:
@@ -34,12 +33,12 @@ def test_a_whole_kit_passes(tmp_path: Path) -> None:
 
 def test_a_key_for_encrypted_jobs_without_tenseal_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_kit(tmp_path / "kit", ROOT, issue(SITE, ROOT))
-    (folder / "startup" / KEY).write_bytes(b"the doctor only looks whether it is there")
+    (folder / "startup" / f"client{KEY}").write_bytes(b"the doctor only looks whether it is there")
     monkeypatch.setattr("fedgin.deploy.doctor.kit.find_spec", lambda name: None)
     assert worse_than_pass(check(folder)) == {"encryption": Severity.WARN}
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", SITE_KIND.files)
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     folder = write_kit(tmp_path, ROOT, issue(SITE, ROOT))
     (folder / "startup" / name).unlink()
@@ -48,7 +47,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     assert name in findings[0].message
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", SITE_KIND.files)
 def test_a_damaged_file_is_a_finding(tmp_path: Path, name: str) -> None:
     folder = write_kit(tmp_path, ROOT, issue(SITE, ROOT))
     (folder / "startup" / name).write_text("damaged")

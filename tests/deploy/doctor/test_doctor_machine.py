@@ -41,10 +41,10 @@ def test_a_folder_that_this_user_cannot_write_fails_by_its_use(tmp_path: Path, m
     # Root may write anywhere, so the system's answer is given here.
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != closed)
     folders = {"cache": closed / ".fedgin-cache", "runs": tmp_path / "runs"}
-    (finding,) = machine.check_writable(folders)
+    (finding,) = machine.check_writable(folders, "name another folder")
     assert (finding.severity, finding.message) == (FAIL, "this user cannot write cache")
-    assert "cache_dir" in finding.fix
-    assert machine.check_writable({"runs": tmp_path / "runs"})[0].severity is PASS
+    assert finding.fix == "name another folder"
+    assert machine.check_writable({"runs": tmp_path / "runs"}, "")[0].severity is PASS
 
 
 @pytest.mark.parametrize(("total", "severity"), [(2, FAIL), (6, WARN), (32, PASS)])

@@ -7,21 +7,26 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from fedgin.data.site import SiteContract
 from fedgin.data.validation.findings import Finding, fail, passed, warn
-from fedgin.deploy.doctor.kit import Kit
+from fedgin.deploy.doctor.kit import SITE, Kit
 
 WARN_DAYS = 30
 ASK = "ask the project lead for a new kit"
 
 
-def check_certificate(contract: SiteContract, kit: Kit) -> list[Finding]:
-    """Check chain, validity, name and key without the network."""
+def check_certificate(kit: Kit, name: str, said_by: str) -> list[Finding]:
+    """Check chain, validity, name and key without the network.
+
+    Args:
+        kit: the kit.
+        name: whose certificate it should be.
+        said_by: the file that says so.
+    """
     return [
         _check_chain(kit),
-        _check_expiry("certificate_expiry", "the site's certificate", kit.certificate),
+        _check_expiry("certificate_expiry", f"the {kit.kind.owner}'s certificate", kit.certificate),
         _check_expiry("authority_expiry", "the federation's root certificate", kit.root),
-        _check_name(contract, kit),
+        _check_name(kit, name, said_by),
         _check_key(kit),
     ]
 
@@ -45,16 +50,19 @@ def _check_expiry(code: str, whose: str, certificate: x509.Certificate) -> Findi
     return passed(code, f"{whose} holds until {end:%Y-%m-%d}")
 
 
-def _check_name(contract: SiteContract, kit: Kit) -> Finding:
+def _check_name(kit: Kit, name: str, said_by: str) -> Finding:
     names = [str(part.value) for part in kit.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    if names == [contract.site]:
-        return passed("certificate_name", f"the certificate is for {contract.site}")
-    message = f"the certificate is for '{', '.join(names)}', site.yaml says '{contract.site}'"
-    return fail("certificate_name", message, "correct 'site' in site.yaml, or use the kit of this site")
+    if names == [name]:
+        return passed("certificate_name", f"the certificate is for {name}")
+    message = f"the certificate is for '{', '.join(names)}', {said_by} says '{name}'"
+    mixed = f"files of two kits were mixed: unpack one kit again, or {ASK}"
+    fix = "correct 'site' in site.yaml, or use the kit of this site" if kit.kind is SITE else mixed
+    return fail("certificate_name", message, fix)
 
 
 def _check_key(kit: Kit) -> Finding:
+    base = kit.kind.base
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if kit.key.public_key().public_bytes(*form) == kit.certificate.public_key().public_bytes(*form):
-        return passed("certificate_key", "client.key belongs to the certificate")
-    return fail("certificate_key", "client.key does not belong to client.crt", f"unpack one kit again, or {ASK}")
+        return passed("certificate_key", f"{base}.key belongs to the certificate")
+    return fail("certificate_key", f"{base}.key does not belong to {base}.crt", f"unpack one kit again, or {ASK}")

@@ -1,4 +1,4 @@
-"""All checks of a machine, in the order in which an engineer would mend them."""
+"""All checks of a site's machine, in the order in which an engineer would mend them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +14,9 @@ from fedgin.deploy.doctor.kit import read_kit
 from fedgin.deploy.doctor.machine import check_disk, check_memory, check_shared_memory, check_writable
 from fedgin.deploy.doctor.network import check_server
 from fedgin.deploy.doctor.packages import check_packages, check_python
+
+Check = tuple[str, Callable[[], list[Finding]]]
+WRITABLE = "run the doctor as the user of the client; name a writable 'cache_dir' in site.yaml, outside of the data"
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,10 @@ def examine(what: Examination, *, progress: Callable[[str], None] = lambda check
         progress: called with the name of each check before it starts.
     """
     kit, kit_findings = (None, []) if what.kit is None else read_kit(what.kit)
-    checks: list[tuple[str, Callable[[], list[Finding]]]] = [
+    checks: list[Check] = [
         ("data", lambda: check_dataset(what.contract, what.validation)),
         ("disk", lambda: check_disk({"cache": what.contract.cache_dir, "runs": what.runs})),
-        ("writable folders", lambda: check_writable(_written(what))),
+        ("writable folders", lambda: check_writable(_written(what), WRITABLE)),
         ("memory", check_memory),
         ("shared memory", check_shared_memory),
         ("GPU", lambda: check_gpu(what.contract)),
@@ -57,9 +60,19 @@ def examine(what: Examination, *, progress: Callable[[str], None] = lambda check
     ]
     if kit is not None:
         checks += [
-            ("certificate", lambda: check_certificate(what.contract, kit)),
+            ("certificate", lambda: check_certificate(kit, what.contract.site, "site.yaml")),
             ("server", lambda: check_server(kit)),
         ]
+    return run_checks(checks, progress)
+
+
+def run_checks(checks: list[Check], progress: Callable[[str], None]) -> list[Finding]:
+    """Run checks in their order.
+
+    Args:
+        checks: their names, and what they run.
+        progress: called with the name of each check before it starts.
+    """
     found: list[Finding] = []
     for name, check in checks:
         progress(name)

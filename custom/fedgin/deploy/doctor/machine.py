@@ -29,16 +29,16 @@ def check_disk(folders: Mapping[str, Path]) -> list[Finding]:
     return [_grade_disk(use, shutil.disk_usage(_existing(folder)).free / GB) for use, folder in folders.items()]
 
 
-def check_writable(folders: Mapping[str, Path]) -> list[Finding]:
+def check_writable(folders: Mapping[str, Path], fix: str) -> list[Finding]:
     """Check that this user may write where each folder is or will be, and that no disk is read-only.
 
     Args:
         folders: what the folder is for, and the folder, which need not exist.
+        fix: what to do where one cannot be written.
     """
     closed = [use for use, folder in folders.items() if not os.access(_existing(folder), os.W_OK | os.X_OK)]
     if not closed:
         return [passed("writable", f"{', '.join(folders)} can be written")]
-    fix = "run the doctor as the user of the client; name a writable 'cache_dir' in site.yaml, outside of the data"
     return [fail("writable", f"this user cannot write {', '.join(closed)}", fix)]
 
 

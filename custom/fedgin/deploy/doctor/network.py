@@ -4,7 +4,7 @@ import socket
 import ssl
 
 from fedgin.data.validation.findings import Finding, fail, passed
-from fedgin.deploy.doctor.kit import Kit
+from fedgin.deploy.doctor.kit import ROOT, Kit
 
 SECONDS = 5.0
 
@@ -29,15 +29,15 @@ def check_server(kit: Kit) -> list[Finding]:
 
 def _greet(kit: Kit, connection: socket.socket) -> Finding:
     try:
-        with _context(kit).wrap_socket(connection, server_hostname=kit.host) as secure:
+        with tls_context(kit).wrap_socket(connection, server_hostname=kit.host) as secure:
             if _is_cut(secure):
-                return _refused("the connection was cut")
+                return _refused(kit, "the connection was cut")
             return passed("server_tls", f"mutual {secure.version()} handshake")
     except ssl.SSLCertVerificationError as error:
         fix = "use the kit of this federation, and look whether a proxy opens TLS connections on the way"
         return fail("server_tls", f"the server's certificate is not accepted: {error.verify_message}", fix)
     except OSError as error:
-        return _refused(getattr(error, "reason", None) or "the connection was cut")
+        return _refused(kit, getattr(error, "reason", None) or "the connection was cut")
 
 
 def _is_cut(secure: ssl.SSLSocket) -> bool:
@@ -52,14 +52,16 @@ def _is_cut(secure: ssl.SSLSocket) -> bool:
         return False
 
 
-def _refused(reason: str) -> Finding:
-    fix = "ask the project lead whether this site's certificate is of this federation and not revoked"
-    return fail("server_tls", f"the server refused this site's certificate: {reason}", fix)
+def _refused(kit: Kit, reason: str) -> Finding:
+    owner = kit.kind.owner
+    fix = f"ask the project lead whether this {owner}'s certificate is of this federation and not revoked"
+    return fail("server_tls", f"the server refused this {owner}'s certificate: {reason}", fix)
 
 
-def _context(kit: Kit) -> ssl.SSLContext:
+def tls_context(kit: Kit) -> ssl.SSLContext:
+    """Return how the kit's owner opens a connection: with its certificate, to a server of its own root."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(kit.folder / "rootCA.pem")
-    context.load_cert_chain(kit.folder / "client.crt", kit.folder / "client.key")
+    context.load_verify_locations(kit.folder / ROOT)
+    context.load_cert_chain(kit.folder / f"{kit.kind.base}.crt", kit.folder / f"{kit.kind.base}.key")
     context.set_alpn_protocols(["h2"])
     return context

@@ -1,0 +1,56 @@
+import datetime
+import json
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from nvflare.lighter.utils import sign_folders
+
+from fedgin.data.validation import Severity
+from fedgin.flare.provisioning.signature import check_signature
+
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.fixture
+def startup(tmp_path: Path) -> Path:
+    """A folder that FLARE signed with the root's key."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "project")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(KEY.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    root = builder.sign(KEY, hashes.SHA256())
+    (tmp_path / "rootCA.pem").write_bytes(root.public_bytes(Encoding.PEM))
+    (tmp_path / "start.sh").write_text("echo")
+    (tmp_path / "fed_server.json").write_text("{}")
+    sign_folders(str(tmp_path), KEY, signature_file="signature.json")
+    return tmp_path
+
+
+def test_a_signed_folder_passes(startup: Path) -> None:
+    (finding,) = check_signature(startup)
+    assert (finding.severity, finding.message) == (Severity.PASS, "all 3 files are as they were signed")
+
+
+def test_changed_missing_and_added_files_are_all_named(startup: Path) -> None:
+    (startup / "start.sh").write_text("echo changed")
+    (startup / "fed_server.json").unlink()
+    (startup / "added.sh").write_text("echo")
+    (finding,) = check_signature(startup)
+    assert finding.severity is Severity.FAIL
+    assert "not as signed: added.sh, fed_server.json, start.sh;" in finding.message
+
+
+def test_a_folder_without_a_signature_is_a_warning(startup: Path) -> None:
+    (startup / "signature.json").unlink()
+    assert check_signature(startup)[0].severity is Severity.WARN
+
+
+@pytest.mark.parametrize("text", ["", "[]", json.dumps({"start.sh": 1}), json.dumps({"start.sh": "no base64"})])
+def test_a_damaged_signature_is_a_finding(startup: Path, text: str) -> None:
+    (startup / "signature.json").write_text(text)
+    assert check_signature(startup)[0].severity is Severity.FAIL
