@@ -4,6 +4,7 @@ import traceback
 from pathlib import Path
 
 LONGEST = 3000
+_SEE_THE_WHOLE = "report it with this line; run 'fedgin train' at the site to see the whole error"
 
 
 class FedginError(Exception):
@@ -75,12 +76,12 @@ class PrivacyError(FedginError):
     code = "FG-040"
 
 
-def unforeseen(error: Exception, task: str) -> FedginError:
+def unforeseen(error: Exception, task: str, fix: str = _SEE_THE_WHOLE) -> FedginError:
     """Describe an unforeseen error by type and place; its message could quote a path or a header of a patient."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     return FedginError(
         f"task '{task}': unforeseen {type(error).__name__} at {Path(place.filename).name}:{place.lineno}",
-        "report it with this line; run 'fedgin train' at the site to see the whole error",
+        fix,
     )
 
 

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from fedgin.cli.main import app
 from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume
-from fedgin.deploy.predict import Prediction, count_pieces, measure, open_segmenter
+from fedgin.deploy.predict import Prediction, Segmenter, count_pieces, measure, open_segmenter
+from fedgin.deploy.results import predict
 from tests.deploy.bundles import make_bundle
 from tests.sites import AFFINE, make_volume
 
@@ -45,6 +46,28 @@ def test_one_bad_image_stops_no_other(tmp_path: Path) -> None:
         assert labels.shape == (40, 36, 6)
         volumes = {"liver": (labels == 1).sum() * 0.32, "left_kidney": (labels == 2).sum() * 0.32}
         assert results[name]["volumes_ml"] == pytest.approx(volumes)
+
+
+def test_an_unforeseen_error_stops_no_other_image_and_is_told_without_its_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_bundle(tmp_path)
+    for name in ("a.nii.gz", "b.nii.gz"):
+        write_image(tmp_path / "in", name)
+    segmenter = open_segmenter(tmp_path / "bundle")
+    segment, faults = segmenter.segment, [KeyError("Zwiebelkuchen^Hannelore")]
+
+    def segment_the_second(_: Segmenter, volume: Volume, modality: Modality) -> Prediction:
+        if faults:
+            raise faults.pop()
+        return segment(volume, modality)
+
+    monkeypatch.setattr(Segmenter, "segment", segment_the_second)
+    (tmp_path / "out").mkdir()
+    first, second = predict(segmenter, tmp_path / "in", tmp_path / "out", lambda *_: None)
+    assert "unforeseen KeyError at test_predict.py" in first.problem
+    assert "Zwiebelkuchen" not in (tmp_path / "out" / "result.json").read_text()
+    assert (second.problem, second.files) == ("", ["b_seg.nii.gz"])
 
 
 def test_monai_s_own_runner_gives_the_same_labels(tmp_path: Path) -> None:

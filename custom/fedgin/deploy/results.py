@@ -10,10 +10,11 @@ from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume
 from fedgin.deploy.predict import Prediction, Segmenter, guess_modality, read_nifti, stem, write_labels
 from fedgin.deploy.study import Refused, StudyImage, read_study, write_objects
-from fedgin.errors import DataError, FedginError
+from fedgin.errors import DataError, FedginError, unforeseen
 from fedgin.files import write_text
 
 RESULT = "result.json"
+REPORT_IT = "report it with this line"
 Progress = Callable[[str, int, int], None]
 
 
@@ -91,6 +92,8 @@ def _one(segmenter: Segmenter, name: str, image: Path | StudyImage | Refused, ou
         _write(result, image, volume, prediction, segmenter, out)
     except FedginError as error:
         result.problem = str(error)
+    except Exception as error:  # libraries raise many kinds, with header values in their text
+        result.problem = str(unforeseen(error, f"segment {name}", REPORT_IT))
     return result
 
 

@@ -100,7 +100,10 @@ def write_objects(folder: Path, name: str, image: StudyImage, prediction: Predic
 
 
 def _check(position: int, series: Series) -> StudyImage | Refused:
-    checked = check_series(series, _rules(series))
+    try:
+        checked = check_series(series, _rules(series))
+    except Exception:  # one bad series never stops the others
+        checked = Reason.NOT_READABLE
     if isinstance(checked, Reason):
         return Refused(position, checked)
     return StudyImage(position, checked, Modality(series.facts.modality))

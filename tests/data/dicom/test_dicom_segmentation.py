@@ -1,4 +1,5 @@
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ from pydicom.sr.codedict import codes
 from fedgin.data.dicom.checks import check_series
 from fedgin.data.dicom.organ_codes import ORGAN_CODES
 from fedgin.data.dicom.scan import scan_tree
-from fedgin.data.dicom.segmentation import Algorithm, make_report, make_segmentation, read_sources
+from fedgin.data.dicom.segmentation import MAY_BE_BLANK, Algorithm, make_report, make_segmentation, read_sources
 from fedgin.data.dicom.stack import Stack
 from fedgin.errors import DataError
-from tests.data.dicom.series import SAGITTAL, SeriesSpec, make_rules, write_series
+from tests.data.dicom.enhanced import as_enhanced
+from tests.data.dicom.series import SAGITTAL, SeriesSpec, make_rules, make_slices, write_series, write_slices
 
 ALGORITHM = Algorithm("abdomen-test", "0.1.0", "ab" * 32, "Research only")
 ORGANS = ["left_kidney", "right_kidney", "liver"]
@@ -28,6 +30,10 @@ SERIES: dict[str, dict[str, object]] = {
 
 def read_stack(folder: Path, **spec: object) -> Stack:
     write_series(folder, SeriesSpec(**spec))  # type: ignore[arg-type]
+    return checked_stack(folder)
+
+
+def checked_stack(folder: Path) -> Stack:
     stack = check_series(scan_tree(folder, lambda *_: None).series[0], make_rules())
     assert isinstance(stack, Stack)
     return stack
@@ -59,6 +65,14 @@ def drawn_by_hand(dataset: pydicom.Dataset, affine: NDArray[np.float64], shape: 
         indices = np.linalg.inv(affine) @ np.column_stack([points, np.ones(len(points))]).T
         drawn[tuple(np.rint(indices[:3]).astype(int))] = organ
     return drawn
+
+
+def check_segmentation(stack: Stack, path: Path) -> None:
+    """Write a segmentation and hold what another reader finds against the labels."""
+    labels = marked_labels(stack)
+    make_segmentation(read_sources(stack), stack, labels, ORGANS, ALGORITHM).save_as(path)
+    read = drawn_by_hand(pydicom.dcmread(path), stack.target.affine, labels.shape)
+    np.testing.assert_array_equal(read, labels)
 
 
 def check_by_dciodvfy(path: Path) -> None:
@@ -133,6 +147,38 @@ def test_images_without_a_study_identifier_are_named(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="no StudyInstanceUID, so no DICOM SEG can refer to them"):
         read_sources(read_stack(tmp_path, change=blank))
+
+
+def in_every_frame(slices: list[pydicom.Dataset]) -> pydicom.Dataset:
+    """Return an enhanced object of which nothing is shared."""
+    dataset = as_enhanced(slices)
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        frame.PixelMeasuresSequence = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    del dataset.SharedFunctionalGroupsSequence
+    return dataset
+
+
+@pytest.mark.parametrize("make", [as_enhanced, in_every_frame])
+def test_an_enhanced_image_that_places_each_frame_by_itself_gets_a_segmentation(
+    tmp_path: Path, make: Callable[[list[pydicom.Dataset]], pydicom.Dataset]
+) -> None:
+    write_slices(tmp_path / "dicom", [make(make_slices(SeriesSpec()))])
+    check_segmentation(checked_stack(tmp_path / "dicom"), tmp_path / "seg.dcm")
+
+
+def test_an_orientation_rounded_otherwise_in_each_image_is_one(tmp_path: Path) -> None:
+    def round_otherwise(number: int, dataset: pydicom.Dataset) -> None:
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, f"{number * 1e-6:.7f}"]
+
+    check_segmentation(read_stack(tmp_path / "dicom", change=round_otherwise), tmp_path / "seg.dcm")
+
+
+def test_what_may_be_blank_may_be_absent(tmp_path: Path) -> None:
+    def strip(_: int, dataset: pydicom.Dataset) -> None:
+        for keyword in MAY_BE_BLANK:
+            delattr(dataset, keyword)
+
+    check_segmentation(read_stack(tmp_path / "dicom", change=strip), tmp_path / "seg.dcm")
 
 
 def test_codes_are_those_of_the_standard() -> None:

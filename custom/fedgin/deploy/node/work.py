@@ -9,7 +9,7 @@ from fedgin.deploy.node.sender import send
 from fedgin.deploy.node.settings import NodeSettings
 from fedgin.deploy.node.spool import Phase, Spool, SpooledStudy, StudyState
 from fedgin.deploy.predict import Segmenter
-from fedgin.deploy.results import Result, predict
+from fedgin.deploy.results import REPORT_IT, Result, predict
 from fedgin.errors import FedginError, unforeseen
 from fedgin.folders import whole_folder
 
@@ -81,7 +81,7 @@ class Worker:
         except FedginError as error:
             problem = str(error)
         except Exception as error:  # a node never dies of a study
-            problem = str(unforeseen(error, "segment"))
+            problem = str(unforeseen(error, "segment", REPORT_IT))
         problem = problem or "; ".join(f"{item.name}: {item.problem}" for item in results if item.problem)
         pending = [name for item in results for name in item.files if name.endswith(".dcm")]
         phase = Phase.TO_SEND if pending else Phase.FAILED
