@@ -116,16 +116,17 @@ def show_draws(shown: Slice, augmentation: Augmentation[Any], *, seed: int, draw
 
 
 def contact_sheet(shown: Sequence[ShownCase], *, width: int = 240) -> Image.Image:
-    """Return a picture of all cases for a document: a row for each, reference and predictions, then the draws."""
-    rows = [[*case.panels, *case.draws] for case in shown]
+    """Return a picture of all cases for a document: a row of image, reference and predictions, and one of draws."""
+    named = [(case.title.partition(" ")[0], row) for case in shown for row in (case.panels, case.draws) if row]
+    rows = [row for _, row in named]
     ratio = max(panel.picture.height / panel.picture.width for row in rows for panel in row)
     high, text, gap = round(width * ratio), 22, 6
     columns = max(len(row) for row in rows)
     sheet = Image.new("RGB", (columns * (width + gap) - gap, len(rows) * (high + text + gap) - gap), "white")
-    for y, (case, row) in enumerate(zip(shown, rows, strict=True)):
+    for y, (modality, row) in enumerate(named):
         for x, panel in enumerate(row):
             place = (x * (width + gap), y * (high + text + gap))
-            title = f"{case.title.partition(' ')[0]} {panel.title}" if x == 0 else panel.title
+            title = f"{modality} {panel.title}" if x == 0 else panel.title
             sheet.paste(_caption(title, (width, text)), place)
             sheet.paste(panel.picture.resize((width, high), Image.Resampling.BICUBIC), (place[0], place[1] + text))
     return sheet
