@@ -81,7 +81,7 @@ def test_an_encrypted_job_needs_a_kit_with_a_key_and_keeps_its_word(kit: Path, t
 def test_an_encrypted_job_needs_tenseal_and_no_other_does(
     kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedgin.flare.jobs.encryption_key.find_spec", lambda name: None)
+    monkeypatch.setattr("fedgin.flare.jobs.encryption_library.find_spec", lambda name: None)
     assert "needs TenSEAL, which is not installed here. Fix: pip install -r" in refusal(kit, ENCRYPTED / "app")
     assert refusal(kit, app) == ""
 

@@ -224,7 +224,7 @@ def test_the_project_file_names_everybody_who_takes_part() -> None:
 def test_a_key_without_tenseal_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedgin.flare.jobs.encryption_key.find_spec", lambda name: None)
+    monkeypatch.setattr("fedgin.flare.jobs.encryption_library.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"needs TenSEAL.*Fix: pip install -r requirements-encryption\.txt"):
         issue_kits(plan(encryption_key=1), POLICIES, tmp_path / "kits")
     assert not (tmp_path / "kits").exists()

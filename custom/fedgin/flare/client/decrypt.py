@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from fedgin.errors import ConfigError, WeightsError
-from fedgin.flare.jobs.encryption_key import NO_KEY, SITE_KEY, check_encryption_installed
+from fedgin.flare.jobs.encryption_key import NO_KEY, SITE_KEY
+from fedgin.flare.jobs.encryption_library import check_encryption_installed
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint, load_weights
 from fedgin.train.experiment import Experiment
 from fedgin.train.site.decrypted import restore_weights

@@ -17,7 +17,8 @@ from fedgin.files import hash_files
 from fedgin.flare.audit.security_log import Kind, record
 from fedgin.flare.jobs.application import read_application
 from fedgin.flare.jobs.configuration import client_config, named_classes, server_config
-from fedgin.flare.jobs.encryption_key import NO_KEY, SERVER_KEY, SITE_KEY, check_encryption_installed
+from fedgin.flare.jobs.encryption_key import NO_KEY, SERVER_KEY, SITE_KEY
+from fedgin.flare.jobs.encryption_library import check_encryption_installed
 from fedgin.flare.jobs.files import SIGNATURE_FILES
 from fedgin.flare.jobs.installed import check_installed
 from fedgin.manifest import check_manifest

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fedgin.errors import ConfigError
 from fedgin.files import whole_file
-from fedgin.flare.jobs.encryption_key import check_encryption_installed
+from fedgin.flare.jobs.encryption_library import check_encryption_installed
 from fedgin.flare.provisioning.authority import Authority
 from fedgin.flare.provisioning.federation import Federation, Person, Server, Site
 from fedgin.flare.provisioning.issued import IssuedKit, IssuedKits, read_issued, write_issued

@@ -15,7 +15,7 @@ from nvflare.tool.poc.poc_commands import get_prod_dir, prepare_poc_provision
 from fedgin.config import parse_settings
 from fedgin.data.site import SiteContract
 from fedgin.errors import ConfigError, FedginError
-from fedgin.flare.jobs.encryption_key import can_encrypt
+from fedgin.flare.jobs.encryption_library import can_encrypt
 from fedgin.flare.provisioning.federation import Federation, Role
 from fedgin.flare.provisioning.project import make_project
 

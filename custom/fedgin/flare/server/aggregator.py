@@ -16,7 +16,7 @@ from nvflare.app_common.app_event_type import AppEventType
 from fedgin.documents import read_json
 from fedgin.errors import FedginError
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, CLAIMS, read_claims
-from fedgin.flare.jobs.encryption_key import check_encryption_installed
+from fedgin.flare.jobs.encryption_library import check_encryption_installed
 from fedgin.flare.jobs.files import SERVER_CONFIG
 from fedgin.flare.jobs.numbers import read_numbers
 from fedgin.flare.participation import Absence
