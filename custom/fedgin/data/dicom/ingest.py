@@ -20,6 +20,7 @@ from fedgin.data.dicom.header import quiet_reading
 from fedgin.data.dicom.labels import lies_on, read_labels
 from fedgin.data.dicom.ledger import Ledger, content_key
 from fedgin.data.dicom.nifti import remove_parts, write_volume
+from fedgin.data.dicom.nifti_labels import find_owners, list_label_files, read_label_files, stamp
 from fedgin.data.dicom.private_table import private_table, write_private_table
 from fedgin.data.dicom.pseudonyms import Pseudonyms, open_pseudonyms
 from fedgin.data.dicom.quarantine import LeftOut, public_modality, write_quarantine
@@ -32,7 +33,10 @@ from fedgin.errors import ConfigError, DataError, FedginError
 
 # The class for label maps (DICOM 2024) is not in pydicom's dictionary yet.
 SEGMENTATIONS = (SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7")
-STRUCTURES = (RTStructureSetStorage,)
+KINDS: dict[LabelSource, tuple[str, ...]] = {
+    LabelSource.DICOM_SEG: SEGMENTATIONS,
+    LabelSource.RTSTRUCT: (RTStructureSetStorage,),
+}
 
 T = TypeVar("T")
 
@@ -78,6 +82,7 @@ def ingest(source: Path, out: Path, rules: IngestRules, private: Path, progress:
     with _written_to("the private folder"):
         pseudonyms = open_pseudonyms(private)
     check_site_draft(out, rules)
+    label_files = list_label_files(rules.labels, out)
     with quiet_reading():
         scan = scan_tree(source, progress)
         scan.series = [part for series in scan.series for part in take_apart(series, rules)]
@@ -86,9 +91,9 @@ def ingest(source: Path, out: Path, rules: IngestRules, private: Path, progress:
         with _written_to("OUT"):
             out.mkdir(parents=True, exist_ok=True)
         with _written_to("the private folder"):
-            write_private_table(private_table(private, out), scan, pseudonyms)
+            write_private_table(private_table(private, out), scan, label_files, pseudonyms)
         with _written_to("OUT"):
-            return _Run(out, rules, pseudonyms, progress, IngestReport(scan)).finish()
+            return _Run(source, label_files, out, rules, pseudonyms, progress, IngestReport(scan)).finish()
 
 
 @contextmanager
@@ -110,10 +115,21 @@ def _refuse_nesting(source: Path, out: Path, private: Path) -> None:
                 )
 
 
+@dataclass(frozen=True)
+class _Labels:
+    """Where the labels of a series come from: how to read them on its grid, and what changes when they do."""
+
+    read: Callable[[Stack], NDArray[np.uint8] | Reason]
+    files: list[SliceHeader]
+    stamps: list[str] = field(default_factory=list)
+
+
 @dataclass
 class _Run:
     """The steps of one run over a finished scan."""
 
+    source: Path
+    label_files: list[Path]
     out: Path
     rules: IngestRules
     pseudonyms: Pseudonyms
@@ -140,9 +156,9 @@ class _Run:
     def _sort(self) -> tuple[list[Series], list[Series]]:
         """Tell images from the segmentations of the kind that the rules take."""
         everything = self.report.scan.series
-        kinds = STRUCTURES if self.rules.labels.source is LabelSource.RTSTRUCT else SEGMENTATIONS
+        kinds = KINDS.get(self.rules.labels.source, ())
         for series in everything:
-            if series.facts.sop_class in SEGMENTATIONS and kinds is STRUCTURES:
+            if series.facts.sop_class in SEGMENTATIONS and kinds is not SEGMENTATIONS:
                 self._leave_out(series, Reason.NOT_SELECTED)
         segmentations = [series for series in everything if series.facts.sop_class in kinds]
         images = [series for series in everything if series.facts.sop_class not in (*SEGMENTATIONS, *kinds)]
@@ -190,9 +206,20 @@ class _Run:
     def _label(self, stacks: dict[str, Stack], segmentations: list[Series]) -> list[Labelled]:
         """Write the label volumes; return the cases that have one."""
         if self.rules.labels.source is LabelSource.NONE:
-            for series in segmentations:
-                self._leave_out(series, Reason.NOT_SELECTED)
             return []
+        nifti = self.rules.labels.source is LabelSource.NIFTI
+        sources = self._label_files(stacks) if nifti else self._segmentations(stacks, segmentations)
+        cases = []
+        for done, series in enumerate((s for s in self.report.scan.series if s.key in stacks), start=1):
+            case = self._label_one(series, stacks[series.key], sources.get(series.key))
+            if case is not None:
+                cases.append(case)
+            self.progress("reading labels", done, len(stacks))
+        self.report.labelled = len(cases)
+        return cases
+
+    def _segmentations(self, stacks: dict[str, Stack], segmentations: list[Series]) -> dict[str, "_Labels"]:
+        """Return by series the segmentations that refer to it."""
         files: dict[str, list[SliceHeader]] = {}
         for series in segmentations:
             owners = {item.path: _series_of(item, stacks) for item in series.slices}
@@ -201,25 +228,29 @@ class _Run:
                     files.setdefault(key, []).append(item)
             if not any(owners.values()):
                 self._leave_out(series, Reason.LABEL_WITHOUT_IMAGE)
-        cases = []
-        for done, series in enumerate((s for s in self.report.scan.series if s.key in stacks), start=1):
-            case = self._label_one(series, stacks[series.key], files.get(series.key, []))
-            if case is not None:
-                cases.append(case)
-            self.progress("reading labels", done, len(stacks))
-        self.report.labelled = len(cases)
-        return cases
+        return {key: _Labels(partial(read_labels, some, self.rules.labels), some) for key, some in files.items()}
 
-    def _label_one(self, series: Series, stack: Stack, files: list[SliceHeader]) -> Labelled | None:
-        if not files:
+    def _label_files(self, stacks: dict[str, Stack]) -> dict[str, "_Labels"]:
+        """Return by series the label files that are named like it."""
+        owners = find_owners(self.label_files, stacks, self.source)
+        for path, reason in owners.refused.items():
+            self.report.left_out.append(LeftOut("", self.pseudonyms.series(str(path)), "other", 1, reason))
+        return {
+            key: _Labels(partial(read_label_files, paths, self.rules), [], [stamp(path) for path in paths])
+            for key, paths in owners.files.items()
+        }
+
+    def _label_one(self, series: Series, stack: Stack, source: "_Labels | None") -> Labelled | None:
+        if source is None:
             self._leave_out(series, Reason.NO_LABEL)
             return None
         product = Path("labels") / f"{self._stem(series)}.nii.gz"
         case = Labelled(self._image(series), product, self.pseudonyms.patient(series.facts.patient))
-        key = content_key(self.pseudonyms, [*files, *series.slices], "label", self.rules.labels.model_dump_json())
+        settings = ["label", self.rules.labels.model_dump_json(), *source.stamps]
+        key = content_key(self.pseudonyms, [*source.files, *series.slices], *settings)
         if Ledger(self.out).is_done(product, key):
             return case
-        labels = _guarded(partial(read_labels, files, self.rules.labels, stack))
+        labels = _guarded(partial(source.read, stack))
         if isinstance(labels, Reason):
             self._leave_out(series, labels)
             return None

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import pydicom
@@ -33,8 +34,10 @@ def private_table(folder: Path, out: Path) -> Path:
     return folder / f"PRIVATE-do-not-share-{out.name}.csv"
 
 
-def write_private_table(path: Path, scan: Scan, pseudonyms: Pseudonyms) -> None:
-    """Write one row a series, and one a file or folder that cannot be read: to look up a case, and to write the rules.
+def write_private_table(path: Path, scan: Scan, label_files: Sequence[Path], pseudonyms: Pseudonyms) -> None:
+    """Write one row a series, and one a label file and a file or folder that cannot be read.
+
+    It is there to look up a case, and to write the rules.
 
     The file gets mode 0600.
     """
@@ -42,8 +45,8 @@ def write_private_table(path: Path, scan: Scan, pseudonyms: Pseudonyms) -> None:
     writer = csv.DictWriter(table, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(_row(series, pseudonyms) for series in scan.series)
-    lost = ({"series": pseudonyms.series(str(item.path)), "files": 1, "folder": item.path} for item in scan.lost)
-    writer.writerows(lost)
+    alone = [*(item.path for item in scan.lost), *label_files]
+    writer.writerows({"series": pseudonyms.series(str(item)), "files": 1, "folder": item} for item in alone)
     write_private(path, table.getvalue().encode("utf-8", "replace").decode("utf-8"))
 
 

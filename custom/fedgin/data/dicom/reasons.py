@@ -94,8 +94,8 @@ class Reason(Enum):
     NO_LABEL = ("no_label", "the image has no segmentation", "segment it, or leave it; it is not in the datalist")
     LABEL_WITHOUT_IMAGE = (
         "label_without_image",
-        "the segmentation references no converted series",
-        "put the referenced series into the folder, or mend what keeps it out",
+        "the segmentation references no converted series, or no such series has the name of the label file",
+        "put the series into the folder, mend what keeps it out, or correct the name of the file",
     )
     LABEL_NOT_READABLE = (
         "label_not_readable",
@@ -104,10 +104,24 @@ class Reason(Enum):
     )
     LABEL_NAMES = (
         "label_names",
-        "an organ of the label map has no segment",
+        "an organ of the label map has no segment, or no voxel in a label file",
         "draw it, correct its name under 'labels.map', or list it under 'labels.may_be_absent'",
     )
-    LABEL_TWICE = ("label_twice", "an organ is in two segmentations of one series", "keep one segmentation an organ")
+    LABEL_TWICE = (
+        "label_twice",
+        "an organ is in two segmentations of one series, or the series has two label files",
+        "keep one segmentation an organ, or one label file a series",
+    )
+    LABEL_AMBIGUOUS = (
+        "label_ambiguous",
+        "the label file is named like a folder that holds several converted series",
+        "name it by the UID of the series, or exclude the others",
+    )
+    LABEL_FILE = (
+        "label_file",
+        "the label file is no readable NIfTI of whole numbers, or its header contradicts itself",
+        "export it again as NIfTI with one id a voxel",
+    )
     LABEL_OVERLAP = (
         "label_overlap",
         "segments of different organs overlap",

@@ -23,6 +23,7 @@ class LabelSource(StrEnum):
 
     DICOM_SEG = "dicom_seg"
     RTSTRUCT = "rtstruct"
+    NIFTI = "nifti"
     NONE = "none"
 
 
@@ -30,21 +31,24 @@ class LabelRules(Settings):
     """Which segments become which organs.
 
     Attributes:
-        source: ``dicom_seg``, ``rtstruct`` or ``none``.
+        source: ``dicom_seg``, ``rtstruct``, ``nifti`` or ``none``.
+        folder: absolute path of the folder with one NIfTI label file a series; with ``nifti`` only.
         map: segment name to organ name; names compare without case and surrounding blanks. Several segments may make
-            one organ. Ids in the label files count the organs from 1 in the order of this map.
+            one organ. For ``nifti``, the ids 1 to 255 of the label files instead of names; other ids are background.
+            Ids in the written label files count the organs from 1 in the order of this map.
         may_be_absent: organs that a patient can lack (a removed gallbladder); any other organ without a segment
             keeps the case out, because it would be taught as background.
     """
 
     source: LabelSource = LabelSource.DICOM_SEG
+    folder: Path | None = None
     map: dict[str, OrganName] = Field(default={})
     may_be_absent: list[OrganName] = Field(default=[])
 
     @model_validator(mode="after")
     def _map_fits_the_source(self) -> "LabelRules":
         if (self.source is LabelSource.NONE) == bool(self.map):
-            raise ValueError("give 'map' with source dicom_seg or rtstruct, and no 'map' with source none")
+            raise ValueError("give 'map' with source dicom_seg, rtstruct or nifti, and no 'map' with source none")
         if len(self.by_segment) != len(self.map):
             raise ValueError("two segment names in 'map' differ only in case or blanks")
         if len(self.ids) > 255:
@@ -52,6 +56,18 @@ class LabelRules(Settings):
         strangers = sorted(set(self.may_be_absent) - set(self.map.values()))
         if strangers:
             raise ValueError(f"'may_be_absent' names {strangers[0]}, which is not in 'map'")
+        return self
+
+    @model_validator(mode="after")
+    def _nifti_has_folder_and_ids(self) -> "LabelRules":
+        if (self.source is LabelSource.NIFTI) != (self.folder is not None):
+            raise ValueError("give 'folder' with source nifti, and with no other source")
+        if self.folder is None:
+            return self
+        if not self.folder.is_absolute():
+            raise ValueError("'folder' must be an absolute path")
+        if not all(re.fullmatch("[1-9][0-9]{0,2}", number) and int(number) <= 255 for number in self.map):
+            raise ValueError("with source nifti 'map' is id to organ, for example {'1': liver}; ids are 1 to 255")
         return self
 
     @property
