@@ -130,11 +130,11 @@ def _fit(figure: Figure, names: Sequence[str] | Mapping[str, Any], *, panels: in
     label = INCHES_A_LETTER * max((len(name) for name in names), default=0) + 0.3
     own = width / panels
     figure.subplots_adjust(
-        left=0.5 / width,
+        left=0.6 / width,
         right=1 - label / width,
         bottom=0.48 / height,
         top=1 - 0.3 / height,
-        wspace=(label + 0.5) / max(0.5, own - label - 0.5),
+        wspace=(label + 0.6) / max(0.5, own - label - 0.6),
     )
 
 
