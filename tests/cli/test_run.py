@@ -252,6 +252,17 @@ def test_by_default_each_run_has_a_folder_of_its_own(lead: Lead, monkeypatch: py
         shutil.rmtree(server.store)
 
 
+def test_no_result_is_written_into_the_job(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job holds nothing but its own files: with a folder 'runs' in it no next run would be possible."""
+    server = lead.meets("ab", WHOLE)
+    monkeypatch.chdir(lead.job.folder)
+    before = sorted(lead.job.folder.rglob("*"))
+    error = CliRunner().invoke(app, ["run", ".", "--kit", "kit"]).exception
+    assert isinstance(error, FolderError)
+    assert not server.store.exists()
+    assert sorted(lead.job.folder.rglob("*")) == before
+
+
 def test_the_command_that_follows_again_is_whole_and_quoted(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
     server = lead.meets("ab", WHOLE)
     out = lead.folder / "a folder with a long name, so long that a terminal of eighty letters would break the line"

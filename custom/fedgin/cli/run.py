@@ -34,7 +34,7 @@ def run(
     from fedgin.flare.jobs.job import load_job
     from fedgin.flare.run.console import choose_sites, connect, connected_sites, submit
     from fedgin.flare.run.download import held
-    from fedgin.folders import check_writable, mark_as, reserved
+    from fedgin.folders import FolderError, check_writable, mark_as, reserved
 
     console = lead_console(quiet=quiet)
     plan = load_job(job)
@@ -42,6 +42,9 @@ def run(
         plan = replace(plan, rounds=rounds)
     holds = held(follow_job) if follow_job else ""
     folder = out or result_folder(plan.name, holds=holds, overwrite=overwrite)
+    if folder.resolve().is_relative_to(plan.folder.resolve()):
+        # A job holds nothing but its own files: the next run of it would be refused.
+        raise FolderError("the result would lie in the job's folder", "start elsewhere, or give another --out")
     if check:
         check_writable(folder, holds=holds, overwrite=overwrite)
         with interruptible(console, "Nothing was submitted."), connect(kit) as session:

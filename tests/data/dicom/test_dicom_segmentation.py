@@ -13,6 +13,7 @@ from fedgin.data.dicom.organ_codes import ORGAN_CODES
 from fedgin.data.dicom.scan import scan_tree
 from fedgin.data.dicom.segmentation import MAY_BE_BLANK, Algorithm, make_report, make_segmentation, read_sources
 from fedgin.data.dicom.stack import Stack
+from fedgin.data.organs import ORGANS as ORGANS_BY_NAME
 from fedgin.errors import DataError
 from tests.data.dicom.enhanced import as_enhanced
 from tests.data.dicom.series import SAGITTAL, SeriesSpec, make_rules, make_slices, write_series, write_slices
@@ -179,6 +180,10 @@ def test_what_may_be_blank_may_be_absent(tmp_path: Path) -> None:
             delattr(dataset, keyword)
 
     check_segmentation(read_stack(tmp_path / "dicom", change=strip), tmp_path / "seg.dcm")
+
+
+def test_every_organ_with_a_code_is_a_known_organ() -> None:
+    assert ORGAN_CODES.keys() <= ORGANS_BY_NAME.keys()
 
 
 def test_codes_are_those_of_the_standard() -> None:
