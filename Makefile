@@ -22,9 +22,9 @@ debian:
 	apt-get update --quiet=2
 	DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends $(DEBIAN)
 
-# Whole files to each worker, because many tests of a file share a federation that runs. Tests of real processes mostly
-# wait, so there are more workers than cores; tests/conftest.py lets the long files start first.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --durations 20
+# tests/conftest.py gives whole files to a worker, the long ones first: many tests of a file share a federation that
+# runs. Tests of real processes mostly wait, so there are more workers than cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder --durations 20
 
 test: .venv/.tested lint
 	$(PYTEST) --numprocesses 4 --cov

@@ -8,12 +8,25 @@ settings.register_profile("untimed", settings(), deadline=None, suppress_health_
 settings.load_profile("untimed")
 
 
+# Files whose tests share a federation: each group of them is one worker's, so that it is started once in it.
+SHARED = {
+    "faults/test_killed.py": "killed and network",
+    "faults/test_network.py": "killed and network",
+    "faults/test_operator.py": "operator and storage",
+    "faults/test_storage.py": "operator and storage",
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the long tests first, so that no worker is left alone with one of them at the end.
+    """Give whole files to a worker, the long ones first, so that none is left alone with one of them at the end.
 
     Those of real FLARE processes take minutes a file; inside each kind the order is that of the folders.
     """
     items.sort(key=lambda item: item.get_closest_marker("flare") is None)
+    for item in items:
+        file = item.path.as_posix()
+        group = next((group for name, group in SHARED.items() if file.endswith(name)), file)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 # Here, because with parallel workers the process that reports reads no other conftest.
