@@ -24,7 +24,7 @@ debian:
 
 # tests/conftest.py gives whole files to a worker, the long ones first: many tests of a file share a federation that
 # runs. Tests of real processes mostly wait, so there are more workers than cores.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder --durations 20
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadscope --no-loadscope-reorder --durations 20
 
 test: .venv/.tested lint
 	$(PYTEST) --numprocesses 4 --cov

@@ -1,14 +1,17 @@
 """What all tests share, and the table of what the tests of faults measured at the end of the run."""
 
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 # A busy machine fails no test. The parent is what hypothesis chose, which in CI is repeatable.
 settings.register_profile("untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 
-# Files whose tests share a federation: each group of them is one worker's, so that it is started once in it.
+# Files whose tests share a federation: a worker gets all of a group, so that their federation is started once in it.
 SHARED = {
     "faults/test_killed.py": "killed and network",
     "faults/test_network.py": "killed and network",
@@ -17,16 +20,25 @@ SHARED = {
 }
 
 
+class ByFederation(LoadScopeScheduling):
+    """Gives whole files to a worker, and files that share a federation together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((group for name, group in SHARED.items() if file.endswith(name)), file)
+
+
+# Of pytest-xdist; its own groups (loadgroup) need a way to rename tests that this pytest has no more.
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFederation:
+    return ByFederation(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give whole files to a worker, the long ones first, so that none is left alone with one of them at the end.
+    """Start the long tests first, so that no worker is left alone with one of them at the end.
 
     Those of real FLARE processes take minutes a file; inside each kind the order is that of the folders.
     """
     items.sort(key=lambda item: item.get_closest_marker("flare") is None)
-    for item in items:
-        file = item.path.as_posix()
-        group = next((group for name, group in SHARED.items() if file.endswith(name)), file)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 # Here, because with parallel workers the process that reports reads no other conftest.
