@@ -21,11 +21,12 @@ from fedgin.errors import DataError
 from fedgin.train.evaluate.evaluator import evaluate
 from tests.real_data import real_data
 
+CHAMBERS = {"left_ventricle": 1, "right_ventricle": 2, "left_atrium": 3, "right_atrium": 4}
 HEART = {
-    "CT": {"lv": 1, "rv": 2, "la": 3, "ra": 4, "myocardium": 5, "aorta": 6, "pulmonary_artery": 7},
-    "MR": {"lv": 1, "rv": 2, "la": 3, "ra": 4, "aorta": 5, "pulmonary_artery": 6, "svc": 7, "ivc": 8},
+    "CT": {**CHAMBERS, "myocardium": 5, "aorta": 6, "pulmonary_artery": 7},
+    "MR": {**CHAMBERS, "aorta": 5, "pulmonary_artery": 6, "superior_vena_cava": 7, "inferior_vena_cava": 8},
 }
-COMMON = ["lv", "rv", "la", "ra", "aorta", "pulmonary_artery"]
+COMMON = [*CHAMBERS, "aorta", "pulmonary_artery"]
 
 
 def write_png_site(folder: Path, *, pixel: float | None = 0.7, mode: str = "L", axes: str = "LP") -> Path:
