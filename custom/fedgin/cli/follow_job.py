@@ -1,6 +1,7 @@
 """Follow a submitted job to its end: a line for each round, then model and report."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,6 +100,8 @@ def follow_to_end(session: Session, submitted: Submitted, stopped: Interruption)
             follow(session, job_id, on_status=live.telling(console.print), on_round=rounds, on_progress=status.update)
         stopped.advice = f"The job has ended. Fetch its result: {submitted.fetching}"
         result = fetch(session, job_id, out, overwrite=submitted.overwrite)
+        # The last round may have been over between two looks at the server.
+        rounds.tell_missed(result.rounds)
     except KeyboardInterrupt:
         live.leave(f"Nobody follows the job any more. {stopped.advice}")
         raise
@@ -151,12 +154,20 @@ class RoundPrinter:
 
     def __init__(self, console: Console, job: Job, live: LivePage) -> None:
         self.live = live
+        self.told: set[int] = set()
         self.console = console
         self.total = job.first_round + job.rounds
         self.remaining = RemainingTime(job.rounds)
 
+    def tell_missed(self, rounds: Sequence[RoundMetrics]) -> None:
+        """Print the rounds that nobody was told of while the job ran."""
+        for metrics in rounds:
+            if metrics.number not in self.told:
+                self(metrics)
+
     def __call__(self, metrics: RoundMetrics) -> None:
         """Print the line of a round that is complete, and renew the page."""
+        self.told.add(metrics.number)
         self.live.add(metrics)
         dice = "  ".join(f"{one_line(site)} {value:.3f}" for site, value in metrics.dice.items())
         rest = left(self.remaining.step())
