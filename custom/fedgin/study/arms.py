@@ -1,5 +1,6 @@
 """The arms of a comparison: different ways to get one network from the same sites with the same number of rounds."""
 
+import json
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData, choose_device
 from fedgin.data.site import Modality
 from fedgin.errors import ConfigError
+from fedgin.files import write_text
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.run.results import RoundMetrics
 from fedgin.flare.run.simulation import session_folder, simulate
@@ -136,7 +138,7 @@ class PooledArm(Arm):
         if absent:
             raise ConfigError(f"no site is {min(absent)}", f"add a {min(absent)} site")
         device = choose_device(members[0].contract)
-        curve: Curve = []
+        curve = _CurveFile(folder / "curve.json")
 
         def record(network: nn.Module, number: int, _: RoundResult) -> None:
             if (number + 1) % self.validate_every and number + 1 < self.rounds:
@@ -145,14 +147,28 @@ class PooledArm(Arm):
                 modality: mean_dice(evaluate(network, cases, device))
                 for modality, cases in cases_by_modality(sites, Split.VALIDATION).items()
             }
-            curve.append({"round": float(number + 1), **dice})
-            on_round(curve[-1])
+            point = {"round": float(number + 1), **dice}
+            curve.add(point)
+            on_round(point)
 
         cases = [case for site in members for case in site.cases[Split.TRAINING]]
         run = StandaloneRun(self.stream, cases, self.rounds, folder / "alone.pt")
         network = train_standalone(self.experiment, run, device, after_round=record)
         save_checkpoint(folder / "model.pt", {"model": averaged_weights(network)})
-        return ArmOutcome(folder / "model.pt", curve)
+        return ArmOutcome(folder / "model.pt", curve.points)
+
+
+class _CurveFile:
+    """A curve on disk, beside the checkpoint: a run that continues has the points from before it was cut off."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.points: Curve = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+    def add(self, point: dict[str, float]) -> None:
+        # A run that is cut off between the two files does a round again, with the same result.
+        self.points = [*(earlier for earlier in self.points if earlier["round"] < point["round"]), point]
+        write_text(self.path, json.dumps(self.points))
 
 
 def local_layers_checkpoint(arm: Arm, model: Path, site: str) -> Path | None:

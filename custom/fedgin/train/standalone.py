@@ -46,7 +46,8 @@ def train_standalone(
         experiment: the same as the federation's, so that steps, schedule and initial weights are equal.
         run: what is trained on and how long.
         device: where to compute.
-        after_round: called after each round, for validation and progress.
+        after_round: called after each round, for validation and progress. A run that is cut off in it does the round
+            again when it continues.
 
     Raises:
         FedginError: as the trainer and the checkpoint.
@@ -55,11 +56,11 @@ def train_standalone(
     trainer = Trainer(network, experiment, device)
     for round_number in range(_restore(trainer, run), run.rounds):
         result = trainer.train_round(run.cases, RoundPlan(run.name, round_number, run.rounds))
+        after_round(trainer.network, round_number, result)
         save_checkpoint(
             run.checkpoint,
             {"round": round_number, "model": trainer.network.state_dict(), "optimizer": trainer.optimizer.state_dict()},
         )
-        after_round(trainer.network, round_number, result)
     return trainer.network
 
 
