@@ -22,7 +22,7 @@ from fedgin.report.overlays import (
 from fedgin.study.arm_result import ArmResult, Comparison, load_network
 from fedgin.study.arms import cases_by_modality
 from fedgin.study.conclusion import ScoredArm, conclude
-from fedgin.study.patient_values import subject_values
+from fedgin.train.evaluate.patient_values import subject_values
 
 DRAWS = 4
 

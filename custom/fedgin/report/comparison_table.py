@@ -9,8 +9,8 @@ from pathlib import Path
 from fedgin.study.arm_result import ArmResult
 from fedgin.study.arms import PooledArm
 from fedgin.study.conclusion import ScoredArm, conclude
-from fedgin.study.patient_values import subject_values
-from fedgin.study.statistics import Estimate, mean_of
+from fedgin.train.evaluate.estimates import Estimate, mean_of
+from fedgin.train.evaluate.patient_values import subject_values
 from fedgin.train.evaluate.scores import CaseScore
 
 COLUMNS = ("arm", "trained_on", "site", "modality", "subject", "case", "organ", "dice", "hd95_mm", "surface_dice")

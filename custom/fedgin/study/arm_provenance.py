@@ -6,8 +6,8 @@ from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData
 from fedgin.data.site import Modality
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
-from fedgin.study.patient_values import subject_values
-from fedgin.study.statistics import mean_of
+from fedgin.train.evaluate.estimates import mean_of
+from fedgin.train.evaluate.patient_values import subject_values
 from fedgin.train.evaluate.scores import CaseScore
 from fedgin.train.experiment import Experiment
 from fedgin.train.provenance import Kind, Measured, Participant, Provenance

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fedgin.study.patient_values import subject_values
-from fedgin.study.statistics import Subject, gaps, mean_of
+from fedgin.study.statistics import gaps
+from fedgin.train.evaluate.estimates import Subject, mean_of
+from fedgin.train.evaluate.patient_values import subject_values
 from fedgin.train.evaluate.scores import CaseScore
 
 VERDICTS = ("more than", "less than", "not clearly different from", "on one patient beside")

@@ -4,18 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fedgin.study.arm_result import ArmResult
-from fedgin.study.patient_values import MEASURES, subject_values
 from fedgin.study.plan import ArmSpec, Regime
-from fedgin.study.statistics import (
-    Estimate,
-    PairedTest,
-    Subject,
-    gaps,
-    mean_of,
-    mean_ranks,
-    paired_tests,
-    ratio_of,
-)
+from fedgin.study.statistics import PairedTest, gaps, mean_ranks, paired_tests, ratio_of
+from fedgin.train.evaluate.estimates import Estimate, Subject, mean_of
+from fedgin.train.evaluate.patient_values import MEASURES, subject_values
 from fedgin.train.evaluate.scores import CaseScore
 
 REFERENCE = "gin"

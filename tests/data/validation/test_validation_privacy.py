@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from fedgin.cli.site import site_app
 from fedgin.data.site import load_site
+from fedgin.data.small_groups import suppress
 from fedgin.data.validation import validate_site
-from fedgin.data.validation.fingerprint import build_fingerprint, suppress
+from fedgin.data.validation.fingerprint import build_fingerprint
 from fedgin.data.validation.site_key import keyed_hash, load_key
 from tests.data.validation.small_site import BORN, NAME, RECORD, SmallSite
 from tests.data.validation.test_validation_faults import FAULTS

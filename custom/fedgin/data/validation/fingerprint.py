@@ -8,12 +8,11 @@ import numpy as np
 
 import fedgin
 from fedgin.data.datalist import Split
+from fedgin.data.small_groups import MIN_GROUP, suppress
 from fedgin.data.validation.facts import PERCENTILES, CaseFacts
 from fedgin.data.validation.run import Validation
 from fedgin.data.validation.site_key import keyed_hash
 
-# A statistic over fewer cases says too much about each: the group is reported as "<3" and its percentiles are left out.
-MIN_GROUP = 3
 QUARTILES = (25.0, 50.0, 75.0)
 AXES = ("left_right", "posterior_anterior", "inferior_superior")
 NOTE = (
@@ -48,15 +47,6 @@ def build_fingerprint(validation: Validation, key: bytes) -> dict[str, Any]:
         "findings": {code: suppress(number) for code, number in sorted(faults.items())},
         "dataset": keyed_hash(key, *sorted(case.files for case in validation.facts)),
     }
-
-
-def suppress(count: int, total: int | None = None) -> int | str:
-    """Return a count that may be shared: ``<3`` for a small group, ``>N`` where all but a small group are in it."""
-    if count < MIN_GROUP:
-        return f"<{MIN_GROUP}"
-    if total is not None and 0 < total - count < MIN_GROUP:
-        return f">{total - MIN_GROUP}"
-    return count
 
 
 def quartiles(values: Sequence[float]) -> dict[str, float] | None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from fedgin.study.statistics import Subject
+from fedgin.train.evaluate.estimates import Subject
 from fedgin.train.evaluate.scores import CaseScore
 
 MEASURES = ("dice", "hd95_mm", "surface_dice")

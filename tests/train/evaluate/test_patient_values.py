@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from fedgin.study.patient_values import subject_values
+from fedgin.train.evaluate.patient_values import subject_values
 from fedgin.train.evaluate.scores import CaseScore
 
 
