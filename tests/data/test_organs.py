@@ -5,9 +5,11 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom.sr.codedict import codes
 
 from fedgin.data.importers import label_ids
-from fedgin.data.organs import ORGANS, Likeness, resembled
+from fedgin.data.organ_names import Likeness, resembled
+from fedgin.data.organs import ORGANS
 from fedgin.train.experiment import load_experiment
 from tests.places import JOBS
 
@@ -81,3 +83,25 @@ def test_one_wrong_letter_is_always_noticed(organ: str, place: int, letter: str)
 def test_a_job_may_be_asked_instead_of_the_table() -> None:
     assert resembled("islet_grafts", ["islet_graft", "liver"]) == ("islet_graft", Likeness.SLIP)
     assert resembled("spleen", ["islet_graft", "liver"]) is None
+
+
+def test_codes_are_those_of_the_standard() -> None:
+    known = {(getattr(codes.SCT, name).value, getattr(codes.SCT, name).meaning) for name in codes.SCT.dir()}
+    assert {name for name, organ in ORGANS.items() if organ.code and organ.code not in known} == set()
+    assert sum(organ.code is not None for organ in ORGANS.values()) > 60
+
+
+def test_every_organ_that_is_named_by_a_side_has_it_and_no_chamber_has_one() -> None:
+    """A chamber of the heart is no half of a pair: its side is in its code."""
+    chambers = {f"{side}_{part}" for side in ("left", "right") for part in ("ventricle", "atrium")}
+    others = {"left_atrial_appendage", "right_middle_lobe", "right_lung_middle_lobe"}
+    sided = {name: name.partition("_")[0] for name in ORGANS if name.startswith(("left_", "right_"))}
+    assert {name for name, organ in ORGANS.items() if organ.side} == sided.keys() - chambers - others
+    assert all(organ.side in ("", sided.get(name)) for name, organ in ORGANS.items())
+
+
+def test_ranges_of_volumes_ascend_and_a_pair_has_twice_as_much() -> None:
+    ranges = {name: organ.adult_ml for name, organ in ORGANS.items() if organ.adult_ml}
+    assert all(0.0 < low < high for low, high in ranges.values())
+    for both, one in (("kidneys", "left_kidney"), ("adrenals", "right_adrenal")):
+        assert ranges[both] == tuple(2 * ml for ml in ranges[one])

@@ -6,6 +6,8 @@ Every number that decides how a phantom looks stands in these tables. None was f
 from dataclasses import dataclass
 from enum import IntEnum
 
+from fedgin.data.organs import ORGANS as KNOWN
+
 
 class Tissue(IntEnum):
     """What a phantom voxel is made of; the value is the code in tissue volumes (uint8)."""
@@ -48,21 +50,8 @@ class Tissue(IntEnum):
 
 ORGANS = ("liver", "spleen", "right_kidney", "left_kidney", "gallbladder", "pancreas")
 
-ORGAN_VOLUME_ML: dict[str, tuple[float, float]] = {
-    "liver": (800.0, 2500.0),
-    "spleen": (80.0, 480.0),
-    "right_kidney": (70.0, 300.0),
-    "left_kidney": (70.0, 300.0),
-    "gallbladder": (5.0, 70.0),
-    "pancreas": (25.0, 150.0),
-}
-"""Volumes a normal adult organ may have, in millilitres, as (low, high).
-
-Means on CT, women and men (Geraghty et al., Abdom Imaging 29:482, 2004): liver 1411 and 1710, spleen 180 and 238, one
-kidney 157 and 193, pancreas 64 and 87. Spleen 198 +/- 88 (Caglar et al., Folia Morphol 73:331, 2014). Gallbladder,
-fasting, 17 to 19 (Palasciano et al., Am J Gastroenterol 87:493, 1992) and 20 +/- 10 (Ewunonu, J Sci Innov Res 5:96,
-2016), up to 70 in textbooks. The ranges are these means and about two to three standard deviations, rounded outwards.
-"""
+ORGAN_VOLUME_ML = {organ: ml for organ in ORGANS if (ml := KNOWN[organ].adult_ml) is not None}
+"""Volumes a normal adult organ may have, in millilitres, as (low, high); their sources are in the table of organs."""
 
 
 @dataclass(frozen=True)

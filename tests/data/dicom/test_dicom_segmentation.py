@@ -6,19 +6,16 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
-from pydicom.sr.codedict import codes
 
 from fedgin.data.dicom.checks import check_series
-from fedgin.data.dicom.organ_codes import ORGAN_CODES
 from fedgin.data.dicom.scan import scan_tree
 from fedgin.data.dicom.segmentation import MAY_BE_BLANK, Algorithm, make_report, make_segmentation, read_sources
 from fedgin.data.dicom.stack import Stack
-from fedgin.data.organs import ORGANS as ORGANS_BY_NAME
 from fedgin.errors import DataError
 from tests.data.dicom.enhanced import as_enhanced
 from tests.data.dicom.series import SAGITTAL, SeriesSpec, make_rules, make_slices, write_series, write_slices
 
-ALGORITHM = Algorithm("abdomen-test", "0.1.0", "ab" * 32, "Research only")
+ALGORITHM = Algorithm("abdomen-test", "0.1.0", "ab" * 32, ("Research only", "Warning: liver was not found"))
 ORGANS = ["left_kidney", "right_kidney", "liver"]
 OBLIQUE = (0.96, 0.28, 0.0, -0.28, 0.96, 0.0)
 SERIES: dict[str, dict[str, object]] = {
@@ -116,7 +113,7 @@ def test_sides_are_those_of_the_patient(tmp_path: Path) -> None:
 
 def test_a_second_run_writes_the_same_objects_and_another_model_others(tmp_path: Path) -> None:
     stack = read_stack(tmp_path)
-    other = Algorithm(ALGORITHM.name, ALGORITHM.version, "cd" * 32, ALGORITHM.note)
+    other = Algorithm(ALGORITHM.name, ALGORITHM.version, "cd" * 32, ALGORITHM.notes)
     first, again, third = (
         make_segmentation(read_sources(stack), stack, marked_labels(stack), ORGANS, algorithm)
         for algorithm in (ALGORITHM, ALGORITHM, other)
@@ -140,6 +137,9 @@ def test_the_objects_stand_in_the_study_and_refer_to_its_images(tmp_path: Path) 
     }
     assert "150.25" in str(report)
     assert "milliliter" in str(report)
+    said = [item.TextValue for item in report.ContentSequence[-1].ContentSequence]
+    assert said == ["Research only", "Warning: liver was not found"]
+    assert {segment.SegmentDescription for segment in segmentation.SegmentSequence} == {"; ".join(said)}
 
 
 def test_images_without_a_study_identifier_are_named(tmp_path: Path) -> None:
@@ -180,12 +180,3 @@ def test_what_may_be_blank_may_be_absent(tmp_path: Path) -> None:
             delattr(dataset, keyword)
 
     check_segmentation(read_stack(tmp_path / "dicom", change=strip), tmp_path / "seg.dcm")
-
-
-def test_every_organ_with_a_code_is_a_known_organ() -> None:
-    assert ORGAN_CODES.keys() <= ORGANS_BY_NAME.keys()
-
-
-def test_codes_are_those_of_the_standard() -> None:
-    known = {(getattr(codes.SCT, name).value, getattr(codes.SCT, name).meaning) for name in codes.SCT.dir()}
-    assert {organ for organ, item in ORGAN_CODES.items() if (item.code.value, item.code.meaning) not in known} == set()

@@ -14,6 +14,8 @@ import pydicom
 from highdicom.sr import (
     AlgorithmIdentification,
     Comprehensive3DSR,
+    ContainerContentItem,
+    ContentSequence,
     DeviceObserverIdentifyingAttributes,
     FindingSite,
     Measurement,
@@ -21,6 +23,8 @@ from highdicom.sr import (
     ObservationContext,
     ObserverContext,
     ReferencedSegment,
+    RelationshipTypeValues,
+    TextContentItem,
     TrackingIdentifier,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
@@ -32,8 +36,8 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
-from fedgin.data.dicom.organ_codes import ANATOMICAL_STRUCTURE, code_of
 from fedgin.data.dicom.stack import Stack
+from fedgin.data.organs import ORGANS, PLAIN
 from fedgin.errors import DataError
 
 # What a SEG takes from its images and refers to them by.
@@ -43,6 +47,11 @@ MAY_BE_BLANK = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
     *("AccessionNumber", "SliceThickness"),
 )
+ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
+# For an organ without a code: the label keeps its name.
+ORGAN = ("91772007", "Organ")
+SIDES = {"right": Code("24028007", "SCT", "Right"), "left": Code("7771000", "SCT", "Left")}
+QUALITATIVE = Code("C0034375", "UMLS", "Qualitative Evaluations")
 MILLILITRE = Code("ml", "UCUM", "milliliter")
 MANUFACTURER = "FedGIN"
 DEVICE = "fedgin predict"
@@ -58,13 +67,13 @@ class Algorithm:
         name: the name of the bundle.
         version: the version of this package.
         sha256: of the model's weights.
-        note: goes into the descriptions of SEG and SR: what it is not for, and what is unlike the training.
+        notes: go into the descriptions of SEG and SR: what it is not for, and each warning about this very result.
     """
 
     name: str
     version: str
     sha256: str
-    note: str
+    notes: tuple[str, ...]
 
 
 def read_sources(stack: Stack) -> list[Dataset]:
@@ -158,13 +167,15 @@ def make_segmentation(
         software_versions=algorithm.version,
         device_serial_number=algorithm.sha256[:16],
         content_label="SEGMENTATION",
-        content_description=algorithm.note[:64],
+        content_description="; ".join(algorithm.notes)[:64],
         content_creator_name=f"{MANUFACTURER}^",
         series_description=f"{algorithm.name} (research only)"[:64],
         omit_empty_frames=True,
     )
     for segment, position in zip(made.SegmentSequence, found, strict=True):
         _add_side(segment, organs[position - 1])
+        # A short text (ST) has at most 1024 characters; the SR and result.json have all of it.
+        segment.SegmentDescription = "; ".join(algorithm.notes)[:1024]
     return made
 
 
@@ -174,7 +185,7 @@ def make_report(
     volumes_ml: Mapping[str, float],
     algorithm: Algorithm,
 ) -> Comprehensive3DSR:
-    """Return a measurement report (TID 1500) with the volume of each segment in millilitres.
+    """Return a measurement report (TID 1500) with the volume of each segment in millilitres, and the notes as comments.
 
     Args:
         sources: the sources of :func:`read_sources`.
@@ -196,6 +207,7 @@ def make_report(
         ],
         title=codes.DCM.ImagingMeasurementReport,
     )
+    report[0].ContentSequence.append(_comments(algorithm.notes))
     return Comprehensive3DSR(
         evidence=[*sources, segmentation],
         content=report[0],
@@ -211,6 +223,27 @@ def make_report(
     )
 
 
+def code_of(organ: str) -> Code:
+    """Return an organ's SNOMED CT code; that of "organ" for one without.
+
+    Example:
+        >>> code_of("left_kidney").meaning, code_of("islet_graft").meaning
+        ('Kidney', 'Organ')
+    """
+    value, meaning = ORGANS.get(organ, PLAIN).code or ORGAN
+    return Code(value, "SCT", meaning)
+
+
+def side_of(organ: str) -> Code | None:
+    """Return the modifier of an organ that is one of a pair.
+
+    Example:
+        >>> side_of("left_kidney").meaning, side_of("liver")
+        ('Left', None)
+    """
+    return SIDES.get(ORGANS.get(organ, PLAIN).side)
+
+
 def derive_uid(sources: Sequence[Dataset], algorithm: Algorithm, purpose: str) -> UID:
     """Return the UID under ``2.25`` that images, model and purpose determine (DICOM PS3.5, B.2)."""
     digest = hashlib.sha256("\0".join([algorithm.sha256, purpose]).encode())
@@ -224,7 +257,7 @@ def _describe(number: int, organ: str, algorithm: Algorithm) -> highdicom.seg.Se
         segment_number=number,
         segment_label=organ,
         segmented_property_category=ANATOMICAL_STRUCTURE,
-        segmented_property_type=code_of(organ).code,
+        segmented_property_type=code_of(organ),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
             name=algorithm.name,
@@ -244,7 +277,7 @@ def _tracking_uid(organ: str, algorithm: Algorithm) -> UID:
 
 def _add_side(segment: Dataset, organ: str) -> None:
     """Say which of a pair an organ is; highdicom has no argument for the modifier of a type."""
-    side = code_of(organ).side
+    side = side_of(organ)
     if side is not None:
         coded = highdicom.sr.CodedConcept.from_code(side)
         segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = DicomSequence([coded])
@@ -258,17 +291,26 @@ def _measured(
     algorithm: Algorithm,
 ) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
     organ = str(segment.SegmentLabel)
-    coded = code_of(organ)
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=segment.TrackingUID, identifier=organ),
         referenced_segment=ReferencedSegment.from_segmentation(segmentation, segment_number=int(segment.SegmentNumber)),
         finding_type=ANATOMICAL_STRUCTURE,
-        finding_sites=[FindingSite(anatomic_location=coded.code, laterality=coded.side)],
+        finding_sites=[FindingSite(anatomic_location=code_of(organ), laterality=side_of(organ))],
         algorithm_id=AlgorithmIdentification(
             name=algorithm.name, version=algorithm.version, parameters=[f"weights_sha256={algorithm.sha256}"]
         ),
         measurements=[Measurement(name=codes.SCT.Volume, value=round(volumes_ml[organ], 3), unit=MILLILITRE)],
     )
+
+
+def _comments(notes: Sequence[str]) -> ContainerContentItem:
+    """Return the part of TID 1500 for what is no number, with a text for each note."""
+    item = ContainerContentItem(name=QUALITATIVE, relationship_type=RelationshipTypeValues.CONTAINS)
+    item.ContentSequence = ContentSequence(
+        TextContentItem(name=codes.DCM.Comment, value=note, relationship_type=RelationshipTypeValues.CONTAINS)
+        for note in notes
+    )
+    return item
 
 
 def _frame_of_reference(sources: Sequence[Dataset]) -> str | None:

@@ -15,7 +15,8 @@ from fedgin.data.dicom.rules import SplitRules
 from fedgin.data.dicom.splits import split_patients
 from fedgin.data.importers.folder_pairs import Pair, Pairs, find_pairs
 from fedgin.data.label_values import UnknownIdsError, as_label_ids
-from fedgin.data.organs import ORGANS, Likeness, resembled
+from fedgin.data.organ_names import Likeness, resembled
+from fedgin.data.organs import ORGANS
 from fedgin.data.site import LARGEST_ID, Modality, PngSlices, SiteContract
 from fedgin.data.volumes import is_hu_like, load_volume
 from fedgin.documents import read_json

@@ -4,7 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from fedgin.data.label_values import MOST_LISTED, shown
-from fedgin.data.organs import ORGANS, Likeness, resembled
+from fedgin.data.organ_names import Likeness, resembled
+from fedgin.data.organs import ORGANS
 from fedgin.data.site import OTHERS, SiteContract, ids_of
 from fedgin.data.validation.facts import CaseFacts
 from fedgin.data.validation.findings import Finding, fail, warn
