@@ -177,6 +177,20 @@ def claimed_folder(folder: Path, holds: str) -> Path:
     return folder
 
 
+def made_folder(folder: Path) -> Path:
+    """Make a folder, where it is missing, for files that are written beside whatever is in it.
+
+    Raises:
+        FolderError: it is a file or a link, or nothing can be written there.
+    """
+    _check_place(folder)
+    with _refusals(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise FolderError(f"{folder} cannot be written", "give another folder")
+    return folder
+
+
 def emptied_folder(folder: Path, holds: str) -> Path:
     """Do as :func:`claimed_folder`, and empty it."""
     claimed_folder(folder, holds)

@@ -32,10 +32,12 @@ def validate(
     from fedgin.cli.findings import print_findings
     from fedgin.data.site import load_site
     from fedgin.data.validation.record import default_folder, describe
+    from fedgin.folders import made_folder
 
     contract = load_site(site_yaml)
+    # Before hours of checks: a folder that cannot be had is told at once.
+    folder = made_folder(out or default_folder(contract))
     validation = _validate(contract)
-    folder = out or default_folder(contract)
     _write(folder, validation)
     if output is Format.JSON:
         typer.echo(json.dumps(describe(validation), indent=2))

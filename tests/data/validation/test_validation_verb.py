@@ -13,6 +13,7 @@ from fedgin.data.site import Modality, load_site
 from fedgin.data.validation import Severity, Validation, validate_site
 from fedgin.data.validation.page import write_page
 from fedgin.data.validation.record import default_folder, read_record
+from fedgin.folders import FolderError
 from tests.data.validation.small_site import SmallSite
 from tests.data.validation.test_validation_faults import few_cases, missing
 from tests.real_data import real_data
@@ -64,6 +65,18 @@ def test_the_record_notices_changed_data(tmp_path: Path) -> None:
     assert not changed.is_current
     (folder / "validation.json").write_text("{}")
     assert read_record(folder, contract) is None
+
+
+def test_a_folder_that_cannot_be_had_is_told_before_any_case_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = SmallSite(tmp_path / "site")
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr("fedgin.data.validation.validate_site", None)
+    for out in ("file", "file/below"):
+        done = run(site, "--out", str(tmp_path / out))
+        assert isinstance(done.exception, FolderError)
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_the_page_needs_no_other_file(tmp_path: Path) -> None:
