@@ -7,11 +7,15 @@ import torch
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
+from fedgin.data.site import Modality, load_site
+from fedgin.data.validation import validate_site
+from fedgin.data.validation.fingerprint import build_fingerprint
 from fedgin.deploy.bundle import INFERENCE, METADATA, WEIGHTS, load_bundle
-from fedgin.errors import ConfigError, WeightsError
+from fedgin.errors import ConfigError, FedginError, WeightsError
 from fedgin.folders import FolderError
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint
 from tests.deploy.bundles import make_bundle, write_run
+from tests.sites import write_site
 
 
 def test_the_bundle_s_network_has_the_run_s_weights(tmp_path: Path) -> None:
@@ -72,6 +76,36 @@ def test_a_run_that_was_no_success_needs_its_fault_word_for_word(tmp_path: Path)
     done = CliRunner().invoke(app, [*command, "--accept", "2 of 3 rounds were completed"])
     assert done.exit_code == 0, done.output
     assert "2 of 3 rounds were completed" in (tmp_path / "bundle" / "docs" / "README.md").read_text()
+
+
+def test_fingerprints_of_the_sites_say_what_images_a_federation_saw(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    paths: list[Path] = []
+    for name, modality, counts in (("a", "CT", (4, 1, 1)), ("b", "CT", (4, 1, 1)), ("c", "MR", (2, 1, 1))):
+        contract = load_site(write_site(tmp_path / name, name, modality, seed=len(paths), counts=counts))
+        paths.append(tmp_path / f"{name}.json")
+        paths[-1].write_text(json.dumps(build_fingerprint(validate_site(contract), b"key")))
+    command = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "bundle")]
+    options = [text for path in paths for text in ("--fingerprint", str(path))]
+    done = CliRunner().invoke(app, [*command, *options])
+    assert done.exit_code == 0, done.output
+    [seen] = load_bundle(tmp_path / "bundle").provenance.appearances
+    assert seen.modality is Modality.CT, "two MR patients are no group"
+    shared = [json.loads(path.read_text())["intensity_percentiles"]["p50"] for path in paths[:2]]
+    assert seen.grey["p50"] == (min(item["p25"] for item in shared), max(item["p75"] for item in shared))
+    assert "| CT training images, the middle half | voxels" in (tmp_path / "bundle" / "docs" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("content", ["{}", "no JSON", None])
+def test_what_is_no_fingerprint_is_refused(tmp_path: Path, content: str | None) -> None:
+    write_run(tmp_path / "run")
+    if content is not None:
+        (tmp_path / "f.json").write_text(content)
+    command = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "bundle")]
+    done = CliRunner().invoke(app, [*command, "--fingerprint", str(tmp_path / "f.json")])
+    assert isinstance(done.exception, FedginError)
+    assert "fedgin site validate" in done.exception.fix
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:

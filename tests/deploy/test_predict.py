@@ -10,10 +10,16 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
+from fedgin.data.dicom.checks import take_apart
+from fedgin.data.dicom.reasons import Reason
+from fedgin.data.dicom.rules import IngestRules
+from fedgin.data.dicom.scan import Series
 from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume
-from fedgin.deploy.predict import Prediction, Segmenter, count_pieces, measure, open_segmenter
+from fedgin.deploy.predict import Prediction, Segmenter, measure, open_segmenter
 from fedgin.deploy.results import predict
+from fedgin.deploy.study import Refused, StudyImage, read_study
+from tests.data.dicom.series import SeriesSpec, write_series
 from tests.deploy.bundles import make_bundle
 from tests.sites import AFFINE, make_volume
 
@@ -86,23 +92,26 @@ def test_monai_s_own_runner_gives_the_same_labels(tmp_path: Path) -> None:
     assert len(np.unique(ours)) > 1
 
 
-def predict_ct(bundle: Path, modality: Modality) -> Prediction:
-    image, _ = make_volume("CT", 0)
-    return open_segmenter(bundle).segment(Volume(image, AFFINE), modality)
+def test_a_series_that_cannot_be_taken_apart_and_a_damaged_file_stop_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        write_series(tmp_path / "study" / name, SeriesSpec(count=12, uid=f"1.2.{'abc'.index(name)}"))
+    for path in (tmp_path / "study" / "c").iterdir():
+        path.write_bytes(path.read_bytes()[:200])
 
+    def take_apart_or_fail(series: Series, rules: IngestRules) -> list[Series]:
+        if series.key == "1.2.0":
+            raise ValueError("Zwiebelkuchen")
+        return take_apart(series, rules)
 
-def test_a_study_unlike_the_training_is_never_silent(tmp_path: Path) -> None:
-    make_bundle(tmp_path, volumes_ml={"liver": (1e6, 2e6)})
-    warnings = predict_ct(tmp_path / "bundle", Modality.MR).warnings
-    assert "the image is MR, but the model was trained on CT alone" in warnings
-    assert any(line.startswith("liver has") and "1000000 to 2000000 ml" in line for line in warnings)
-
-
-def test_pieces_are_counted_without_crumbs() -> None:
-    mask = np.zeros((30, 10, 10), dtype=bool)
-    mask[0:10] = mask[12:20] = True
-    mask[25, 5, 5] = True
-    assert count_pieces(mask) == 2
+    monkeypatch.setattr("fedgin.deploy.study.take_apart", take_apart_or_fail)
+    bad, good, *damaged = read_study(tmp_path / "study", lambda *_: None)
+    assert isinstance(good, StudyImage)
+    assert [item.reason for item in (bad, *damaged) if isinstance(item, Refused)] == [
+        Reason.NOT_READABLE,
+        Reason.DAMAGED_FILE,
+    ]
 
 
 def test_volumes_are_those_of_the_voxels() -> None:

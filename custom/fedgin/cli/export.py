@@ -1,22 +1,33 @@
 """``fedgin export``: the model of a run as a MONAI bundle with a model card."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from fedgin.errors import ConfigError
 
+if TYPE_CHECKING:
+    from fedgin.data.appearance import Appearance
+
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run: of 'run' or 'train', or one arm of a demo or study.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle, which is made.")],
+    fingerprint: Annotated[
+        list[Path] | None,
+        typer.Option(help="fingerprint.json of a site, for a run that knows no images; may be repeated."),
+    ] = None,
     accept: Annotated[str, typer.Option(help="What is wrong with a run that was no success, word for word.")] = "",
 ) -> None:
     """Write the run's model, its settings and a model card as a MONAI bundle.
 
     A run that was no success is refused, unless --accept repeats what is wrong with it; the card says so then.
+
+    'fedgin predict' warns of images unlike those of the training. What these look like is known of a demo, a study and
+    'fedgin train'; of a federation, the sites' fingerprints say it.
 
     Example: fedgin export runs/demo/arms/fedgin --out bundle
     """
@@ -30,8 +41,22 @@ def export(
     from fedgin.deploy.bundle import read_model, write_bundle
     from fedgin.deploy.model_card import CARD_HTML, write_model_card
 
+    if fingerprint:
+        provenance = provenance.model_copy(update={"appearances": _read_fingerprints(fingerprint)})
     weights = read_model(run, provenance)
     with whole_folder(out, holds=f"the bundle of {provenance.run}") as part:
         write_model_card(write_bundle(part, provenance, weights), provenance.fault)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{provenance.chosen}\nBundle: {out}\nModel card: {out / CARD_HTML}")
+
+
+def _read_fingerprints(paths: list[Path]) -> "list[Appearance]":
+    from fedgin.data.appearance import read_fingerprints
+
+    try:
+        values = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    except (OSError, ValueError):
+        raise ConfigError(
+            "a file of --fingerprint is missing or no JSON", "give fingerprint.json of 'fedgin site validate'"
+        ) from None
+    return read_fingerprints(values)

@@ -14,7 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fedgin.data.appearance import Look
 from fedgin.data.datalist import Case
+from fedgin.data.look import look_at
 from fedgin.data.preprocessing import Canonical, VoxelGrid, preprocess
 from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.volumes import map_organs, read_pair
@@ -22,7 +24,7 @@ from fedgin.errors import DataError
 from fedgin.files import whole_file
 
 # Counts up whenever preprocessing computes something else, so that a cache of older code is never used.
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 # Key of an entry's header under which the hash of all else stands.
 DIGEST = "sha256"
 
@@ -56,6 +58,11 @@ class CachedCase:
         """VoxelGrid of the original image."""
         shape = json.loads(self._header["native_shape"])
         return VoxelGrid((shape[0], shape[1], shape[2]), np.array(json.loads(self._header["native_affine"])))
+
+    @property
+    def look(self) -> Look:
+        """How the original image looks, in numbers."""
+        return Look.model_validate_json(self._header["look"])
 
     @property
     def foreground(self) -> list[bool]:
@@ -142,7 +149,7 @@ class CaseCache:
             )
         prepared = preprocess(image, organs, case.in_hounsfield_units, self.settings)
         tensors = {"image": prepared.image, "label": prepared.label, "body": prepared.body}
-        header = _describe(prepared)
+        header = _describe(prepared) | {"look": look_at(image).model_dump_json()}
         try:
             with whole_file(path) as part:
                 save_file(tensors, part, header | {DIGEST: _digest(key, header, tensors)})

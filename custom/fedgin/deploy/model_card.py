@@ -110,8 +110,22 @@ def _settings(provenance: Provenance) -> Sequence[tuple[str, str]]:
         ("image", f"axial slices of {preprocessing.spacing_mm} mm pixels, {size}"),
         ("CT window", "{:g} to {:g} HU".format(*preprocessing.ct_window_hu)),
         ("MR grey values", "percentiles {:g} to {:g} of the body".format(*preprocessing.mr_percentiles)),
+        *[_images(provenance, modality) for modality in provenance.modalities],
         ("client weighting", experiment.federation.client_weighting),
         ("homomorphic encryption", "yes" if experiment.federation.homomorphic_encryption else "no"),
         ("privacy settings of the sites", f"{UNKNOWN}: a site does not tell them"),
         ("seed", str(experiment.seed)),
     ]
+
+
+def _images(provenance: Provenance, modality: Modality) -> tuple[str, str]:
+    """Say how half of the training images looked."""
+    name = f"{modality} training images, the middle half"
+    for item in provenance.appearances:
+        if item.modality is modality:
+            parts = ((item.spacing_mm, "voxels"), (item.field_of_view_mm, "field of view"))
+            shown = [
+                f"{what} {' x '.join(f'{low:.3g} to {high:.3g}' for low, high in ranges)} mm" for ranges, what in parts
+            ]
+            return name, "; ".join(shown)
+    return name, UNKNOWN

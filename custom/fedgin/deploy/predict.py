@@ -1,6 +1,5 @@
-"""Segment new images with a bundle, one in memory at a time, and warn where one is unlike the training."""
+"""Segment new images with a bundle, one in memory at a time, each with what is unlike the training."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,22 +7,16 @@ import nibabel
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import nn
 
 from fedgin.data.preprocessing import preprocess, to_native_labels
 from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume, is_hu_like
 from fedgin.deploy.bundle import Bundle, load_bundle
+from fedgin.deploy.unlike import find_unlike
 from fedgin.errors import DataError
 from fedgin.files import whole_file
 from fedgin.train.evaluate.inference import predict_probabilities
-
-# An organ smaller or larger than this many times what the run's reference labels show is implausible.
-VOLUME_MARGIN = 2.0
-# Pieces below this share of the organ are crumbs and not counted.
-CRUMB = 0.05
-MANY_PIECES = 3
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,8 @@ class Segmenter:
         probabilities = predict_probabilities(self.network, prepared.image.to(self.device), modality.value)
         labels = to_native_labels(probabilities, prepared.affine, prepared.native)
         volumes = measure(labels, list(experiment.organs), image.voxel_ml)
-        return Prediction(labels, volumes, tuple(self._warnings(labels, volumes, modality)))
+        warnings = find_unlike(image, modality, labels, volumes, self.bundle.provenance)
+        return Prediction(labels, volumes, tuple(warnings))
 
     def write_nifti(self, image: str, folder: str) -> str:
         """Segment a NIfTI image and write ``NAME_seg.nii.gz`` on its grid; MONAI's runner calls this.
@@ -86,18 +80,6 @@ class Segmenter:
         target = Path(folder) / f"{stem(source)}_seg.nii.gz"
         write_labels(target, prediction.labels, volume.affine)
         return str(target)
-
-    def _warnings(self, labels: NDArray[np.uint8], volumes: Mapping[str, float], modality: Modality) -> list[str]:
-        provenance = self.bundle.provenance
-        found = []
-        if modality not in provenance.modalities:
-            trained = " and ".join(provenance.modalities)
-            found.append(f"the image is {modality}, but the model was trained on {trained} alone")
-        for position, (organ, volume) in enumerate(volumes.items(), start=1):
-            found += _implausible_volume(organ, volume, provenance.volumes_ml.get(organ))
-            if volume > 0.0 and (pieces := count_pieces(labels == position)) > MANY_PIECES:
-                found.append(f"{organ} is in {pieces} pieces")
-        return found
 
 
 def open_segmenter(bundle: str | Path) -> Segmenter:
@@ -151,24 +133,9 @@ def measure(labels: NDArray[np.uint8], organs: list[str], voxel_ml: float) -> di
     return {organ: float(counts[position] * voxel_ml) for position, organ in enumerate(organs, start=1)}
 
 
-def count_pieces(mask: NDArray[np.bool_]) -> int:
-    """Return the number of connected regions with at least a twentieth of the mask's voxels."""
-    regions, _ = ndimage.label(mask)
-    sizes = np.bincount(regions.ravel())[1:]
-    return int(np.count_nonzero(sizes >= CRUMB * sizes.sum()))
-
-
 def stem(path: Path) -> str:
     """Return the name of a NIfTI file without ``.nii`` or ``.nii.gz``."""
     return path.name.removesuffix(".gz").removesuffix(".nii")
-
-
-def _implausible_volume(organ: str, volume: float, known: tuple[float, float] | None) -> list[str]:
-    if volume == 0.0:
-        return [f"{organ} was not found"]
-    if known is None or known[0] / VOLUME_MARGIN <= volume <= known[1] * VOLUME_MARGIN:
-        return []
-    return [f"{organ} has {volume:.0f} ml; the reference labels of the run have {known[0]:.0f} to {known[1]:.0f} ml"]
 
 
 def _refuse_senseless(image: Volume) -> None:

@@ -52,7 +52,7 @@ def predict(segmenter: Segmenter, source: Path, out: Path, progress: Progress) -
         one result an image; they are in ``out/result.json``, too.
 
     Raises:
-        DataError: there is nothing to segment.
+        DataError: there is nothing to segment, or the results cannot be written.
     """
     results: list[Result] = []
     images = list(_images(source, progress))
@@ -65,7 +65,10 @@ def predict(segmenter: Segmenter, source: Path, out: Path, progress: Progress) -
         "weights_sha256": segmenter.bundle.sha256,
         "results": [asdict(result) for result in results],
     }
-    write_text(out / RESULT, json.dumps(record, indent=1) + "\n")
+    try:
+        write_text(out / RESULT, json.dumps(record, indent=1) + "\n")
+    except OSError as error:
+        raise _not_written(error) from None
     return results
 
 
@@ -92,9 +95,15 @@ def _one(segmenter: Segmenter, name: str, image: Path | StudyImage | Refused, ou
         _write(result, image, volume, prediction, segmenter, out)
     except FedginError as error:
         result.problem = str(error)
+    except OSError as error:
+        result.problem = str(_not_written(error))
     except Exception as error:  # libraries raise many kinds, with header values in their text
         result.problem = str(unforeseen(error, f"segment {name}", REPORT_IT))
     return result
+
+
+def _not_written(error: OSError) -> DataError:
+    return DataError(f"the results cannot be written: {error.strerror}", "free disk space, then repeat the command")
 
 
 def _read(image: Path | StudyImage | Refused) -> tuple[Volume, Modality]:

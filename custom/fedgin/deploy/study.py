@@ -9,7 +9,7 @@ from fedgin.data.dicom.convert import read_voxels
 from fedgin.data.dicom.header import quiet_reading
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.dicom.rules import IngestRules, LabelRules, LabelSource
-from fedgin.data.dicom.scan import Progress, Series, scan_tree
+from fedgin.data.dicom.scan import Progress, Scan, Series, scan_tree
 from fedgin.data.dicom.segmentation import Algorithm, make_report, make_segmentation, read_sources
 from fedgin.data.dicom.stack import Stack
 from fedgin.data.site import Modality
@@ -57,17 +57,20 @@ def read_study(folder: Path, progress: Progress) -> list[StudyImage | Refused]:
         folder: the folder with the files of a study, in any order.
         progress: told of the reading of headers.
 
+    Files that cannot be read and belong to none of the series are refused, too, once for each reason.
+
     Raises:
-        DataError: there is no DICOM image of CT or MR.
+        DataError: there is no DICOM image of CT or MR, and nothing that could be one.
     """
     with quiet_reading():
         scan = scan_tree(folder, progress)
         # Segmentations, reports and presentation states of a study are no images to segment.
         images = [series for series in scan.series if series.facts.modality in MODALITIES]
-        if not images:
+        if not images and not scan.lost:
             raise DataError("the folder holds no CT or MR series", "give the folder of a DICOM study")
-        volumes = [part for series in images for part in take_apart(series, _rules(series))]
-        return [_check(position, series) for position, series in enumerate(volumes, start=1)]
+        found = [part for series in images for part in _parts(series)]
+        found += _lost(scan, images)
+        return [_check(position, part) for position, part in enumerate(found, start=1)]
 
 
 def write_objects(folder: Path, name: str, image: StudyImage, prediction: Prediction, bundle: Bundle) -> Iterator[Path]:
@@ -85,8 +88,8 @@ def write_objects(folder: Path, name: str, image: StudyImage, prediction: Predic
     """
     if not prediction.labels.any():
         raise DataError("no organ was found, so there is no DICOM SEG", "look at the image and at the model card")
-    note = "; ".join(["Research only", *prediction.warnings, NOT_A_DEVICE])
-    algorithm = Algorithm(bundle_name(bundle.provenance), bundle.provenance.version, bundle.sha256, note)
+    notes = ("Research only", NOT_A_DEVICE, *(f"Warning: {warning}" for warning in prediction.warnings))
+    algorithm = Algorithm(bundle_name(bundle.provenance), bundle.provenance.version, bundle.sha256, notes)
     with quiet_reading():
         sources = read_sources(image.stack)
         organs = list(bundle.experiment.organs)
@@ -99,7 +102,23 @@ def write_objects(folder: Path, name: str, image: StudyImage, prediction: Predic
         yield path
 
 
-def _check(position: int, series: Series) -> StudyImage | Refused:
+def _parts(series: Series) -> list[Series | Reason]:
+    try:
+        return [*take_apart(series, _rules(series))]
+    except Exception:  # one bad series never stops the others
+        return [Reason.NOT_READABLE]
+
+
+def _lost(scan: Scan, images: list[Series]) -> list[Series | Reason]:
+    """Return why files cannot be read that may be images, where no series is refused for them."""
+    if len(scan.lost) <= sum(series.lost for series in images):
+        return []
+    return [*dict.fromkeys(item.reason for item in scan.lost)]
+
+
+def _check(position: int, series: Series | Reason) -> StudyImage | Refused:
+    if isinstance(series, Reason):
+        return Refused(position, series)
     try:
         checked = check_series(series, _rules(series))
     except Exception:  # one bad series never stops the others

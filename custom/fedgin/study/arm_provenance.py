@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+from fedgin.data.appearance import Appearance, Look
 from fedgin.data.datalist import Split
+from fedgin.data.look import summarise_looks
 from fedgin.data.prepare import SiteData
 from fedgin.data.site import Modality
+from fedgin.data.small_groups import MIN_GROUP
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
 from fedgin.train.evaluate.estimates import mean_of
 from fedgin.train.evaluate.patient_values import subject_values
@@ -34,6 +37,7 @@ def describe_arm(arm: Arm, sites: Mapping[str, SiteData], scores: Sequence[CaseS
         participants=[_participant(site, arm.rounds) for _, site in sorted(trained.items())],
         measured=measure_organs(scores, "test"),
         volumes_ml=reference_volumes(scores),
+        appearances=describe_images(list(trained.values())),
     )
 
 
@@ -51,6 +55,7 @@ def describe_training(
         participants=[_participant(site, rounds) for site in sites],
         measured=measure_organs(scores, "validation"),
         volumes_ml=reference_volumes(scores),
+        appearances=describe_images(sites),
     )
 
 
@@ -79,12 +84,29 @@ def measure_organs(scores: Sequence[CaseScore], split: str) -> list[Measured]:
 
 
 def reference_volumes(scores: Sequence[CaseScore]) -> dict[str, tuple[float, float]]:
-    """Return the smallest and the largest volume of each organ in the reference labels, in millilitres."""
-    found: dict[str, list[float]] = {}
+    """Return the smallest and the largest volume of each organ in the reference labels, in millilitres.
+
+    An organ that fewer than ``MIN_GROUP`` patients show is left out: its limits would be a patient's.
+    """
+    found: dict[str, dict[tuple[str, int], float]] = {}
     for score in scores:
         if score.reference_ml > 0.0:
-            found.setdefault(score.organ, []).append(score.reference_ml)
-    return {organ: (min(values), max(values)) for organ, values in found.items()}
+            found.setdefault(score.organ, {})[score.site, score.subject] = score.reference_ml
+    return {
+        organ: (min(values.values()), max(values.values()))
+        for organ, values in found.items()
+        if len(values) >= MIN_GROUP
+    }
+
+
+def describe_images(sites: Sequence[SiteData]) -> list[Appearance]:
+    """Say how the training images of each modality looked, the first one of each patient."""
+    looks: dict[Modality, dict[tuple[str, int], Look]] = {}
+    for site in sites:
+        for case in site.cases[Split.TRAINING]:
+            known = looks.setdefault(site.contract.modality, {})
+            known.setdefault((site.contract.site, case.case.subject), case.look)
+    return summarise_looks({modality: list(known.values()) for modality, known in looks.items()})
 
 
 def _participant(site: SiteData, rounds: int) -> Participant:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 import fedgin
 from fedgin.config import Settings
+from fedgin.data.appearance import Appearance
 from fedgin.data.site import Modality
 from fedgin.errors import ConfigError
 from fedgin.files import write_text
@@ -71,8 +72,9 @@ class Provenance(Settings):
         chosen: which round's model it is and why, as a sentence.
         participants: the sites.
         measured: what was measured of this very model.
-        volumes_ml: the volumes in millilitres, by organ, the smallest and largest volume in the reference labels of
-            the measured cases.
+        volumes_ml: by organ, the smallest and largest volume in millilitres in the reference labels of the measured
+            cases, where they are of three patients or more.
+        appearances: how the training images looked, where they are of three patients or more.
         fault: what keeps the run from being a success; empty for a good one.
         finished: time of the end, UTC.
         version: the version of this package.
@@ -88,6 +90,7 @@ class Provenance(Settings):
     participants: list[Participant]
     measured: list[Measured] = Field(default=[])
     volumes_ml: dict[str, tuple[float, float]] = Field(default={})
+    appearances: list[Appearance] = Field(default=[])
     fault: str = ""
     finished: datetime = Field(default_factory=lambda: datetime.now(UTC))
     version: str = fedgin.__version__

@@ -84,7 +84,7 @@ def test_a_split_of_two_is_in_no_statistic(tmp_path: Path) -> None:
 def test_a_site_of_small_splits_shares_no_statistic(tmp_path: Path) -> None:
     found = fingerprint(SmallSite(tmp_path, counts=(2, 1, 2)))
     assert found["orientations"] == {}
-    for part in ("spacing_mm", "voxels", "intensity_percentiles"):
+    for part in ("spacing_mm", "field_of_view_mm", "voxels", "intensity_percentiles"):
         assert set(numbers(found[part])) == {None}
     assert set(numbers(found["organs"])) == {None, "<3"}
 

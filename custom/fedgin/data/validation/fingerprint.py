@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import fedgin
+from fedgin.data.appearance import AXES
 from fedgin.data.datalist import Split
 from fedgin.data.small_groups import MIN_GROUP, suppress
 from fedgin.data.validation.facts import PERCENTILES, CaseFacts
@@ -14,7 +15,6 @@ from fedgin.data.validation.run import Validation
 from fedgin.data.validation.site_key import keyed_hash
 
 QUARTILES = (25.0, 50.0, 75.0)
-AXES = ("left_right", "posterior_anterior", "inferior_superior")
 NOTE = (
     f"Groups of fewer than {MIN_GROUP} cases are '<{MIN_GROUP}' and have no percentiles; cases of a split that small "
     "are in no statistic. 'dataset' is a hash with a secret of the site: it shows a change, not what changed."
@@ -62,6 +62,9 @@ def _describe_images(images: Sequence[Any]) -> dict[str, Any]:
     return {
         "orientations": {name: suppress(number, len(images)) for name, number in sorted(axes.items())},
         "spacing_mm": {name: quartiles([image.spacing_mm[i] for image in images]) for i, name in enumerate(AXES)},
+        "field_of_view_mm": {
+            name: quartiles([image.spacing_mm[i] * image.extent[i] for image in images]) for i, name in enumerate(AXES)
+        },
         "voxels": {name: quartiles([image.extent[i] for image in images]) for i, name in enumerate(AXES)},
         "intensity_percentiles": {
             f"p{q:g}": quartiles([image.percentiles[i] for image in images]) for i, q in enumerate(PERCENTILES)
