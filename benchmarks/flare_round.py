@@ -87,7 +87,8 @@ def slowest_site(job: Job, contracts: dict[str, SiteContract], folder: Path) -> 
 def _message_bytes(job: Job) -> int:
     """Count the bytes of one set of weights; FLARE sends arrays as they are, one down and one back a round."""
     weights = averaged_weights(initial_network(str(job.folder / "app" / "config" / "experiment.yaml")))
-    return sum(array.nbytes for array in weights_to_dxo(weights, DataKind.WEIGHTS).data.values())
+    arrays = {name: value.numpy() for name, value in weights.items()}
+    return sum(array.nbytes for array in weights_to_dxo(arrays, DataKind.WEIGHTS).data.values())
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ class Server:
         self.aggregator.handle_event(EventType.START_RUN, self.context)
         self.refused = 0
 
-    def run_round(self, number: int, updates: Mapping[str, LocalUpdate], change: Change) -> dict[str, Tensor]:
+    def run_round(self, number: int, updates: Mapping[str, LocalUpdate[Tensor]], change: Change) -> Weights:
         """Return the average of a round in which the bad site changes what it sends."""
         self.context.set_prop(AppConstants.CURRENT_ROUND, number, private=True, sticky=False)
         self.aggregator.handle_event(AppEventType.ROUND_STARTED, self.context)
@@ -160,8 +160,8 @@ def never() -> bool:
     return False
 
 
-def _pack(site: str, number: int, update: LocalUpdate, change: Change | None) -> Shareable:
-    difference = {name: change(value) if change else value for name, value in update.difference.items()}
+def _pack(site: str, number: int, update: LocalUpdate[Tensor], change: Change | None) -> Shareable:
+    difference = {name: (change(value) if change else value).numpy() for name, value in update.difference.items()}
     meta = {MetaKey.NUM_STEPS_CURRENT_ROUND: update.weight, MODALITY: SITES[site], TRAINED: update.trained}
     shareable: Shareable = weights_to_dxo(difference, DataKind.WEIGHT_DIFF, meta).to_shareable()
     came_from(site, shareable)

@@ -104,7 +104,7 @@ def federate(
         for contract in contracts
     }
     weights = averaged_weights(experiment.initial_network())
-    history: list[dict[str, LocalUpdate]] = []
+    history: list[dict[str, LocalUpdate[Tensor]]] = []
     for number in range(rounds):
         history.append(
             {name: session.train(weights, number, rounds, stop=lambda: False) for name, session in sessions.items()}
@@ -146,7 +146,7 @@ def _experiment(local_steps: int) -> Experiment:
     return Experiment.model_validate(values | {"augmentation": {"name": "none"}})
 
 
-def _mean(name: str, like: Tensor, updates: Mapping[str, LocalUpdate]) -> Tensor:
+def _mean(name: str, like: Tensor, updates: Mapping[str, LocalUpdate[Tensor]]) -> Tensor:
     sent = [(update.weight, update.difference[name]) for update in updates.values() if name in update.difference]
     total = sum(weight for weight, _ in sent)
     return sum((weight / total * value for weight, value in sent), torch.zeros_like(like))

@@ -42,7 +42,7 @@ IMPORTS = {
     "site between jobs, with our parts": "\n".join([FLARE_CLIENT, EVERYWHERE, READS]),
     "the lead's console while it follows a job": "\n".join([CONSOLE, READS]),
     "server's process of a job": SERVER_JOB,
-    "site's process of a job": "\n".join([FLARE_CLIENT, "import fedgin.flare.client.executor"]),
+    "site's process of a job": "import nvflare.private.fed.app.client.worker_process, fedgin.flare.client.executor",
     "site's training process": "import fedgin.train.site.worker",
 }
 

@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import pytest
 
 from fedgin.cli.main import Verbs
 from fedgin.cli.site import SiteVerbs
+from fedgin.flare.jobs.configuration import client_config, named_classes
 from tests.places import JOBS, ROOT
 
 TRAINING = {"torch", "monai", "ignite", "matplotlib"}
@@ -50,6 +51,18 @@ for folder in Path({str(JOBS)!r}).iterdir():
     load_job(folder)
 """
     assert imported(reads, TRAINING | {"numpy", "scipy"}) == set()
+
+
+def modules(classes: Iterable[str]) -> str:
+    """Return the modules of classes, as an import statement names them."""
+    return ", ".join(sorted({path.rpartition(".")[0] for path in classes}))
+
+
+def test_a_jobs_process_at_a_site_leaves_pytorch_to_the_one_that_trains() -> None:
+    """Also where updates are encrypted: FLARE's own process of a job, with every class that a job names for it."""
+    named = [path for encrypted in (False, True) for path in named_classes(client_config(encrypted=encrypted))]
+    process = "nvflare.private.fed.app.client.worker_process"
+    assert imported(f"import {process}, {modules(named)}", TRAINING | {"scipy"}) == set()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Let no process outlive the one that started it.
+"""Let a process find the packages of the one that started it, and not outlive it.
 
 Who starts a process gives it a pipe as standard input and keeps the other end. However the starter ends, also by
 kill -9, the kernel closes that end, and the process reads the end of its input. (Linux's parent-death signal would
@@ -6,10 +6,16 @@ follow the starter's *thread*, which may end earlier.)
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 
 INPUT = 0
+
+
+def same_packages() -> dict[str, str]:
+    """Return the environment in which another Python finds the packages that this one finds."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def watch_starter(at_end: Callable[[], object]) -> None:

@@ -3,16 +3,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from nvflare.apis.dxo import DXO, DataKind
 from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.app_common.app_constant import AppConstants
-from torch import Tensor
 
 from fedgin.flare.client.executor import FedginExecutor
 from fedgin.flare.protocol import CAUSE
@@ -24,6 +23,7 @@ from tests.sites import tiny_experiment
 pytestmark = pytest.mark.timeout(300)
 COUNTS = [AppConstants.CURRENT_ROUND, AppConstants.NUM_ROUNDS]
 HEADERS = [AppConstants.MODEL_OWNER, AppConstants.VALIDATE_TYPE, "__content_type__", "__rc__", "__peer_props__"]
+Arrays = dict[str, NDArray[Any]]
 TASKS = [AppConstants.TASK_TRAIN, AppConstants.TASK_VALIDATION, AppConstants.TASK_SUBMIT_MODEL, "x", "", "\x1b[2J"]
 
 
@@ -33,7 +33,7 @@ class FakeProcess:
     def __init__(self) -> None:
         self.reached = ""
 
-    def train(self, received: dict[str, Tensor], number: int, rounds: int, *, stop: object) -> LocalUpdate:
+    def train(self, received: Arrays, number: int, rounds: int, *, stop: object) -> LocalUpdate[NDArray[Any]]:
         assert all(type(count) is int and 0 <= count < 2**31 for count in (number, rounds))
         self.reached = AppConstants.TASK_TRAIN
         return LocalUpdate(
@@ -44,15 +44,15 @@ class FakeProcess:
             {"cases": 1, "slices": 1, "of_cases": 1, "of_slices": 1},
         )
 
-    def validate(self, weights: dict[str, Tensor], owner: str, *, candidate: bool, stop: object) -> dict[str, float]:
+    def validate(self, weights: Arrays, owner: str, *, candidate: bool, stop: object) -> dict[str, float]:
         assert Path(owner).name == owner
         assert len(owner) <= 64
         self.reached = AppConstants.TASK_VALIDATION
         return {"test_dice_mean": 0.5}
 
-    def local_model(self, *, stop: object) -> dict[str, Tensor]:
+    def local_model(self, *, stop: object) -> Arrays:
         self.reached = AppConstants.TASK_SUBMIT_MODEL
-        return {"weight": torch.ones(1)}
+        return {"weight": np.ones(1)}
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,10 @@ def shareables(draw: st.DrawFn) -> Shareable:
 def test_weights_are_taken_from_a_task_or_refused(task: Shareable) -> None:
     def take() -> None:
         weights = weights_from_shareable(task, source="round 1")
-        assert all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items())
+        assert all(isinstance(name, str) for name in weights)
+        for value in weights.values():
+            # What a message can hold, and PyTorch takes.
+            torch.from_numpy(np.array(value))
 
     explains(take)
 

@@ -64,7 +64,7 @@ def by_hand(job: Job, contracts: Mapping[str, SiteContract], folder: Path) -> di
     return weights
 
 
-def mean_difference(key: str, updates: Mapping[str, LocalUpdate], share: Mapping[str, float]) -> Tensor:
+def mean_difference(key: str, updates: Mapping[str, LocalUpdate[Tensor]], share: Mapping[str, float]) -> Tensor:
     """Average an entry over the sites that sent it."""
     sent = {name: share[name] * update.difference[key] for name, update in updates.items() if key in update.difference}
     return torch.stack(list(sent.values())).sum(0) / sum(share[name] for name in sent)

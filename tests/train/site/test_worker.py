@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from fedgin.train.experiment import Experiment
-from fedgin.train.site.messages import Message, read_message, write_message
+from fedgin.train.site.messages import Message, read_message, told_error, write_message
 from fedgin.train.site.worker import Worker
 from tests.sites import tiny_experiment, write_site
 
@@ -29,7 +29,8 @@ def answers_to(folder: Path, *tasks: Message, experiment: Experiment | None = No
 
 
 def start(**values: object) -> Message:
-    return Message("train", {"number": 0, "rounds": 3, **values}, tiny_experiment().initial_network().state_dict())
+    weights = {name: value.numpy() for name, value in tiny_experiment().initial_network().state_dict().items()}
+    return Message("train", {"number": 0, "rounds": 3, **values}, weights)
 
 
 def test_training_answers_with_an_update_after_reports_of_preprocessing(tmp_path: Path) -> None:
@@ -37,7 +38,7 @@ def test_training_answers_with_an_update_after_reports_of_preprocessing(tmp_path
     assert [dict(report.values) for report in reports] == [{"done": case, "total": 4} for case in (1, 2, 3, 4)]
     assert done.kind == "done"
     assert done.values["weight"] == 12
-    assert set(done.tensors) == set(tiny_experiment().initial_network().state_dict())
+    assert set(done.arrays) == set(tiny_experiment().initial_network().state_dict())
 
 
 def test_an_abort_stops_preprocessing_after_a_case_and_keeps_it(tmp_path: Path) -> None:
@@ -55,6 +56,7 @@ def test_a_foreseen_error_arrives_with_problem_and_fix(tmp_path: Path) -> None:
     assert error.kind == "error"
     assert error.values["problem"] == "local_model.pt does not exist"
     assert error.values["fix"]
+    assert str(told_error(error)).endswith("[FG-030]")
 
 
 def test_an_unforeseen_error_says_where_but_not_what_it_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

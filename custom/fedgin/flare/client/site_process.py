@@ -1,7 +1,6 @@
 """A site's training in a process of its own, so that its crash does not end FLARE's worker and with it the job."""
 
 import contextlib
-import os
 import queue
 import signal
 import subprocess
@@ -11,12 +10,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
-from torch import Tensor
+from numpy.typing import NDArray
 
 from fedgin.errors import FedginError
-from fedgin.train.site.messages import Message, read_message, write_message
+from fedgin.processes import same_packages
+from fedgin.train.site.messages import Message, read_message, told_error, write_message
 from fedgin.train.site.update import InterruptedTaskError, LocalUpdate
 
 Stop = Callable[[], bool]
@@ -61,12 +61,11 @@ class Places:
 def spawn(places: Places) -> tuple[Child, BinaryIO, BinaryIO]:
     """Start :mod:`fedgin.train.site.worker`; return it with its input and output."""
     command = [sys.executable, "-m", "fedgin.train.site.worker"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     child = subprocess.Popen(
         [*command, places.experiment, places.contract, places.folder, places.runs],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=environment,
+        env=same_packages(),
     )
     return child, cast(BinaryIO, child.stdin), cast(BinaryIO, child.stdout)
 
@@ -119,7 +118,9 @@ class SiteProcess:
         self.log = log
         self._running: _Connection | None = None
 
-    def train(self, received: Mapping[str, Tensor], round_number: int, rounds: int, *, stop: Stop) -> LocalUpdate:
+    def train(
+        self, received: Mapping[str, NDArray[Any]], round_number: int, rounds: int, *, stop: Stop
+    ) -> LocalUpdate[NDArray[Any]]:
         """Validate and train; as :meth:`SiteSession.train`, but for ``rounds``.
 
         Args:
@@ -132,18 +133,18 @@ class SiteProcess:
             CrashError: the child died twice.
         """
         done = self._do(Message("train", {"number": round_number, "rounds": rounds}, received), stop)
-        return LocalUpdate(difference=dict(done.tensors), **done.values)
+        return LocalUpdate(difference=dict(done.arrays), **done.values)
 
     def validate(
-        self, weights: Mapping[str, Tensor], owner: str, *, candidate: bool = False, stop: Stop
+        self, weights: Mapping[str, NDArray[Any]], owner: str, *, candidate: bool = False, stop: Stop
     ) -> dict[str, float]:
         """Score a model; as :meth:`SiteSession.validate` and :meth:`train`."""
         task = Message("validate", {"owner": owner, "candidate": candidate}, weights)
         return dict(self._do(task, stop).values["metrics"])
 
-    def local_model(self, *, stop: Stop) -> dict[str, Tensor]:
+    def local_model(self, *, stop: Stop) -> dict[str, NDArray[Any]]:
         """Return the weights after the last local training; as :meth:`SiteSession.local_model` and :meth:`train`."""
-        return dict(self._do(Message("local_model"), stop).tensors)
+        return dict(self._do(Message("local_model"), stop).arrays)
 
     def close(self) -> int:
         """End the child and return its code; a later task starts another."""
@@ -179,7 +180,7 @@ class SiteProcess:
             elif answer.kind == "stopped":
                 raise InterruptedTaskError(self.site)
             else:
-                raise FedginError(answer.values["problem"], answer.values["fix"])
+                raise told_error(answer)
 
     def _next_answer(self, running: _Connection, stop: Stop) -> Message | None:
         """Wait for an answer; pass an abort on, and kill a child that does not heed it."""

@@ -1,17 +1,20 @@
 """Network weights as FLARE carries them: a DXO of NumPy arrays."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.shareable import Shareable
-from torch import Tensor
 
 from fedgin.errors import WeightsError
 
+# What PyTorch has, too: neither extended precision nor another byte order.
+NUMBERS = {np.dtype(code) for code in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")}
 
-def weights_from_shareable(shareable: Shareable, *, source: str) -> dict[str, Tensor]:
+
+def weights_from_shareable(shareable: Shareable, *, source: str) -> dict[str, NDArray[Any]]:
     """Read full weights from a task.
 
     Raises:
@@ -25,13 +28,14 @@ def weights_from_shareable(shareable: Shareable, *, source: str) -> dict[str, Te
         ) from None
     if dxo.data_kind != DataKind.WEIGHTS or not isinstance(dxo.data, Mapping) or not dxo.data:
         raise WeightsError(f"{source}: the task carries no weights", "use this package's job on the server too")
-    return {_plain(name, source): _to_tensor(name, value, source) for name, value in dxo.data.items()}
+    return {_plain(name, source): _to_array(name, value, source) for name, value in dxo.data.items()}
 
 
-def weights_to_dxo(weights: Mapping[str, Tensor], data_kind: str, meta: Mapping[str, object] | None = None) -> DXO:
-    """Pack weights, or their differences, as NumPy arrays."""
-    arrays = {name: value.detach().cpu().numpy() for name, value in weights.items()}
-    return DXO(data_kind=data_kind, data=arrays, meta=dict(meta or {}))
+def weights_to_dxo(
+    weights: Mapping[str, NDArray[Any]], data_kind: str, meta: Mapping[str, object] | None = None
+) -> DXO:
+    """Pack weights, or their differences."""
+    return DXO(data_kind=data_kind, data=dict(weights), meta=dict(meta or {}))
 
 
 def _plain(name: object, source: str) -> str:
@@ -40,15 +44,10 @@ def _plain(name: object, source: str) -> str:
     raise WeightsError(f"{source}: the name of an entry is no text", "use this package's job on the server too")
 
 
-def _to_tensor(name: str, value: object, source: str) -> Tensor:
-    try:
-        if isinstance(value, Tensor) and value.layout is torch.strided:
-            return value.detach().cpu()
-        if isinstance(value, list) and value and all(type(number) is float for number in value):
-            return torch.tensor(value, dtype=torch.float32)  # as FLARE's decryption hands it over, flat
-        if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiub":
-            # A copy: arrays that FLARE received may be read-only views of its buffers.
-            return torch.from_numpy(np.array(value))
-    except (TypeError, ValueError, NotImplementedError):
-        pass  # PyTorch has no such number (extended precision, another byte order), or the tensor has no values (meta)
+def _to_array(name: str, value: object, source: str) -> NDArray[Any]:
+    if isinstance(value, list) and value and all(type(number) is float for number in value):
+        with np.errstate(over="ignore"):  # what becomes infinite is refused when the network takes it
+            return np.array(value, np.float32)  # as FLARE's decryption hands it over, flat
+    if isinstance(value, np.ndarray | np.generic) and value.dtype in NUMBERS:
+        return np.asarray(value)
     raise WeightsError(f"{source}: entry '{name}' is no array of numbers", "use this package's job on the server too")

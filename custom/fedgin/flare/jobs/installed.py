@@ -1,16 +1,16 @@
 """Whether the classes that a job names are installed here, tried in a process that ends with the answer.
 
-They import PyTorch and MONAI: 400 MB, which FLARE's server or client would keep for as long as it runs.
+Some import PyTorch and MONAI: 400 MB, which FLARE's server or client would keep for as long as it runs.
 """
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
 
 from fedgin.errors import ConfigError
+from fedgin.processes import same_packages
 
 _importable: set[str] = set()
 
@@ -19,7 +19,7 @@ def check_installed(classes: Collection[str]) -> None:
     """Import classes elsewhere; those that were found once are not tried again.
 
     Args:
-        classes: dotted paths, all of the allow-list: importing runs code.
+        classes: dotted paths, all of the allow-list or of this package: importing runs code.
 
     Raises:
         ConfigError: names the first that cannot be imported or does not exist, and why.
@@ -27,9 +27,8 @@ def check_installed(classes: Collection[str]) -> None:
     untried = sorted(set(classes) - _importable)
     if not untried:
         return
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-P", "-m", "fedgin.flare.jobs.installed", *untried]
-    tried = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    tried = subprocess.run(command, capture_output=True, text=True, check=False, env=same_packages())
     try:
         fault = json.loads(tried.stdout.splitlines()[-1])
     except (IndexError, ValueError):

@@ -23,6 +23,9 @@ from fedgin.flare.jobs.files import SIGNATURE_FILES
 from fedgin.flare.jobs.installed import check_installed
 from fedgin.manifest import check_manifest
 
+# No job names it: what trains at a site runs in a process of its own, and what that needs is looked for as well.
+TRAINS = "fedgin.train.site.session.SiteSession"
+
 
 class JobValidator(AppValidator):
     """Refuse a job that is not exactly one of this package, or that does not fit this participant.
@@ -97,7 +100,7 @@ def _check_application(app: Path, startup: Path) -> None:
     if encrypted:
         check_encryption_installed()
     server = server_config(read.numbers, first_round=0, encrypted=encrypted)
-    check_installed([*named_classes([server, client_config(encrypted=encrypted)])])
+    check_installed([*named_classes([server, client_config(encrypted=encrypted)]), TRAINS])
     if encrypted and not any((startup / key).is_file() for key in (SERVER_KEY, SITE_KEY)):
         raise ConfigError("this kit has no key of the encryption", NO_KEY)
 

@@ -42,7 +42,7 @@ class PrivacyGate:
         self.experiment = experiment
         self.normals = normals
 
-    def earlier(self, received: Mapping[str, Tensor], round_number: int) -> LocalUpdate | None:
+    def earlier(self, received: Mapping[str, Tensor], round_number: int) -> LocalUpdate[Tensor] | None:
         """Return the update that was released for this task before; otherwise see that the budget allows a new one.
 
         Raises:
@@ -57,7 +57,9 @@ class PrivacyGate:
             self.ledger.check(self.privacy)
         return None
 
-    def release(self, update: LocalUpdate, received: Mapping[str, Tensor], round_number: int) -> LocalUpdate:
+    def release(
+        self, update: LocalUpdate[Tensor], received: Mapping[str, Tensor], round_number: int
+    ) -> LocalUpdate[Tensor]:
         """Protect an update, charge it and keep it; only what this returns may leave the site.
 
         Raises:

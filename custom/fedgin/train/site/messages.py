@@ -1,12 +1,18 @@
-"""Messages between two of our processes: a line of JSON, then tensors as safetensors. Nothing of it can hold code."""
+"""Messages between two of our processes: a line of JSON, then arrays as safetensors. Nothing of it can hold code.
+
+FLARE's process of a job sends and reads them, too, and does not load PyTorch for it.
+"""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-import safetensors.torch
-from torch import Tensor
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from fedgin.errors import FedginError
 
 
 @dataclass(frozen=True)
@@ -16,12 +22,24 @@ class Message:
     Attributes:
         kind: what it is about.
         values: numbers, strings and containers of them.
-        tensors: the tensors by name.
+        arrays: the arrays by name.
     """
 
     kind: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def error_message(error: FedginError) -> Message:
+    """Return what tells the other process of an error."""
+    return Message("error", {"problem": error.problem, "fix": error.fix, "code": error.code})
+
+
+def told_error(message: Message) -> FedginError:
+    """Return the error that a message of the kind ``error`` tells of."""
+    error = FedginError(message.values["problem"], message.values["fix"])
+    error.code = message.values["code"]
+    return error
 
 
 def write_message(stream: BinaryIO, message: Message) -> None:
@@ -30,8 +48,8 @@ def write_message(stream: BinaryIO, message: Message) -> None:
     Raises:
         OSError: the other process has ended.
     """
-    tensors = {name: value.detach().cpu().contiguous() for name, value in message.tensors.items()}
-    payload = safetensors.torch.save(tensors) if tensors else b""
+    arrays = {name: np.asarray(value, order="C") for name, value in message.arrays.items()}
+    payload = safetensors.numpy.save(arrays) if arrays else b""
     head = json.dumps({"kind": message.kind, "values": dict(message.values), "payload": len(payload)})
     stream.write(head.encode("utf-8") + b"\n")
     stream.write(payload)
@@ -47,4 +65,4 @@ def read_message(stream: BinaryIO) -> Message | None:
     payload = stream.read(values["payload"])
     if len(payload) < values["payload"]:
         return None
-    return Message(values["kind"], values["values"], safetensors.torch.load(payload) if payload else {})
+    return Message(values["kind"], values["values"], safetensors.numpy.load(payload) if payload else {})

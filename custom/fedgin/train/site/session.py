@@ -63,7 +63,9 @@ class SiteSession:
         self.trainer = Trainer(network, experiment, self.device)
         self._gate = self._make_gate()
 
-    def train(self, received: Mapping[str, Tensor], round_number: int, total_rounds: int, *, stop: Stop) -> LocalUpdate:
+    def train(
+        self, received: Mapping[str, Tensor], round_number: int, total_rounds: int, *, stop: Stop
+    ) -> LocalUpdate[Tensor]:
         """Validate the received model, train it for a round and return the difference, protected as the site asks.
 
         Args:

@@ -1,10 +1,12 @@
 """What a site answers to a task, for those who carry the answer and do not train."""
 
 from dataclasses import dataclass, field
-
-from torch import Tensor
+from typing import Generic, TypeVar
 
 from fedgin.errors import FedginError
+
+# A tensor where it is trained, a NumPy array where it is carried: FLARE's process of a job does not load PyTorch.
+ValueT = TypeVar("ValueT")
 
 
 class InterruptedTaskError(FedginError):
@@ -17,7 +19,7 @@ class InterruptedTaskError(FedginError):
 
 
 @dataclass(frozen=True)
-class LocalUpdate:
+class LocalUpdate(Generic[ValueT]):
     """What a site sends after a round.
 
     Attributes:
@@ -33,7 +35,7 @@ class LocalUpdate:
         protection: what the privacy settings did; for the site's own log, never sent.
     """
 
-    difference: dict[str, Tensor]
+    difference: dict[str, ValueT]
     metrics: dict[str, float]
     weight: float
     loss: float

@@ -10,14 +10,18 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from fedgin.data.site import load_site
 from fedgin.errors import FedginError, unforeseen
 from fedgin.train.experiment import load_experiment
-from fedgin.train.site.messages import Message, read_message, write_message
+from fedgin.train.site.messages import Message, error_message, read_message, write_message
 from fedgin.train.site.resume import adopt_earlier_run
 from fedgin.train.site.session import SiteSession
 from fedgin.train.site.update import InterruptedTaskError
@@ -58,8 +62,7 @@ class Worker:
         except InterruptedTaskError as error:
             answer = Message("stopped", {"problem": error.problem, "fix": error.fix})
         except Exception as error:
-            told = error if isinstance(error, FedginError) else unforeseen(error, task.kind)
-            answer = Message("error", {"problem": told.problem, "fix": told.fix})
+            answer = error_message(error if isinstance(error, FedginError) else unforeseen(error, task.kind))
         write_message(self.answers, answer)
 
     def _do(self, task: Message) -> Message:
@@ -68,14 +71,14 @@ class Worker:
         if task.kind == "train":
             earlier = session.experiment.resumes.round if session.experiment.resumes else 0
             total = earlier + int(task.values["rounds"])  # FLARE counts the rounds of this job only
-            update = session.train(task.tensors, int(task.values["number"]), total, stop=stop)
+            update = session.train(_to_tensors(task.arrays), int(task.values["number"]), total, stop=stop)
             values = {name: value for name, value in vars(update).items() if name != "difference"}
-            return Message("done", values, update.difference)
+            return Message("done", values, _to_arrays(update.difference))
         if task.kind == "validate":
             owner, candidate = str(task.values["owner"]), bool(task.values["candidate"])
-            metrics = session.validate(task.tensors, owner, candidate=candidate, stop=stop)
+            metrics = session.validate(_to_tensors(task.arrays), owner, candidate=candidate, stop=stop)
             return Message("done", {"metrics": metrics})
-        return Message("done", tensors=session.local_model())
+        return Message("done", arrays=_to_arrays(session.local_model()))
 
     def _open(self) -> SiteSession:
         if self.session is None:
@@ -90,6 +93,14 @@ class Worker:
             adopt_earlier_run(experiment, self.folder, self.runs)
             self.session = SiteSession(experiment, contract, self.folder, progress=report)
         return self.session
+
+
+def _to_tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(value) for name, value in arrays.items()}
+
+
+def _to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
 
 
 def main() -> None:
