@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel
 import yaml
+from typer.testing import CliRunner
 
+from fedgin.cli.main import app
 from fedgin.data.datalist import Split
 from fedgin.data.site import Modality, load_site
 from fedgin.data.validation import validate_site
@@ -18,9 +21,10 @@ from fedgin.report.study_page import write_study
 from fedgin.study.arm_result import ArmResult, Comparison, run_arm
 from fedgin.study.plan import ArmSpec, load_study
 from fedgin.study.planned_arm import StudySites
+from tests.deploy.bundles import make_bundle
 from tests.flare.run.test_results import lay_out, make_job
 from tests.places import JOBS
-from tests.sites import tiny_experiment, write_site
+from tests.sites import AFFINE, make_volume, tiny_experiment, write_site
 
 MODELS = ("SRV_FL_global_model.pt", "SRV_best_FL_global_model.pt", "site-10", "site-2")
 
@@ -55,9 +59,22 @@ def write_pages(folder: Path) -> Pages:
     write_run_report(folder / "failed.html", job, "id-1", result, fault="job tiny: it ended as FINISHED:ABORTED")
     rounds = [RoundMetrics(number, {"a": {DICE: 0.3 + 0.1 * number}, "b": {DICE: 0.2}}) for number in range(2)]
     write_live_report(folder / "live.html", make_job(5), "id-1", rounds, ["RUNNING", "round 3 waits for b"])
+    _predictions(data / "clinic").rename(folder / "prediction.html")
     contract = load_site(data / "sites" / "site-2" / "site.yaml")
     write_validation_page(folder / "validation.html", validate_site(contract))
     return Pages(folder, comparison, results)
+
+
+def _predictions(folder: Path) -> Path:
+    """Segment a CT, a file that is none, and an image whose name looks like markup."""
+    make_bundle(folder)
+    (folder / "in").mkdir()
+    for name in ("ct", "<b>"):
+        nibabel.save(nibabel.Nifti1Image(make_volume("CT", 0)[0], AFFINE), folder / "in" / f"{name}.nii.gz")
+    (folder / "in" / "none.nii.gz").write_bytes(b"no image")
+    command = ["predict", str(folder / "bundle"), str(folder / "in"), "--out", str(folder / "out")]
+    assert CliRunner().invoke(app, command).exit_code == 1
+    return folder / "out" / "report.html"
 
 
 def _study(folder: Path) -> tuple[Path, list[tuple[ArmSpec, ArmResult]]]:

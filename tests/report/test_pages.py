@@ -8,7 +8,7 @@ import pytest
 from tests.report.browser import look_at
 from tests.report.pages import Pages, write_pages
 
-NAMES = ("comparison", "failed", "job", "live", "study", "validation")
+NAMES = ("comparison", "failed", "job", "live", "prediction", "study", "validation")
 BROKEN = """<!doctype html><body><div style="width: 900px">wide</div>
 <img src="http://127.0.0.1:9/other.png"><script>console.error("said something")</script></body>"""
 

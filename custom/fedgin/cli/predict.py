@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 def predict(
     bundle: Annotated[Path, typer.Argument(help="Folder that 'fedgin export' wrote.")],
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="NIfTI file, folder of them, or a DICOM study.")],
-    out: Annotated[Path, typer.Option(help="Folder for labels, DICOM SEG, DICOM SR and result.json.")],
+    out: Annotated[Path, typer.Option(help="Folder for labels, DICOM SEG and SR, result.json, report.html.")],
 ) -> None:
     """Segment an image or every image of a folder, and write labels on their own grid, SEG and SR for DICOM.
 
     An image that cannot be segmented never stops the others; the exit code is 1 then. What is unlike the training is a
-    warning in the table, in result.json and in the DICOM objects.
+    warning in the table, in result.json, in the DICOM objects and at the top of report.html, which shows the organs.
 
     Example: fedgin predict bundle study --out segmented
     """
@@ -29,10 +29,11 @@ def predict(
     from fedgin.deploy.results import RESULT
     from fedgin.deploy.results import predict as segment_all
     from fedgin.folders import claimed_folder
+    from fedgin.report.prediction_page import PAGE, Pictures, write_prediction_page
 
     console = Console(highlight=False, soft_wrap=True)
     console.print(NOT_A_DEVICE)
-    segmenter = open_segmenter(bundle)
+    segmenter, pictures = open_segmenter(bundle), Pictures()
     claimed_folder(out, f"predictions of {segmenter.bundle.sha256[:12]}")
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
@@ -41,9 +42,11 @@ def predict(
             source,
             out,
             lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+            pictures.draw,
         )
+    page = write_prediction_page(out / PAGE, segmenter.bundle, results, pictures)
     _print(console, results)
-    console.print(f"Results: {out / RESULT}")
+    console.print(f"Results: {out / RESULT}\nLook at (local only): {page}")
     if any(result.problem for result in results):
         raise typer.Exit(1)
 

@@ -39,7 +39,16 @@ class Result:
     problem: str = ""
 
 
-def predict(segmenter: Segmenter, source: Path, out: Path, progress: Progress) -> list[Result]:
+OnSegmented = Callable[[Result, Volume, Prediction], None]
+
+
+def predict(
+    segmenter: Segmenter,
+    source: Path,
+    out: Path,
+    progress: Progress,
+    on_segmented: OnSegmented = lambda result, image, prediction: None,
+) -> list[Result]:
     """Segment a NIfTI file, each NIfTI file of a folder, or each series of a DICOM study.
 
     Args:
@@ -47,6 +56,7 @@ def predict(segmenter: Segmenter, source: Path, out: Path, progress: Progress) -
         source: what to segment.
         out: folder for the results; made when missing.
         progress: told which image is worked on, how many are done and how many there are.
+        on_segmented: gets each image that was segmented, while it is in memory.
 
     Returns:
         one result an image; they are in ``out/result.json``, too.
@@ -58,7 +68,7 @@ def predict(segmenter: Segmenter, source: Path, out: Path, progress: Progress) -
     images = list(_images(source, progress))
     for done, (name, image) in enumerate(images):
         progress(f"segmenting {name}", done, len(images))
-        results.append(_one(segmenter, name, image, out))
+        results.append(_one(segmenter, name, image, out, on_segmented))
     progress("done", len(images), len(images))
     record = {
         "bundle": segmenter.bundle.provenance.run,
@@ -79,19 +89,24 @@ def _images(source: Path, progress: Progress) -> Iterator[tuple[str, Path | Stud
     if not source.is_dir():
         raise DataError("INPUT does not exist", "give a NIfTI file, a folder of them, or a DICOM study")
     files = sorted([*source.glob("*.nii"), *source.glob("*.nii.gz")])
+    if len({stem(path) for path in files}) < len(files):
+        raise DataError("two files differ in their endings .nii and .nii.gz alone", "rename one of them")
     if files:
         yield from ((stem(path), path) for path in files)
     else:
         yield from ((f"series-{item.position}", item) for item in read_study(source, progress))
 
 
-def _one(segmenter: Segmenter, name: str, image: Path | StudyImage | Refused, out: Path) -> Result:
+def _one(
+    segmenter: Segmenter, name: str, image: Path | StudyImage | Refused, out: Path, on_segmented: OnSegmented
+) -> Result:
     result = Result(name)
     try:
         volume, modality = _read(image)
         result.modality = modality.value
         prediction = segmenter.segment(volume, modality)
         result.volumes_ml, result.warnings = prediction.volumes_ml, prediction.warnings
+        on_segmented(result, volume, prediction)
         _write(result, image, volume, prediction, segmenter, out)
     except FedginError as error:
         result.problem = str(error)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fedgin.augment import Augmentation
 from fedgin.augment.draws import draw_to_text
 from fedgin.data.cache import CachedCase
-from fedgin.data.validation.thumbnail import COLOURS
+from fedgin.data.validation.thumbnail import COLOURS, upright
 from fedgin.nets.dsbn import route
 from fedgin.seeds import make_generator
 
@@ -142,13 +142,23 @@ def _caption(title: str, size: tuple[int, int]) -> Image.Image:
 
 def _draw(image: Tensor, labels: NDArray[np.uint8] | None = None) -> Image.Image:
     """Show a slice as a radiologist does: the patient's right on the left, front up. Organs are tinted and outlined."""
-    grey = np.clip((_upright(image.numpy()) + DISPLAY_LIMIT) / (2 * DISPLAY_LIMIT), 0.0, 1.0)
+    grey = np.clip((upright(image.numpy()) + DISPLAY_LIMIT) / (2 * DISPLAY_LIMIT), 0.0, 1.0)
     picture = Image.fromarray(np.asarray(255 * grey, dtype=np.uint8))
     size = (SCALE * picture.width, SCALE * picture.height)
     pixels = np.asarray(picture.resize(size, Image.Resampling.BICUBIC).convert("RGB"))
     if labels is None:
         return Image.fromarray(pixels)
-    ids = np.kron(_upright(labels), np.ones((SCALE, SCALE), dtype=np.uint8))
+    ids = np.kron(upright(labels), np.ones((SCALE, SCALE), dtype=np.uint8))
+    return tint(pixels, ids)
+
+
+def tint(pixels: NDArray[np.uint8], ids: NDArray[np.uint8]) -> Image.Image:
+    """Colour and outline organs.
+
+    Args:
+        pixels: the picture, [rows, columns, 3].
+        ids: the organ of each pixel by its position plus 1, [rows, columns].
+    """
     table = np.array([[0, 0, 0], *(list(bytes.fromhex(colour[1:])) for colour in COLOURS)], dtype=np.uint8)
     colours = table[np.where(ids > 0, (ids.astype(int) - 1) % len(COLOURS) + 1, 0)]
     share = np.where(_outline(ids), 1.0, np.where(ids > 0, 0.3, 0.0))[..., None]
@@ -162,8 +172,3 @@ def _outline(ids: NDArray[np.uint8]) -> NDArray[np.bool_]:
         for step in (-2, -1, 1, 2):
             edge |= np.roll(ids, step, axis) != ids
     return edge & (ids > 0)
-
-
-def _upright(picture: NDArray[Any]) -> NDArray[Any]:
-    """Turn [X, Y] into rows and columns of a picture."""
-    return np.ascontiguousarray(picture.T[::-1, ::-1])

@@ -38,11 +38,11 @@ def draw_thumbnail(case: Case, image: Volume, label: Volume | None) -> str:
     ids = np.asarray(to_ras(label).voxels) if label is not None else None
     index = ras.voxels.shape[2] // 2 if ids is None else _busiest(ids, case.label_ids)
     size = (_width(ras), HEIGHT)
-    grey = _upright(_to_grey(ras.voxels[..., index], _limits(case, ras.voxels)))
+    grey = upright(to_grey(ras.voxels[..., index], grey_limits(ras.voxels, hounsfield=case.in_hounsfield_units)))
     plain = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR).convert("RGB"))
     if ids is None:
         return _encode(plain)
-    shown = np.asarray(Image.fromarray(_upright(ids[..., index])).resize(size, Image.Resampling.NEAREST))
+    shown = np.asarray(Image.fromarray(upright(ids[..., index])).resize(size, Image.Resampling.NEAREST))
     gap = np.full((HEIGHT, GAP, 3), 255, dtype=np.uint8)
     return _encode(np.hstack([plain, gap, _blend(plain, shown, case.label_ids)]))
 
@@ -61,14 +61,16 @@ def _busiest(ids: NDArray[Any], label_ids: Mapping[str, OrganIds]) -> int:
     return int(np.lexsort((pixels, organs))[-1]) if pixels.any() else ids.shape[2] // 2
 
 
-def _limits(case: Case, voxels: NDArray[Any]) -> tuple[float, float]:
-    if case.in_hounsfield_units:
+def grey_limits(voxels: NDArray[Any], *, hounsfield: bool) -> tuple[float, float]:
+    """Return the values of an image [X, Y, Z] that are shown as black and as white."""
+    if hounsfield:
         return CT_WINDOW_HU
     low, high = np.percentile(thin(thin(voxels)), (1.0, 99.0))
     return float(low), float(high)
 
 
-def _to_grey(picture: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint8]:
+def to_grey(picture: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint8]:
+    """Return values as grey, the lower limit black and the upper one white."""
     low, high = limits
     scaled = (picture.astype(np.float32) - low) / max(high - low, 1e-6)
     return np.asarray(np.clip(scaled, 0.0, 1.0) * 255.0, dtype=np.uint8)
@@ -81,7 +83,7 @@ def _blend(grey: NDArray[np.uint8], ids: NDArray[np.uint8], label_ids: Mapping[s
     return np.where(ids[..., None] > 0, grey // 2 + colours[ids] // 2, grey)
 
 
-def _upright(picture: NDArray[Any]) -> NDArray[Any]:
+def upright(picture: NDArray[Any]) -> NDArray[Any]:
     """Turn [X, Y] into rows and columns of a picture."""
     return np.ascontiguousarray(picture.T[::-1, ::-1])
 
