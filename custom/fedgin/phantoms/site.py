@@ -31,7 +31,7 @@ _DEMO_LABELS: dict[Task, tuple[dict[str, int], dict[str, int], dict[str, int]]] 
     # The MR site labels no myocardium, the CT sites no veins.
     Task.HEART: (CHD68_IDS, TOTALSEGMENTATOR_HEART_IDS, HVSMR_IDS),
 }
-_DEMO_SEQUENCE: dict[Task, Sequence] = {Task.ABDOMEN: "t2w_spir", Task.HEART: "bssfp"}
+DEMO_SEQUENCE: dict[Task, Sequence] = {Task.ABDOMEN: "t2w_spir", Task.HEART: "bssfp"}
 
 
 def demo_sites(task: Task, seed: int) -> list[PhantomSite]:
@@ -40,7 +40,7 @@ def demo_sites(task: Task, seed: int) -> list[PhantomSite]:
     MR is scarce, as in the paper's question. Each site has its own conventions.
     """
     first, second, third = _DEMO_LABELS[task]
-    sequence = _DEMO_SEQUENCE[task]
+    sequence = DEMO_SEQUENCE[task]
     return [
         PhantomSite("site-1", Modality.CT, 5, 2, 3, seed, first, "LAS", task=task),
         PhantomSite("site-2", Modality.CT, 5, 2, 3, seed, second, "RAS", task=task),

@@ -13,8 +13,8 @@ from fedgin.files import whole_file
 from fedgin.phantoms.anatomy import rasterise
 from fedgin.phantoms.ct import draw_ct_scan, render_ct
 from fedgin.phantoms.grid import FloatArray, Grid, trunk_grid
-from fedgin.phantoms.mr import Sequence, draw_mr_scan, render_mr
-from fedgin.phantoms.region import REGIONS
+from fedgin.phantoms.mr import MrScan, Sequence, draw_mr_scan, render_mr
+from fedgin.phantoms.region import REGIONS, Region
 from fedgin.phantoms.task import Task
 from fedgin.seeds import derive_seed
 
@@ -89,10 +89,21 @@ def _make(site: PhantomSite, index: int) -> tuple[FloatArray, NDArray[np.uint8],
     tissues = rasterise(region.draw(subject_rng(*subject, "anatomy")), grid)
     rng = subject_rng(*subject, "scan")
     if site.modality is Modality.CT:
-        table = region.attenuation(rng)
-        return render_ct(tissues, grid, draw_ct_scan(rng, grid.spacing[2]), table, rng), tissues, grid
-    scan = draw_mr_scan(rng, site.sequence)
-    return render_mr(tissues, grid, scan, region.relaxation(rng), region.bright, rng), tissues, grid
+        return scan_ct(region, tissues, grid, rng), tissues, grid
+    return scan_mr(region, tissues, grid, draw_mr_scan(rng, site.sequence), rng), tissues, grid
+
+
+def scan_ct(region: Region, tissues: NDArray[np.uint8], grid: Grid, rng: np.random.Generator) -> FloatArray:
+    """Return a CT [X, Y, Z] of tissues in Hounsfield units, with a scan of its own."""
+    table = region.attenuation(rng)
+    return render_ct(tissues, grid, draw_ct_scan(rng, grid.spacing[2]), table, rng)
+
+
+def scan_mr(
+    region: Region, tissues: NDArray[np.uint8], grid: Grid, scan: MrScan, rng: np.random.Generator
+) -> FloatArray:
+    """Return an MR [X, Y, Z] of tissues in arbitrary units."""
+    return render_mr(tissues, grid, scan, region.relaxation(rng), region.bright, rng)
 
 
 def _save(volume: NDArray[np.int16] | NDArray[np.uint8], grid: Grid, orientation: str, path: Path) -> None:
