@@ -1,11 +1,15 @@
 """One federation for all tests of faults, which starts anew after a test that failed."""
 
-from collections.abc import Callable, Generator, Iterator
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
 
 import pytest
+from torch import Tensor
 
-from fedgin.data.site import load_site
-from fedgin.flare.jobs.job import load_job, stage_job
+from fedgin.data.site import SiteContract, load_site
+from fedgin.files import locked
+from fedgin.flare.jobs.job import Job, load_job, stage_job
 from fedgin.flare.run.simulation import simulate
 from fedgin.train.checkpoint import load_checkpoint
 from poc.federation import free_port, provision, running
@@ -16,6 +20,16 @@ from tests.sites import tiny_experiment, write_site
 FAILED = pytest.StashKey[bool]()
 
 
+def undisturbed_model(folder: Path, job: Job, sites: Mapping[str, SiteContract]) -> dict[str, Tensor]:
+    """Return the model that the job makes when nothing happens; the first worker that comes makes it for all."""
+    folder.mkdir(exist_ok=True)
+    with locked(folder / "lock"):
+        done = folder / "path"
+        if not done.exists():
+            done.write_text(str(simulate(job, sites, folder / "simulated").last_model))
+        return dict(load_checkpoint(Path(done.read_text()))["model"])
+
+
 @pytest.fixture(scope="package")
 def setting(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Setting]:
     root = tmp_path_factory.mktemp("faults")
@@ -24,7 +38,9 @@ def setting(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Confi
     changes = tiny.model_dump(mode="json", include={"organs", "preprocessing", "network", "training"})
     original = load_job(pytestconfig.rootpath / "jobs" / "abdomen_fedgin")
     job = stage_job(original, root / "tiny", sites=len(sites), rounds=ROUNDS, changes=changes)
-    undisturbed = load_checkpoint(simulate(job, sites, root / "simulated").last_model)["model"]
+    # Each parallel worker has a folder of its own in one that they share.
+    shared = root.parents[1 if "PYTEST_XDIST_WORKER" in os.environ else 0] / "undisturbed"
+    undisturbed = undisturbed_model(shared, job, sites)
     port = free_port()
     network = Network(port)
     federation = provision(sites, root / "federation", port=port, routes={"mr-a": network.port})
