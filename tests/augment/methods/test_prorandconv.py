@@ -116,7 +116,7 @@ def test_the_network_sees_the_clean_and_the_augmented_image_in_range() -> None:
 
 
 def test_the_clean_image_can_be_left_out() -> None:
-    method, x = ProRandConv(train_original=False), image(2, 1, 16, 16)
+    method, x = ProRandConv(partner="none"), image(2, 1, 16, 16)
     (augmented,) = method.views(x, gen=make_generator(1))
     assert method.supervised_views == 1
     assert torch.equal(augmented, method(method.at_inference(x), gen=make_generator(1)))
@@ -131,7 +131,7 @@ def test_the_clean_image_can_be_left_out() -> None:
         {"offset_bound": 0},
         {"offset_bound": "0.2"},
         {"deform": 1},
-        {"train_original": None},
+        {"partner": None},
     ],
     ids=str,
 )

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedgin.augment.base import Augmentation
 from fedgin.augment.checks import check_choice, check_count, check_flag, check_interval, check_number
-from fedgin.augment.filters.consistency import divergence_from_mean
 from fedgin.augment.filters.mixing import match_norm_, mix_at_norm_
 from fedgin.augment.filters.random_conv import PADDINGS, ConvLayer, random_conv_net
+from fedgin.augment.partners import PartneredAugmentation
 from fedgin.augment.registry import register
 from fedgin.errors import ConfigError
 
@@ -35,7 +34,7 @@ class GINParams:
 
 
 @register("gin")
-class GIN(Augmentation[GINParams]):
+class GIN(PartneredAugmentation[GINParams]):
     """Give every image a random texture and contrast with a small random network, keeping shapes and total energy.
 
     For each sample: g = random network(x), m = alpha * g + (1 - alpha) * x, result = m * ||x|| / (||m|| + 1e-5) with
@@ -53,9 +52,9 @@ class GIN(Augmentation[GINParams]):
         slope: the slope of the leaky ReLU between layers.
         alpha_range: alpha is uniform in this interval inside [0, 1].
         match_norm_before_mix: scale g to the norm of x before mixing, so that alpha is the real share (ours).
-        consistency_weight: above 0, each step uses three draws of every image: the segmentation loss is of the first,
-            and this weight times the divergence of the three predictions from their mean is added (the original's
-            training, with weight 10 and a mean over classes too). 0 is FedGIN: one draw.
+        partner: see :class:`fedgin.augment.partners.PartneredAugmentation`; ``none`` is FedGIN.
+        consistency_weight: see :class:`fedgin.augment.partners.PartneredAugmentation`. The original's training has
+            weight 10, three draws and a mean over classes too; 0 is FedGIN.
         padding: ``reflect`` (our default; constant areas stay constant up to the border, see
             :func:`fedgin.augment.filters.random_conv.random_conv_net` for axes of size 1) or ``zeros`` (original).
         probability: see :class:`fedgin.augment.base.Augmentation`.
@@ -90,12 +89,15 @@ class GIN(Augmentation[GINParams]):
         slope: float = 0.01,
         alpha_range: Sequence[float] = (0.0, 1.0),
         match_norm_before_mix: bool = False,
+        partner: str = "none",
         consistency_weight: float = 0.0,
         padding: str = "reflect",
         probability: float = 1.0,
         background: str = "free",
     ) -> None:
-        super().__init__(probability=probability, background=background)
+        super().__init__(
+            partner=partner, consistency_weight=consistency_weight, probability=probability, background=background
+        )
         self.layers = check_count("layers", layers)
         self.hidden_channels = check_count("hidden_channels", hidden_channels)
         self.kernel_sizes = _check_pool(kernel_sizes)
@@ -103,18 +105,7 @@ class GIN(Augmentation[GINParams]):
         self.slope = check_number("slope", slope, low=0.0, high=1.0)
         self.alpha_range = check_interval("alpha_range", alpha_range, low=0.0, high=1.0)
         self.match_norm_before_mix = check_flag("match_norm_before_mix", match_norm_before_mix)
-        self.consistency_weight = check_number("consistency_weight", consistency_weight, low=0.0, high=1e4)
         self.padding = check_choice("padding", padding, PADDINGS)
-
-    def views(self, image: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> list[Tensor]:
-        """Return one draw, or three where their predictions are compared."""
-        return [self(image, gen=gen, body=body) for _ in range(3 if self.consistency_weight else 1)]
-
-    def extra_loss(self, logits: Sequence[Tensor], extra: Sequence[Tensor], clean: Tensor) -> Tensor | None:
-        """Return the weighted divergence of the predictions from their mean."""
-        if not self.consistency_weight:
-            return None
-        return self.consistency_weight * divergence_from_mean(logits, to_mean=False)
 
     def draw_params(self, shape: Sequence[int], *, gen: torch.Generator) -> GINParams:
         """Draw kernel sizes, then weights and biases layer by layer, then alpha."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedgin.augment.base import Augmentation
-from fedgin.augment.checks import check_count, check_flag, check_number
+from fedgin.augment.checks import check_choice, check_count, check_flag, check_number
 from fedgin.augment.filters.deform_conv import deform_conv
 from fedgin.augment.filters.gaussian_field import gaussian_field
 from fedgin.augment.filters.intensity import to_range
@@ -91,7 +91,7 @@ class ProRandConv(Augmentation[RandomBlock]):
         offset_bound: the largest offset in pixels; nothing means the paper's 0.2 if the image's shortest side is below
             128 pixels, 0.5 otherwise.
         deform: false leaves the offsets out (ours); it saves most of the time, in 3D above all.
-        train_original: train on the clean image too, with the sum of both losses (original).
+        partner: ``clean`` (original): train on the clean image too, with the sum of both losses; or ``none``.
         probability: see :class:`fedgin.augment.base.Augmentation`.
         background: see :class:`fedgin.augment.base.Augmentation`.
 
@@ -114,7 +114,7 @@ class ProRandConv(Augmentation[RandomBlock]):
         gamma_min: float = 0.0,
         offset_bound: float | None = None,
         deform: bool = True,
-        train_original: bool = True,
+        partner: str = "clean",
         probability: float = 1.0,
         background: str = "free",
     ) -> None:
@@ -124,14 +124,14 @@ class ProRandConv(Augmentation[RandomBlock]):
         given = offset_bound is not None
         self.offset_bound = check_number("offset_bound", offset_bound, low=_SMALLEST, high=10.0) if given else None
         self.deform = check_flag("deform", deform)
-        self.train_original = check_flag("train_original", train_original)
-        self.supervised_views = 2 if train_original else 1
+        self.partner = check_choice("partner", partner, ("none", "clean"))
+        self.supervised_views = 1 if partner == "none" else 2
 
     def views(self, image: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> list[Tensor]:
         """Return the image in [-1, 1], unless it is not trained on, and one draw."""
         clean = self.at_inference(image)
         augmented = self(clean, gen=gen, body=body)
-        return [clean, augmented] if self.train_original else [augmented]
+        return [augmented] if self.partner == "none" else [clean, augmented]
 
     def at_inference(self, image: Tensor) -> Tensor:
         """Return the image in [-1, 1]."""

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedgin.augment.base import Augmentation, per_sample
+from fedgin.augment.base import per_sample
 from fedgin.augment.checks import check_choice, check_flag, check_number
-from fedgin.augment.filters.consistency import divergence_from_mean
 from fedgin.augment.filters.random_conv import PADDINGS, ConvLayer, random_conv_net
+from fedgin.augment.partners import PartneredAugmentation
 from fedgin.augment.registry import register
 
 VARIANTS = ("mix", "image")
@@ -35,7 +35,7 @@ class RandConvParams:
 
 
 @register("randconv")
-class RandConv(Augmentation[RandConvParams]):
+class RandConv(PartneredAugmentation[RandConvParams]):
     """Filter the images with a random kernel: result = alpha * (W convolved with x) + (1 - alpha) * x.
 
     The kernel has k pixels on every axis, k uniform from 1, 3, 5 and 7 where they fit into the image; its weights are
@@ -46,10 +46,9 @@ class RandConv(Augmentation[RandConvParams]):
         variant: ``mix``: alpha is uniform in [0, 1] (the original's RC_mix, our default); ``image``: alpha is 0 with
             ``identity_probability``, otherwise 1 (the original's RC_img).
         identity_probability: chance in [0, 1] that the variant ``image`` leaves the batch as it is (original: 0.5).
-        consistency_weight: above 0, each step uses three draws of the clean image: the segmentation loss is of the
-            first, and this weight times the divergence of the three predictions from their mean is added, KL(p_i ||
-            mean). The authors advise 10 for ``mix`` and 5 for ``image``; their loop draws the second and third from
-            the augmented image, which we do not copy.
+        consistency_weight: see :class:`fedgin.augment.partners.PartneredAugmentation`. The authors advise 10 for
+            ``mix`` and 5 for ``image``; their loop draws the second and third view from the augmented image, which we
+            do not copy.
         per_sample: every sample draws its own kernel and alpha (ours); otherwise a batch shares them (original).
         padding: ``reflect`` (our default) or ``zeros`` (original).
         probability: see :class:`fedgin.augment.base.Augmentation`.
@@ -69,6 +68,8 @@ class RandConv(Augmentation[RandConvParams]):
         True
     """
 
+    to_mean = True
+
     def __init__(
         self,
         *,
@@ -80,22 +81,11 @@ class RandConv(Augmentation[RandConvParams]):
         probability: float = 1.0,
         background: str = "free",
     ) -> None:
-        super().__init__(probability=probability, background=background)
+        super().__init__(consistency_weight=consistency_weight, probability=probability, background=background)
         self.variant = check_choice("variant", variant, VARIANTS)
         self.identity_probability = check_number("identity_probability", identity_probability, low=0.0, high=1.0)
-        self.consistency_weight = check_number("consistency_weight", consistency_weight, low=0.0, high=1e4)
         self.per_sample = check_flag("per_sample", per_sample)
         self.padding = check_choice("padding", padding, PADDINGS)
-
-    def views(self, image: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> list[Tensor]:
-        """Return one draw, or three where their predictions are compared."""
-        return [self(image, gen=gen, body=body) for _ in range(3 if self.consistency_weight else 1)]
-
-    def extra_loss(self, logits: Sequence[Tensor], extra: Sequence[Tensor], clean: Tensor) -> Tensor | None:
-        """Return the weighted divergence of the predictions from their mean."""
-        if not self.consistency_weight:
-            return None
-        return self.consistency_weight * divergence_from_mean(logits, to_mean=True)
 
     def draw_params(self, shape: Sequence[int], *, gen: torch.Generator) -> RandConvParams:
         """Draw kernel sizes, then the kernels, then alpha."""
