@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from fedgin.errors import FedginError
 from fedgin.flare.jobs.archive import check_archive
-from fedgin.flare.jobs.job import load_job
+from fedgin.flare.jobs.job import load_job, stage_job
+from fedgin.folders import MARK
 from tests.flare.jobs.archives import archive_of
 from tests.places import JOBS
 
@@ -69,6 +70,16 @@ def test_what_flare_s_console_sends_is_a_job(job: Path, tmp_path: Path) -> None:
     found = check_archive(str(tmp_path / "sent"), NAME)
     assert (found.experiment, found.numbers) == (load_job(job).experiment, load_job(job).numbers)
     assert check_archive(repacked(as_it_was), NAME).numbers == found.numbers
+
+
+def test_the_mark_of_a_staged_job_is_sent_too_and_no_other_one(job: Path, tmp_path: Path) -> None:
+    staged = stage_job(load_job(job), tmp_path / "staged", sites=2, rounds=1, changes={"seed": 7})
+    (staged.folder / ".__nvfl_sig.json").write_text("{}")
+    assert check_archive(archive_of(staged.folder), "staged").rounds == 1
+    mark = staged.folder / MARK
+    for other in (mark.read_text().replace("staged", "stolen"), mark.read_text() + " ", "{}"):
+        mark.write_text(other)
+        assert "the job carries '.fedgin.json'" in refusal(archive_of(staged.folder), "staged")
 
 
 class Attack:

@@ -16,7 +16,8 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from fedgin.errors import ConfigError, FedginError
 from fedgin.flare.jobs.checkpoint import CHECKPOINT
 from fedgin.flare.jobs.files import is_part, stray
-from fedgin.flare.jobs.job import Job, load_job
+from fedgin.flare.jobs.job import Job, load_job, staged_mark
+from fedgin.folders import MARK
 
 # A resumed job has its checkpoint in it; nothing else of a job is large.
 LARGEST_FILE = 2**18
@@ -46,11 +47,20 @@ def check_archive(content: str | bytes, name: str) -> Job:
                 _check_gaps(archive, file)
                 archive.extractall(folder)
                 try:
-                    return load_job(Path(folder) / name)
+                    return _load(Path(folder) / name)
                 except FedginError as error:
                     raise error.below(Path(folder) / name) from None
         except (BadZipFile, NotImplementedError, UnicodeDecodeError, struct.error):
             raise ConfigError("the job's archive is damaged", FIX) from None
+
+
+def _load(folder: Path) -> Job:
+    """Load the job; FLARE's ``submit_job`` also sends the mark of a folder that 'fedgin' staged."""
+    job = load_job(folder)
+    mark = folder / MARK
+    if mark.exists() and mark.read_bytes() != staged_mark(job).encode():
+        raise stray(MARK)
+    return job
 
 
 def _check_entries(archive: ZipFile, name: str) -> None:
@@ -63,7 +73,8 @@ def _check_entries(archive: ZipFile, name: str) -> None:
         inside = "/".join(parts[1:])
         kind = "folder" if entry.is_dir() else "file"
         written = f"{name}/{inside}{'/' * entry.is_dir()}"
-        if entry.filename != written or entry.orig_filename != written or not is_part(inside, kind):
+        known = is_part(inside, kind) or (inside, kind) == (MARK, "file")
+        if entry.filename != written or entry.orig_filename != written or not known:
             raise stray(entry.filename)
         if not _is_plain(entry) or entry.file_size > _largest(inside):
             raise ConfigError(f"the job's archive has '{inside}' as a link, packed, encrypted or too large", FIX)

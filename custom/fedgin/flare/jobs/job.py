@@ -15,10 +15,10 @@ from fedgin.files import write_text
 from fedgin.flare.jobs.application import first_round, read_application
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_round
 from fedgin.flare.jobs.configuration import client_config, server_config
-from fedgin.flare.jobs.files import APP, CLIENT_CONFIG, CONFIG, EXPERIMENT, META, SERVER_CONFIG, check_files
+from fedgin.flare.jobs.files import APP, CLIENT_CONFIG, CONFIG, EXPERIMENT, FILES, META, SERVER_CONFIG, check_files
 from fedgin.flare.jobs.meta import check_meta, make_meta
 from fedgin.flare.jobs.numbers import Numbers
-from fedgin.folders import MARK, whole_folder
+from fedgin.folders import MARK, Mark, whole_folder
 from fedgin.train.experiment import Experiment, load_experiment
 
 
@@ -77,6 +77,17 @@ def load_job(folder: Path) -> Job:
     return Job(folder, experiment, numbers.num_rounds, numbers.min_clients, sites, numbers)
 
 
+def staged_mark(job: Job) -> str:
+    """Return what the mark of a staged job says, to the byte, so that a job can carry no other one."""
+    files = sorted(name for name in FILES if (job.folder / name).is_file())
+    return Mark(holds=_holds(job.experiment), files=tuple(files)).model_dump_json() + "\n"
+
+
+def _holds(experiment: Experiment) -> str:
+    resumes = experiment.resumes
+    return f"a staged copy of job {experiment.name}" if resumes is None else f"the rest of job {resumes.job}"
+
+
 def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[str, Any]) -> Job:
     """Copy a job for a run with ``sites`` sites, all of which must answer in every round.
 
@@ -93,7 +104,7 @@ def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[
     """
     values = merged(job.experiment.model_dump(mode="json"), changes)
     experiment = parse_settings(values, Experiment, source=f"changes to {job.name}")
-    with whole_folder(target, holds=f"a staged copy of job {job.name}") as part:
+    with whole_folder(target, holds=_holds(experiment)) as part:
         write_job(replace(job, experiment=experiment, rounds=rounds, min_clients=sites), part)
     return load_job(target)
 
@@ -160,6 +171,6 @@ def stage_resumed(job: Job, job_id: str, checkpoint: Path, target: Path) -> Job:
         raise ConfigError(f"the checkpoint is of the last round of job {job_id}", "restore what the server kept")
     values = job.experiment.model_dump(mode="json") | {"resumes": {"job": job_id, "round": start}}
     experiment = parse_settings(values, Experiment, source=f"resumed {job.name}")
-    with whole_folder(target, holds=f"the rest of job {job_id}") as part:
+    with whole_folder(target, holds=_holds(experiment)) as part:
         write_job(replace(job, experiment=experiment, rounds=left), part, checkpoint=checkpoint)
     return load_job(target)
