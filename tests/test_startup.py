@@ -19,7 +19,12 @@ HELP = [["--version"], ["--help"], ["site", "--help"]]
 HELP += [[verb, "--help"] for verb in Verbs.summaries] + [["site", verb, "--help"] for verb in SiteVerbs.summaries]
 # Classes that resources.json of the kits names, and FLARE loads into the processes that run from one job to the next.
 SERVER = ["fedgin.flare.server.job_manager", "fedgin.flare.server.crashed_jobs"]
-EVERYWHERE = ["fedgin.flare.audit.security_events", "fedgin.flare.jobs.job_validator"]
+EVERYWHERE = [
+    "fedgin.deploy.start",
+    "fedgin.flare.audit.double_start",
+    "fedgin.flare.audit.security_events",
+    "fedgin.flare.jobs.job_validator",
+]
 CONSOLE = ["fedgin.cli.follow_job", "fedgin.flare.run.console", "fedgin.flare.run.follow", "fedgin.flare.jobs.job"]
 
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import fedgin
+from fedgin.deploy.start import REFUSED
 from fedgin.flare.provisioning import builders
 from tests.places import ROOT
 
@@ -107,5 +108,6 @@ def test_a_unit_checks_the_kit_from_outside_and_is_confined(role: str) -> None:
     assert section["ExecStart"].endswith("startup/sub_start.sh --once")
     assert section["User"] == "fedgin"
     assert section["Restart"] == "on-failure"
+    assert section["RestartPreventExitStatus"] == str(REFUSED)
     assert {section[key] for key in ("NoNewPrivileges", "PrivateTmp", "ProtectHome")} == {"true"}
     assert section["ProtectSystem"] == "strict"

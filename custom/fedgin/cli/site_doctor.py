@@ -18,7 +18,7 @@ def doctor(
     lock: Annotated[Path, typer.Option(help="The release's pinned versions.")] = Path("requirements.txt"),
     output: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
 ) -> None:
-    """Check data, disk, memory, GPU, clock, versions and, with a kit, certificate and server; nothing is changed.
+    """Check data, disk, memory, GPU, clock, versions and the kit with its way to the server; nothing is changed.
 
     The result names no folder, user or patient and may be e-mailed. Exit code 0: pass, 1: warnings, 2: fail.
 
@@ -28,9 +28,13 @@ def doctor(
     from fedgin.data.site import load_site
     from fedgin.data.validation.record import default_folder
     from fedgin.deploy.doctor import Examination, examine
+    from fedgin.deploy.doctor.kit import startup_folder
+    from fedgin.flare.provisioning.signature import check_signature
 
     contract = load_site(site_yaml)
     what = Examination(contract, validation or default_folder(contract), lock, kit, runs=kit or Path())
     with Console(stderr=True).status("starting") as status:
         findings = examine(what, progress=lambda check: status.update(f"checking {check}"))
+    if kit is not None:
+        findings += check_signature(startup_folder(kit))
     end_examination("site", contract.site, findings, output)

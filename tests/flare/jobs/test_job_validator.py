@@ -27,7 +27,7 @@ ENCRYPTED = FOLDERS[0].with_name("abdomen_fedgin_encrypted")
 @pytest.fixture
 def kit(tmp_path: Path) -> Path:
     """A site's kit, as far as the validator looks at it."""
-    kit = tmp_path / "a  kit"  # two spaces: paths are left out of texts also then
+    kit = tmp_path / "kit"
     (kit / "local").mkdir(parents=True)
     write_manifest(kit / "startup")
     (kit / "startup" / "fed_client.json").write_text("{}")
@@ -59,6 +59,12 @@ def refusal(kit: Path, app: Path) -> str:
     assert properties == {}
     assert str(kit.parent) not in text
     return text
+
+
+def test_a_kit_from_whose_path_flare_can_start_no_job_refuses_all(kit: Path, app: Path) -> None:
+    moved = kit.rename(kit.with_name("a  kit"))
+    assert "FLARE can start no job from the path of this kit" in refusal(moved, app)
+    assert read_log(moved).events[0].kind is Kind.JOB_REFUSED
 
 
 @pytest.mark.parametrize("job", FOLDERS, ids=lambda job: job.name)

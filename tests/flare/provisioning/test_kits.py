@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from fedgin.deploy.start import hold
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES
 from fedgin.flare.provisioning.authority import ProvisioningError
@@ -195,8 +197,33 @@ def test_a_kit_that_finds_another_python_says_so_and_not_that_it_was_changed(
     environment = {"PATH": f"{other.parent}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", script, "--once"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"{other} has no nvflare: put the folder of the installation's python3 first into PATH" in done.stdout
+    assert (
+        f"{other} has no nvflare or no fedgin: put the folder of the installation's python3 first into PATH"
+        in done.stdout
+    )
     assert "was changed" not in done.stdout
+
+
+def run_script(kit: Path, *script: str) -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(kit / "startup" / script[0]), *script[1:]]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.parametrize("script", [["sub_start.sh", "--once"], ["start.sh"]], ids=["once", "loop"])
+def test_a_kit_that_runs_already_is_not_started_again(issued: Path, tmp_path: Path, script: list[str]) -> None:
+    kit = unpacked(issued, "hospital-a", tmp_path)
+    with hold(kit):
+        done = run_script(kit, *script)
+    assert f"the kit in {kit} runs already: process {os.getpid()} on " in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (kit / "log.txt").exists()
+
+
+def test_a_kit_in_a_path_with_a_space_says_so_at_its_start(issued: Path, tmp_path: Path) -> None:
+    done = run_script(unpacked(issued, "hospital-a", tmp_path / "two words"), "start.sh")
+    assert "it holds a space, a quote, a backslash or '#'. Fix: move it" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_every_kit_is_signed(issued: Path, tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ def test_a_folder_that_holds_something_is_left_as_it_is(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("name", ["two words", "hash#1", "a'b", "dollar$"])
+@pytest.mark.parametrize("name", ["two words", "hash#1", "a'b", "back\\slash"])
 def test_a_path_that_flare_cannot_start_from_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="cannot start a kit"):
+    with pytest.raises(ConfigError, match="can start no job from"):
         poc.prepare_poc(tmp_path / name, contracts(tmp_path / "site"), POLICIES, port=8002)
     assert not (tmp_path / name).exists()
 

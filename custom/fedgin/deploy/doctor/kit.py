@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 import fedgin
 from fedgin.data.validation.findings import Finding, fail, passed, warn
+from fedgin.deploy.holder import is_here, running
 from fedgin.errors import ConfigError
+from fedgin.kit_path import check_kit_path
 from fedgin.manifest import check_manifest
 
 ROOT = "rootCA.pem"
@@ -105,8 +107,28 @@ def read_kit(folder: Path, kind: KitKind = SITE) -> tuple[Kit | None, list[Findi
     except (OSError, ValueError, TypeError, KeyError, IndexError, UnsupportedAlgorithm):
         return None, [fail("kit", "a file of the kit cannot be read", FIX)]
     found = [passed("kit", "all files are there"), _check_permissions(startup / f"{kind.base}.key")]
-    found += [_check_package(startup)] if kind.runs_jobs else []
+    if kind.runs_jobs:
+        root = startup.resolve().parent
+        found += [_check_package(startup), _check_path(root), _check_running(root)]
     return kit, found + _check_encryption(startup / f"{kind.base}{KEY}")
+
+
+def _check_path(root: Path) -> Finding:
+    try:
+        check_kit_path(root)
+    except ConfigError as error:
+        return fail("kit_path", error.problem, error.fix)
+    return passed("kit_path", "FLARE can start jobs from the kit's path")
+
+
+def _check_running(root: Path) -> Finding:
+    """Say who runs the kit; a second start would be refused, but not on a machine with a copy of it."""
+    name = running(root)
+    if not name:
+        return passed("kit_running", "no process runs this kit")
+    if is_here(name):
+        return passed("kit_running", "one process of this machine runs this kit")
+    return warn("kit_running", "a process of another machine or container runs this kit", "start it in one place only")
 
 
 def _check_encryption(key: Path) -> list[Finding]:

@@ -43,6 +43,7 @@ class Kind(StrEnum):
     COMMAND_REFUSED = "command_refused"
     TASK_REFUSED = "task_refused"
     UPDATE_REFUSED = "update_refused"
+    KIT_RUNS_TWICE = "kit_runs_twice"
 
     @property
     def refused(self) -> bool:
@@ -62,7 +63,7 @@ class Event(Settings):
         job_id: FLARE's.
         job: its name.
         person: the job's submitter, or the user of the console, with ``organisation`` and ``role``.
-        participant: who refused, or whose update was refused, if not ``site``.
+        participant: who refused, whose update was refused, or whose kit runs twice, if not ``site``.
         app_sha256: of the job's files, see :func:`fedgin.files.hash_files`.
         command: the command of the console.
         task: FLARE's task, such as ``train``.

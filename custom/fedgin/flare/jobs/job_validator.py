@@ -21,6 +21,7 @@ from fedgin.flare.jobs.encryption_key import NO_KEY, SERVER_KEY, SITE_KEY
 from fedgin.flare.jobs.encryption_library import check_encryption_installed
 from fedgin.flare.jobs.files import SIGNATURE_FILES
 from fedgin.flare.jobs.installed import check_installed
+from fedgin.kit_path import check_kit_path
 from fedgin.manifest import check_manifest
 
 # No job names it: what trains at a site runs in a process of its own, and what that needs is looked for as well.
@@ -58,6 +59,7 @@ class JobValidator(AppValidator):
 
     def _refusal(self, app: Path) -> str:
         try:
+            check_kit_path(self.kit)
             check_manifest(self.kit / "startup")
             _check_application(app, self.kit / "startup")
             if (self.kit / "startup" / "fed_client.json").is_file():

@@ -14,6 +14,7 @@ from nvflare.lighter.spec import Builder
 from nvflare.lighter.utils import sign_folders
 
 from fedgin.flare.provisioning.policies import apply_policies
+from fedgin.flare.provisioning.start_scripts import always_verify, guard_start
 from fedgin.manifest import write_manifest
 
 SITE_YAML = """# Complete this file, save it as site.yaml beside it, then run: fedgin site validate local/site.yaml
@@ -78,6 +79,8 @@ class PolicyBuilder(Builder):
         write_manifest(Path(ctx.get_kit_dir(server)))
         for client in project.get_clients():
             self._build_site(client, ctx)
+        for participant in project.get_all_participants():
+            guard_start(Path(ctx.get_kit_dir(participant)))
 
     def _build_site(self, client: Participant, ctx: ProvisionContext) -> None:
         local = Path(ctx.get_local_dir(client))
@@ -103,9 +106,7 @@ class KitSignatureBuilder(Builder):
         key = ctx.get(CtxKey.ROOT_PRI_KEY)
         for participant in project.get_all_participants():
             folder = Path(ctx.get_kit_dir(participant))
-            script = folder / ProvFileName.SUB_START_SH
-            if script.is_file():
-                _always_verify(script)
+            always_verify(folder)
             sign_folders(str(folder), key, signature_file=ProvFileName.SIGNATURE_JSON)
 
 
@@ -114,26 +115,3 @@ def _wait_for_answers(config: Path) -> None:
     for server in values["servers"]:
         server["admin_timeout"] = ANSWER_SECONDS
     config.write_text(json.dumps(values, indent=2, sort_keys=True), encoding="utf-8")
-
-
-# Another python3 than that of the installation would fail to verify, which reads as if the kit had been changed.
-FIND_FLARE = """if ! python3 -c 'import nvflare' 2>/dev/null; then
-  echo "$(command -v python3) has no nvflare: put the folder of the installation's python3 first into PATH"
-  exit 1
-fi
-"""
-
-
-def _always_verify(script: Path) -> None:
-    """Switch the script's own check on, for ``startup`` only: sites edit ``local``, and FLARE writes logs beside."""
-    text = script.read_text(encoding="utf-8")
-    changes = {
-        "while [[ $# -gt 0 ]]": f"{FIND_FLARE}doVerify=true\nwhile [[ $# -gt 0 ]]",
-        'verify_startup_kits -f "$KIT_WORKSPACE" -c': 'verify_startup_kits -f "$KIT_WORKSPACE/startup" -c',
-        'echo "verification failed"': 'echo "startup/ was changed after it was signed: unpack the kit again"',
-    }
-    for old, new in changes.items():
-        if text.count(old) != 1:
-            raise RuntimeError("FLARE's sub_start.sh has changed: cannot switch its verification on")
-        text = text.replace(old, new)
-    script.write_text(text, encoding="utf-8")

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from fedgin.errors import ConfigError, FedginError
 from fedgin.flare.jobs.encryption_library import can_encrypt
 from fedgin.flare.provisioning.federation import Federation, Role
 from fedgin.flare.provisioning.project import make_project
+from fedgin.kit_path import check_kit_path
 
 PROJECT = "fedgin_poc"
 # The names of FLARE's tutorials. Its POC knows one project_admin; a lead submits as in a real federation.
@@ -102,11 +102,7 @@ def poc_project(folder: Path, sites: Mapping[str, SiteContract], policies: Path,
 def _check_place(folder: Path) -> None:
     if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already", "choose another folder, or remove it with 'nvflare poc clean'")
-    place = str(folder.resolve())
-    if shlex.quote(place) != place:
-        raise ConfigError(
-            f"FLARE cannot start a kit in {place}", "choose a path of letters, digits, '-', '_', '.' and '/' only"
-        )
+    check_kit_path(folder)
 
 
 def _provision(folder: Path, project: Mapping[str, object]) -> None:

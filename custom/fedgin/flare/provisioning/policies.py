@@ -14,6 +14,7 @@ CRASHED_JOBS = {"id": "crashed_jobs", "path": "fedgin.flare.server.crashed_jobs.
 JOB_MANAGER = "fedgin.flare.server.job_manager.JobManager"
 DEPLOYER = {"id": "app_deployer", "path": "fedgin.flare.client.job_deployer.JobDeployer", "args": {}}
 EVENTS = {"id": "security_events", "path": "fedgin.flare.audit.security_events.SecurityEvents", "args": {}}
+DOUBLE_START = {"id": "double_start", "path": "fedgin.flare.audit.double_start.DoubleStart", "args": {}}
 # Uploads the site's error log to the server.
 LOG_UPLOAD = "site_log_streamer"
 
@@ -33,7 +34,8 @@ def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) 
     made = local / "resources.json.default"
     values = _merge(_read(made), _read(policies / "resources.json"))
     values |= {**resources(), "app_validator": VALIDATOR}
-    values["components"] = [item for item in values["components"] if item["id"] != LOG_UPLOAD] + [EVENTS]
+    stock = [item for item in values["components"] if item["id"] != LOG_UPLOAD]
+    values["components"] = [*stock, EVENTS, DOUBLE_START]
     if storage is not None:
         _store_in(storage, values)
         values["components"].append(CRASHED_JOBS)

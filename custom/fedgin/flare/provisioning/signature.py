@@ -26,5 +26,5 @@ def check_signature(startup: Path) -> list[Finding]:
     except (OSError, ValueError, TypeError, AttributeError):
         return [fail("kit_signature", "the kit's signature or root certificate cannot be read", FIX)]
     if wrong:
-        return [fail("kit_signature", f"not as signed: {', '.join(wrong)}; the server or console will not start", FIX)]
+        return [fail("kit_signature", f"not as signed: {', '.join(wrong)}; FLARE will not start from it", FIX)]
     return [passed("kit_signature", f"all {len(names)} files are as they were signed")]

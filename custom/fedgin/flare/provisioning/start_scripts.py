@@ -1,0 +1,58 @@
+"""What our kits change in FLARE's scripts: before they are signed, and wherever the kit is made."""
+
+from pathlib import Path
+
+from nvflare.lighter.constants import ProvFileName
+
+# Another python3 than that of the installation would fail to verify, which reads as if the kit had been changed.
+FIND_FLARE = """if ! python3 -c 'import nvflare, fedgin' 2>/dev/null; then
+  echo "$(command -v python3) has no nvflare or no fedgin: put the folder of the installation's python3 first into PATH"
+  exit 1
+fi
+"""
+ARGUMENTS = "while [[ $# -gt 0 ]]"
+CHECK = 'python3 -m fedgin.deploy.start "$WORKSPACE" || exit 2\n'
+# By file: FLARE's text, and ours. Its scripts break at a path with spaces, before anybody could say so.
+GUARDED = {
+    ProvFileName.SUB_START_SH: {
+        ARGUMENTS: FIND_FLARE + ARGUMENTS,
+        "exec python3 -u -m nvflare": 'exec python3 -u -m fedgin.deploy.start "$WORKSPACE" nvflare',
+        "check_daemon\n\necho $BASHPID": f"{CHECK}check_daemon\n\necho $BASHPID",
+    },
+    ProvFileName.START_SH: {"$DIR/sub_start.sh &": '"$DIR/sub_start.sh" &'},
+    ProvFileName.FL_ADMIN_SH: {
+        "mkdir -p $DIR/../transfer": 'mkdir -p "$DIR/../transfer"',
+        "-m $DIR/..": '-m "$DIR/.."',
+    },
+}
+VERIFIED = {
+    ARGUMENTS: f"doVerify=true\n{ARGUMENTS}",
+    'verify_startup_kits -f "$KIT_WORKSPACE" -c': 'verify_startup_kits -f "$KIT_WORKSPACE/startup" -c',
+    'echo "verification failed"': 'echo "startup/ was changed after it was signed: unpack the kit again"',
+}
+
+
+def guard_start(startup: Path) -> None:
+    """Let the scripts of a kit start FLARE by :mod:`fedgin.deploy.start`.
+
+    Args:
+        startup: the kit's ``startup`` folder, not yet signed.
+    """
+    for name, changes in GUARDED.items():
+        if (startup / name).is_file():
+            _change(startup / name, changes)
+
+
+def always_verify(startup: Path) -> None:
+    """Switch the script's own check on, for ``startup`` only: sites edit ``local``, and FLARE writes logs beside."""
+    if (startup / ProvFileName.SUB_START_SH).is_file():
+        _change(startup / ProvFileName.SUB_START_SH, VERIFIED)
+
+
+def _change(script: Path, changes: dict[str, str]) -> None:
+    text = script.read_text(encoding="utf-8")
+    for old, new in changes.items():
+        if text.count(old) != 1:
+            raise RuntimeError(f"FLARE's {script.name} has changed: '{old}' is not in it once")
+        text = text.replace(old, new)
+    script.write_text(text, encoding="utf-8")
