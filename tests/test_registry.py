@@ -1,7 +1,9 @@
 import pytest
 
+from fedgin.augment.registry import AUGMENTATIONS
 from fedgin.errors import ConfigError
-from fedgin.registry import Registry
+from fedgin.nets.registry import NETWORKS
+from fedgin.registry import Registry, declared
 
 
 def registry() -> Registry[object]:
@@ -38,3 +40,14 @@ def test_a_name_is_given_once() -> None:
     made = registry()
     with pytest.raises(ValueError, match="two shapes are called 'circle'"):
         made.register("circle")(lambda: None)
+
+
+@pytest.mark.parametrize("registered", [AUGMENTATIONS, NETWORKS], ids=lambda registered: registered.kind)
+def test_what_the_source_declares_is_what_is_registered(registered: Registry[object]) -> None:
+    found = declared(registered.package)
+    assert sorted(found) == registered.names()
+    for name, parameters in found.items():
+        with pytest.raises(ConfigError) as caught:
+            registered.build(name, {"no_such_parameter": 1})
+        listed = ", ".join(parameters)
+        assert (f"its parameters are {listed}" if parameters else "it takes none") in str(caught.value)

@@ -1,9 +1,13 @@
 """Names in ``experiment.yaml`` to code that the site has installed: the only way configuration chooses what runs."""
 
+import ast
+import difflib
+import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from pydantic import ValidationError
@@ -52,20 +56,13 @@ class Registry(Generic[ProductT]):
         Raises:
             ConfigError: unknown name, unknown parameter or a value that the factory refuses.
         """
-        if name not in self.names():
-            raise ConfigError(f"unknown {self.kind} '{name}'", f"choose one of {', '.join(self.names())}")
-        factory = self._factories[name]
-        settable = [key for key in _keyword_only(factory) if key not in fixed]
-        unknown = sorted(set(params) - set(settable))
-        if unknown:
-            raise ConfigError(
-                f"{self.kind} '{name}' has no parameter '{unknown[0]}'",
-                f"its parameters are {', '.join(settable)}" if settable else "it takes none",
-            )
+        self._import_package()
+        known = {key: _keyword_only(factory) for key, factory in self._factories.items()}
+        check_choice(self.kind, known, name, params, fixed=fixed)
         try:
-            return factory(**params, **fixed)
+            return self._factories[name](**params, **fixed)
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"{self.kind} '{name}': {_first_fault(error)}", "correct its parameters") from None
+            raise ConfigError(f"{self.kind} '{name}': {_faults(error)}", "correct its parameters") from None
 
     def _import_package(self) -> None:
         package = importlib.import_module(self.package)
@@ -73,13 +70,87 @@ class Registry(Generic[ProductT]):
             importlib.import_module(module.name)
 
 
+def check_choice(
+    kind: str,
+    known: Mapping[str, Sequence[str]],
+    name: str,
+    params: Collection[str],
+    *,
+    fixed: Collection[str] = (),
+) -> None:
+    """Check the name of an entry and of each of its parameters; their values are not looked at.
+
+    Args:
+        kind: as in :class:`Registry`.
+        known: the keyword-only parameters of every entry.
+        name: from configuration.
+        params: the names from configuration.
+        fixed: parameters that code sets.
+
+    Raises:
+        ConfigError: names what does not exist, what may have been meant, and every choice.
+    """
+    if name not in known:
+        raise ConfigError(f"unknown {kind} '{name}'", f"{_meant(name, known)}choose one of {', '.join(sorted(known))}")
+    settable = [key for key in known[name] if key not in fixed]
+    unknown = sorted(set(params) - set(settable))
+    if unknown:
+        choices = f"its parameters are {', '.join(settable)}" if settable else "it takes none"
+        named = ", ".join(f"'{key}'" for key in unknown)
+        raise ConfigError(f"{kind} '{name}' has no parameter {named}", f"{_meant(unknown[0], settable)}{choices}")
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    like = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{like[0]}'? " if like else ""
+
+
+@functools.cache
+def declared(package: str) -> Mapping[str, tuple[str, ...]]:
+    """Read from the source of a registry's package what it would register; nothing of it is imported.
+
+    A console and FLARE's own processes check a job's names without PyTorch and MONAI.
+
+    Args:
+        package: a package of ours, as :class:`Registry` takes it.
+
+    Returns:
+        The keyword-only parameters of every entry, by its name.
+    """
+    folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
+    # Base classes of methods are in the package above.
+    files = [*sorted(folder.parent.glob("*.py")), *sorted(folder.glob("*.py"))]
+    nodes = [node for file in files for node in ast.parse(file.read_text(encoding="utf-8")).body]
+    parts = [node for node in nodes if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    classes = {part.name: part for part in parts if isinstance(part, ast.ClassDef)}
+    return {name: _declared_parameters(part, classes) for part in parts if (name := _registered_name(part))}
+
+
+def _registered_name(part: ast.ClassDef | ast.FunctionDef) -> str:
+    for call in part.decorator_list:
+        if isinstance(call, ast.Call) and ast.unparse(call.func).split(".")[-1] == "register" and call.args:
+            return str(ast.literal_eval(call.args[0]))
+    return ""
+
+
+def _declared_parameters(part: ast.ClassDef | ast.FunctionDef, classes: Mapping[str, ast.ClassDef]) -> tuple[str, ...]:
+    if isinstance(part, ast.FunctionDef):
+        return tuple(argument.arg for argument in part.args.kwonlyargs)
+    own: list[ast.ClassDef | ast.FunctionDef] = [
+        node for node in part.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+    ]
+    bases = [classes[name] for base in part.bases if (name := ast.unparse(base).split("[")[0]) in classes]
+    inherited = (_declared_parameters(node, classes) for node in [*own, *bases])
+    return next(inherited, ())
+
+
 def _keyword_only(factory: Callable[..., object]) -> list[str]:
     parameters = inspect.signature(factory).parameters.values()
     return [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
-def _first_fault(error: TypeError | ValueError) -> str:
+def _faults(error: TypeError | ValueError) -> str:
     if isinstance(error, ValidationError):
-        fault = error.errors(include_url=False)[0]
-        return f"'{'.'.join(str(part) for part in fault['loc'])}': {fault['msg']}"
+        faults = error.errors(include_url=False)
+        return "; ".join(f"'{'.'.join(str(part) for part in fault['loc'])}': {fault['msg']}" for fault in faults)
     return str(error)

@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from fedgin.data.cache import CaseCache
+from fedgin.data.limits import LimitError
 from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.errors import DataError
 from tests.sites import make_case, make_volume
@@ -138,3 +139,13 @@ def test_a_cached_file_that_vanishes_while_it_is_in_use_is_named_by_its_case(tmp
         entry.read("image", 0)
     assert str(tmp_path) not in str(caught.value)
     assert len(cache(tmp_path).get(entry.case).read("image")) == len(entry.foreground)
+
+
+def test_a_cache_that_would_hold_more_than_it_may_is_left_as_it_is(tmp_path: Path) -> None:
+    cases = [make_case(tmp_path / str(number), *make_volume("CT", number)) for number in range(2)]
+    held = cache(tmp_path).get(cases[0]).path
+    full = CaseCache(tmp_path / "cache", SETTINGS, ("liver", "spleen"), most=1.5 * held.stat().st_size)
+    assert full.get(cases[0]).path == held
+    with pytest.raises(LimitError, match=r"cache folder would hold more than .* GB. Fix: empty the folder"):
+        full.get(cases[1])
+    assert list((tmp_path / "cache").iterdir()) == [held]

@@ -70,8 +70,11 @@ def test_by_default_networks_carry_no_running_statistics(name: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"name": "unett"}, "unknown network 'unett'. Fix: choose one of attention_unet"),
-        ({"name": "unet", "params": {"chanels": [8, 16]}}, "no parameter 'chanels'. Fix: its parameters are channels"),
+        ({"name": "unett"}, "unknown network 'unett'. Fix: did you mean 'unet'? choose one of attention_unet"),
+        (
+            {"name": "unet", "params": {"chanels": [8, 16]}},
+            "Fix: did you mean 'channels'? its parameters are channels",
+        ),
         ({"name": "unet", "params": {"channels": [8]}}, "'channels'"),
         ({"name": "unet", "params": {"norm": "batch"}}, "no parameter 'norm'"),
         ({"name": "unet", "params": {"out_channels": 3}}, "no parameter 'out_channels'"),

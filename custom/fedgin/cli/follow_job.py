@@ -10,7 +10,9 @@ from rich.console import Console
 from fedgin.cli.interrupt import Interruption
 from fedgin.cli.live_page import LivePage
 from fedgin.cli.remaining import RemainingTime, left
+from fedgin.data.organ_names import doubtful_organs
 from fedgin.errors import FedginError, one_line
+from fedgin.flare.jobs.installed import count_parameters
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.run.console import Session
 from fedgin.flare.run.download import fetch
@@ -19,12 +21,28 @@ from fedgin.flare.run.job_provenance import describe_job
 from fedgin.flare.run.outcome import REPORT, read_outcome
 from fedgin.flare.run.results import RoundMetrics, RunResult
 from fedgin.folders import own_folder
+from fedgin.train.experiment import Experiment
 from fedgin.train.provenance import write_provenance
 
 
 def lead_console(*, quiet: bool = False) -> Console:
     """Return a console that prints what sites say as it is: none of it is markup."""
     return Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=quiet)
+
+
+def check_parts(console: Console, experiment: Experiment) -> None:
+    """Check, before a job is submitted, what would be found on a running server only, and say what looks odd.
+
+    Args:
+        console: to print to.
+        experiment: of the job.
+
+    Raises:
+        ConfigError: network or augmentation cannot be built.
+    """
+    count_parameters(experiment)
+    for doubt in doubtful_organs(experiment.organs):
+        console.print(f"Warning: {doubt}")
 
 
 def result_folder(name: str, *, holds: str = "", overwrite: bool = False) -> Path:

@@ -29,7 +29,7 @@ def run(
     """
     from dataclasses import replace
 
-    from fedgin.cli.follow_job import Submitted, follow_to_end, lead_console, result_folder
+    from fedgin.cli.follow_job import Submitted, check_parts, follow_to_end, lead_console, result_folder
     from fedgin.cli.interrupt import interruptible
     from fedgin.flare.jobs.job import load_job
     from fedgin.flare.run.console import choose_sites, connect, connected_sites, submit
@@ -38,8 +38,9 @@ def run(
 
     console = lead_console(quiet=quiet)
     plan = load_job(job)
-    if follow_job is None and rounds is not None:
-        plan = replace(plan, rounds=rounds)
+    if follow_job is None:
+        plan = replace(plan, rounds=rounds or plan.rounds)
+        check_parts(console, plan.experiment)
     holds = held(follow_job) if follow_job else ""
     folder = out or result_folder(plan.name, holds=holds, overwrite=overwrite)
     if folder.resolve().is_relative_to(plan.folder.resolve()):

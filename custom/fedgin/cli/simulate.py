@@ -26,6 +26,7 @@ def simulate(
 
     Example: fedgin simulate jobs/abdomen_fedgin --sites runs/demo/phantoms-abdomen-seed-42
     """
+    from fedgin.cli.follow_job import check_parts, lead_console
     from fedgin.cli.simulated_job import simulate_to_end
     from fedgin.data.sites import find_sites
     from fedgin.flare.jobs.job import load_job
@@ -34,5 +35,6 @@ def simulate(
 
     contracts = {contract.site: contract for contract in find_sites(sites)}
     plan = choose_sites(load_job(job), sorted(contracts), min_sites)
+    check_parts(lead_console(), plan.experiment)
     folder = out or own_folder(Path("runs") / f"{plan.name}-simulated")
     simulate_to_end(plan, {site: contracts[site] for site in plan.sites}, folder, threads or len(plan.sites))

@@ -1,7 +1,9 @@
 """Preprocess each case once and keep the result; a cached case is read slice by slice, not as a whole set."""
 
+import contextlib
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from fedgin.data.appearance import Look
 from fedgin.data.datalist import Case
+from fedgin.data.limits import LimitError
 from fedgin.data.look import look_at
 from fedgin.data.preprocessing import Canonical, VoxelGrid, preprocess
 from fedgin.data.preprocessing_settings import Preprocessing
@@ -104,18 +107,22 @@ class CaseCache:
         folder: made when missing.
         settings: the experiment's preprocessing.
         organs: the experiment's organs in order.
+        most: bytes that the folder may hold.
     """
 
-    def __init__(self, folder: Path, settings: Preprocessing, organs: Sequence[str]) -> None:
+    def __init__(self, folder: Path, settings: Preprocessing, organs: Sequence[str], *, most: float = math.inf) -> None:
         self.folder = folder
         self.settings = settings
         self.organs = tuple(organs)
+        self.most = most
+        self._held: int | None = None
 
     def get(self, case: Case) -> CachedCase:
         """Return the preprocessed case, computing it when it is not there yet.
 
         Raises:
             DataError: the case cannot be right (see :mod:`fedgin.data.volumes`) or the folder cannot be written.
+            LimitError: the folder would hold more than it may.
         """
         key = self._key(case)
         path = self.folder / f"{key}.safetensors"
@@ -150,6 +157,7 @@ class CaseCache:
         prepared = preprocess(image, organs, case.in_hounsfield_units, self.settings)
         tensors = {"image": prepared.image, "label": prepared.label, "body": prepared.body}
         header = _describe(prepared) | {"look": look_at(image).model_dump_json()}
+        self._make_room(case, sum(tensor.nbytes for tensor in tensors.values()))
         try:
             with whole_file(path) as part:
                 save_file(tensors, part, header | {DIGEST: _digest(key, header, tensors)})
@@ -158,6 +166,23 @@ class CaseCache:
                 f"site {case.site}: the cache folder cannot be written",
                 "free disk space, or set 'cache_dir' in site.yaml to a writable folder",
             ) from None
+
+    def _make_room(self, case: Case, size: int) -> None:
+        """Count what is written; nothing is deleted, because another job may be reading it."""
+        if self._held is None:
+            self._held = sum(map(_size, self.folder.glob("*.safetensors")))
+        self._held += size
+        if self._held > self.most:
+            raise LimitError(
+                f"site {case.site}: the cache folder would hold more than {self.most / 1e9:g} GB",
+                "empty the folder while no job runs, or raise 'limits.cache_gb' in site.yaml",
+            )
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):  # another job's, which it has just moved into place
+        return path.stat().st_size
+    return 0
 
 
 def _describe(prepared: Canonical) -> dict[str, str]:

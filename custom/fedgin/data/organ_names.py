@@ -10,6 +10,7 @@ from collections.abc import Collection
 from enum import Enum
 
 from fedgin.data.organs import ORGANS, PLAIN
+from fedgin.errors import ConfigError
 
 # A word that agrees by this share with a known one is a slip of the keyboard: one letter in four.
 SLIP = 0.75
@@ -54,6 +55,30 @@ def resembled(name: str, among: Collection[str] = ORGANS.keys()) -> tuple[str, L
     likeness = {known: _agreement(words, _meaning(known)) for known in among}
     best = max(likeness, key=lambda known: likeness[known], default="")
     return (best, Likeness.SLIP) if best and likeness[best] >= SLIP else None
+
+
+def check_organs(names: Collection[str]) -> None:
+    """Refuse what looks like a slip in a known organ's name.
+
+    Raises:
+        ConfigError: names every slip and what is meant.
+    """
+    likely = {name: resembled(name) for name in names if name not in ORGANS}
+    slips = {name: like[0] for name, like in likely.items() if like and like[1] is Likeness.SLIP}
+    if slips:
+        found, meant = (", ".join(f"'{name}'" for name in part) for part in (slips.keys(), slips.values()))
+        fix = f"did you mean {meant}? A job and its sites must write an organ alike"
+        raise ConfigError(f"unknown organ {found}", fix)
+
+
+def doubtful_organs(names: Collection[str]) -> list[str]:
+    """Say which names are not known, or are other words for a known organ: sites may label it by another name."""
+    doubts = []
+    for name in (name for name in names if name not in ORGANS):
+        like = resembled(name)
+        meant = f" Did you mean '{like[0]}'?" if like else ""
+        doubts.append(f"organ '{name}' is new to this package: every site must write this name alike.{meant}")
+    return doubts
 
 
 def _meaning(name: str) -> tuple[str, ...]:

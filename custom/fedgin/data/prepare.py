@@ -50,13 +50,14 @@ def prepare_site(
     Raises:
         ConfigError: the site labels none of the organs.
         DataError: a case that cannot be right.
+        LimitError: the cache folder would hold more than the site allows.
     """
     if not set(organs) & contract.labels.keys():
         raise ConfigError(
             f"site {contract.site} labels none of {', '.join(organs)}",
             "add them to 'labels' in site.yaml, by these names",
         )
-    cache = CaseCache(contract.cache_dir, preprocessing, organs)
+    cache = CaseCache(contract.cache_dir, preprocessing, organs, most=contract.limits.cache_gb * 1e9)
     cases = list_cases(contract)
     total, done = sum(len(members) for members in cases.values()), 0
     prepared: dict[Split, list[CachedCase]] = {}

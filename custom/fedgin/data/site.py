@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from fedgin.config import Settings, load_settings
+from fedgin.data.limits import Limits
 from fedgin.data.privacy import Privacy
 from fedgin.errors import ConfigError
 
@@ -60,18 +61,6 @@ class PngSlices(Settings):
 
     pixel_mm: float = Field(gt=0.01, le=20.0)
     axes: Literal["LP", "RP", "LA", "RA"] = "LP"
-
-
-class Limits(Settings):
-    """What a job may use of the site's machine.
-
-    Attributes:
-        cpu_threads: threads for one training process; ``None`` leaves PyTorch's own choice.
-        gpu_memory_fraction: share of one GPU's memory in (0, 1].
-    """
-
-    cpu_threads: int | None = Field(default=None, ge=1, le=1024)
-    gpu_memory_fraction: float = Field(default=1.0, gt=0.0, le=1.0)
 
 
 class SiteContract(Settings):

@@ -9,6 +9,7 @@ from fedgin.config import Settings, load_settings
 from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.site import Modality, OrganName
 from fedgin.nets.settings import NetworkSettings
+from fedgin.registry import check_choice, declared
 
 if TYPE_CHECKING:
     from torch import nn
@@ -167,6 +168,17 @@ class Experiment(Settings):
     def spatial_dims(self) -> Literal[2, 3]:
         """Number of spatial axes of what the network sees."""
         return 2
+
+    def check_names(self) -> None:
+        """Check the names of network, augmentation and their parameters, without loading what they name.
+
+        Raises:
+            ConfigError: one does not exist; with the list of those that do.
+        """
+        network, augmentation = self.network, self.augmentation
+        fixed = ("spatial_dims", "out_channels")
+        check_choice("network", declared("fedgin.nets"), network.name, network.params, fixed=fixed)
+        check_choice("augmentation", declared("fedgin.augment.methods"), augmentation.name, augmentation.params)
 
     def build_augmentation(self) -> "Augmentation[Any]":
         """Build the appearance augmentation."""

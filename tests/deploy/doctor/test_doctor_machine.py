@@ -10,7 +10,8 @@ import psutil
 import pytest
 import torch
 
-from fedgin.data.site import Limits, Modality, SiteContract
+from fedgin.data.limits import Limits
+from fedgin.data.site import Modality, SiteContract
 from fedgin.data.validation import Severity
 from fedgin.deploy.doctor import accelerator, clock, machine, packages
 from tests.deploy.doctor.kits import issue

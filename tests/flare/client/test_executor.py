@@ -165,6 +165,21 @@ def test_an_abort_while_training_is_answered_before_the_next_step(site: Site, mo
     assert len(steps) <= 2
 
 
+def test_a_job_that_runs_longer_than_the_site_allows_is_ended_there_with_the_reason(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(settings: TrainingSettings, step: int, total: int) -> float:
+        site.executor._started -= 3600 * 168
+        time.sleep(0.5)  # the end travels to the training process
+        return 1e-3
+
+    monkeypatch.setattr("fedgin.train.trainer.learning_rate", wait)
+    for name in ("train", "train", "validate"):
+        reply = site.do(name, task(site.weights()))
+        assert reply.get_return_code() == ReturnCode.EXECUTION_EXCEPTION
+        assert "168 hours for this job, 'limits.hours' of its" in reply.get_header(CAUSE)
+
+
 def break_weights(kind: str, weights: dict[str, np.ndarray]) -> Shareable:
     name = sorted(weights)[0]
     changed: dict[str, object] = dict(weights)

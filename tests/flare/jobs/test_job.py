@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fedgin.data.importers.label_ids import CHD68_IDS, HVSMR_IDS
+from fedgin.data.organ_names import doubtful_organs
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.job import load_job, stage_job, write_job
 from tests.places import JOBS
@@ -177,3 +178,25 @@ def test_a_missing_controller_is_named(tmp_path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"workflows": []}))
     with pytest.raises(ConfigError, match="'num_rounds' must be a whole number from 1 to 100000"):
         load_job(tmp_path / "job")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"organs": ["livr", "spleeen", "aorta"]}, "'livr', 'spleeen'. Fix: did you mean 'liver', 'spleen'?"),
+        ({"network": {"name": "unte"}}, "unknown network 'unte'. Fix: did you mean 'unet'?"),
+        ({"augmentation": {"params": {"strength": 1}}}, "augmentation 'gin' has no parameter 'strength'"),
+    ],
+)
+def test_a_misspelt_name_in_a_job_is_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        stage_job(load_job(JOBS / "abdomen_fedgin"), tmp_path / "job", sites=2, rounds=1, changes=changes)
+    assert said in str(caught.value)
+
+
+def test_an_organ_that_nobody_knows_is_allowed_and_doubted() -> None:
+    assert doubtful_organs(["liver", "kidney_left", "islet_graft"]) == [
+        "organ 'kidney_left' is new to this package: every site must write this name alike."
+        " Did you mean 'left_kidney'?",
+        "organ 'islet_graft' is new to this package: every site must write this name alike.",
+    ]

@@ -12,12 +12,13 @@ import yaml
 from fedgin.errors import ConfigError
 from fedgin.flare.audit.security_log import Kind, read_log
 from fedgin.flare.jobs.encryption_key import SERVER_KEY, SITE_KEY
-from fedgin.flare.jobs.installed import check_installed
+from fedgin.flare.jobs.installed import check_installed, count_parameters
 from fedgin.flare.jobs.job_validator import JobValidator
 from fedgin.manifest import write_manifest
+from fedgin.train.experiment import Experiment
 from tests.flare.jobs.test_configuration import CONFIGS, UNSET, components
 from tests.places import JOBS
-from tests.sites import write_site
+from tests.sites import tiny_experiment, write_site
 
 FOLDERS = sorted(JOBS.iterdir())
 
@@ -298,7 +299,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         # A missing shared library, for example, is an OSError with the path of the machine in it.
         ("raise OSError(__file__)", "'parts.Filter' cannot be imported here: OSError in module 'parts'. Fix: install"),
         ("Filler = 1", "'parts.Filter' does not exist here. Fix: install the version of this package"),
-        ("import os; os.kill(os.getpid(), 9)", "importing the classes of the job ended with code -9. Fix: install"),
+        ("import os; os.kill(os.getpid(), 9)", "trying what the job names ended with code -9. Fix: install"),
     ],
 )
 def test_a_class_that_is_not_whole_here_is_named_until_it_is(module: Path, content: str | None, cause: str) -> None:
@@ -312,8 +313,77 @@ def test_a_class_that_is_not_whole_here_is_named_until_it_is(module: Path, conte
 
 
 def test_a_class_that_is_not_installed_refuses_the_job(kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(classes: Collection[str]) -> None:
+    def fail(experiment: Experiment, classes: Collection[str]) -> int:
         raise ConfigError(f"{len(classes)} classes are named", "none")
 
-    monkeypatch.setattr("fedgin.flare.jobs.job_validator.check_installed", fail)
+    monkeypatch.setattr("fedgin.flare.jobs.job_validator.count_parameters", fail)
     assert "classes are named" in refusal(kit, app)
+
+
+HUGE = {
+    "network": {"name": "unet", "params": {"channels": [2048] * 5, "residual_units": 8}},
+    "training": {"local_steps": 1_000_000, "batch_size": 4096},
+    "preprocessing": {"size": [1024, 1024]},
+}
+
+
+def test_a_job_larger_than_the_site_allows_is_refused_with_every_number(kit: Path, app: Path) -> None:
+    config = app / "config"
+    values = yaml.safe_load((config / "experiment.yaml").read_text())
+    (config / "experiment.yaml").write_text(yaml.safe_dump(values | HUGE))
+    edit(config / "config_fed_server.json", lambda all_: training(all_)["args"].update(num_rounds=100_000))
+    said = refusal(kit, app)
+    for part in (
+        "parameters 1,9",
+        "(at most 200,000,000)",
+        "batch_pixels 4,294,967,296 (at most 33,554,432)",
+        "local_steps 1,000,000 (at most 10,000)",
+        "rounds 100,000 (at most 2,000). Fix: make it smaller, or ask the site to raise 'limits'",
+    ):
+        assert part in said
+    assert [event.kind for event in read_log(kit).events] == [Kind.JOB_REFUSED]
+    edit_contract(
+        kit, limits={"parameters": 10**10, "batch_pixels": 2**32, "local_steps": 10**6, "rounds": 10**5, "hours": 1e4}
+    )
+    assert refusal(kit, app) == ""
+
+
+def training(values: dict[str, Any]) -> dict[str, Any]:
+    return next(part for part in values["workflows"] if "num_rounds" in part["args"])
+
+
+def test_a_site_that_pauses_refuses_every_job_and_goes_on_later(kit: Path, app: Path) -> None:
+    edit_contract(kit, limits={"pause": True})
+    assert refusal(kit, app).startswith("the site takes part in no job for now. Fix: ask the site when it goes on")
+    edit_contract(kit, limits={"pause": False})
+    assert refusal(kit, app) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"network": {"name": "uent"}}, "unknown network 'uent'. Fix: did you mean 'unet'? choose one of"),
+        ({"augmentation": {"name": "ginn"}}, "unknown augmentation 'ginn'. Fix: did you mean 'gin'? choose one of"),
+        ({"network": {"params": {"channel": [8, 16]}}}, "has no parameter 'channel'. Fix: did you mean 'channels'?"),
+        ({"augmentation": {"name": "gin", "params": {"alpha": 1}}}, "has no parameter 'alpha'"),
+        (
+            {"network": {"params": {"channels": [0, 16], "dropout": 2}}},
+            "network 'unet': 'channels.0': Input should be greater than or equal to 1; 'dropout': Input should be less",
+        ),
+        ({"augmentation": {"name": "gin", "params": {"probability": 7}}}, "probability"),
+    ],
+)
+def test_a_misspelt_part_is_refused_with_the_choices(
+    kit: Path, app: Path, changes: dict[str, dict[str, Any]], said: str
+) -> None:
+    path = app / "config" / "experiment.yaml"
+    values = yaml.safe_load(path.read_text())
+    for section, change in changes.items():
+        values[section] = values.get(section, {}) | change
+    path.write_text(yaml.safe_dump(values))
+    assert said in refusal(kit, app)
+
+
+def test_weights_are_counted_without_making_them() -> None:
+    experiment = tiny_experiment()
+    assert count_parameters(experiment) == sum(each.numel() for each in experiment.initial_network().parameters())

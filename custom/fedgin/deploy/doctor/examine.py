@@ -11,6 +11,7 @@ from fedgin.deploy.doctor.certificate import check_certificate
 from fedgin.deploy.doctor.clock import check_clock
 from fedgin.deploy.doctor.dataset import check_dataset
 from fedgin.deploy.doctor.kit import read_kit
+from fedgin.deploy.doctor.limits import check_pause
 from fedgin.deploy.doctor.machine import check_disk, check_memory, check_shared_memory, check_writable
 from fedgin.deploy.doctor.network import check_server
 from fedgin.deploy.doctor.packages import check_packages, check_python
@@ -48,6 +49,7 @@ def examine(what: Examination, *, progress: Callable[[str], None] = lambda check
     kit, kit_findings = (None, []) if what.kit is None else read_kit(what.kit)
     checks: list[Check] = [
         ("data", lambda: check_dataset(what.contract, what.validation)),
+        ("limits", lambda: check_pause(what.contract.limits)),
         ("disk", lambda: check_disk({"cache": what.contract.cache_dir, "runs": what.runs})),
         ("writable folders", lambda: check_writable(_written(what), WRITABLE)),
         ("memory", check_memory),

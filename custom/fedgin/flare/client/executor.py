@@ -1,6 +1,7 @@
 """The executor of a site: FLARE tasks become calls on a :class:`~fedgin.flare.client.site_process.SiteProcess`."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nvflare.apis.analytix import ANALYTIC_EVENT_TYPE, AnalyticsDataType
@@ -15,6 +16,7 @@ from nvflare.apis.workspace import Workspace
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.widgets.streaming import create_analytic_dxo, send_analytic_dxo
 
+from fedgin.data.limits import LimitError, Limits
 from fedgin.data.site import SiteContract, load_site
 from fedgin.errors import ConfigError, FedginError, one_line, unforeseen, with_fix
 from fedgin.flare.audit.security_log import Kind, record
@@ -53,6 +55,9 @@ class FedginExecutor(Executor):
         super().__init__()
         self._process: SiteProcess | None = None
         self._modality = ""
+        self._limits = Limits()
+        # FLARE makes an executor when it starts a job at the site, and starts it once.
+        self._started = time.monotonic()
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """End the training process with the run; tell the site's logs that the server refused its update."""
@@ -76,8 +81,11 @@ class FedginExecutor(Executor):
         try:
             return tasks[task_name](shareable, fl_ctx, abort_signal)
         except InterruptedTaskError as error:
-            self.log_info(fl_ctx, str(error))
-            return make_reply(ReturnCode.TASK_ABORTED)
+            if abort_signal.triggered or not self._overdue():
+                self.log_info(fl_ctx, str(error))
+                return make_reply(ReturnCode.TASK_ABORTED)
+            hours = f"the site has worked {self._limits.hours:g} hours for this job, 'limits.hours' of its site.yaml"
+            cause = str(LimitError(hours, "raise it at the site, then 'fedgin resume'"))
         except FedginError as error:
             cause = str(error.below(_kit(fl_ctx)))
         except Exception as error:  # a site that answers with a code does not end the job; one that dies does
@@ -98,7 +106,7 @@ class FedginExecutor(Executor):
         round_number = _count(shareable, AppConstants.CURRENT_ROUND)
         rounds = _count(shareable, AppConstants.NUM_ROUNDS)
         received = weights_from_shareable(shareable, source=f"round {round_number}")
-        update = process.train(received, round_number, rounds, stop=lambda: bool(abort_signal.triggered))
+        update = process.train(received, round_number, rounds, stop=self._stop(abort_signal))
         self.log_info(
             fl_ctx,
             f"round {round_number}: validation Dice {update.metrics[DICE]:.3f}, loss {update.loss:.3f}",
@@ -128,20 +136,27 @@ class FedginExecutor(Executor):
             weights,
             _plain(owner),
             candidate=owner.startswith(SERVER_MODEL),
-            stop=lambda: bool(abort_signal.triggered),
+            stop=self._stop(abort_signal),
         )
         return DXO(data_kind=DataKind.METRICS, data=metrics).to_shareable()
 
     def _submit_model(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
-        weights = self._open(fl_ctx).local_model(stop=lambda: bool(abort_signal.triggered))
+        weights = self._open(fl_ctx).local_model(stop=self._stop(abort_signal))
         return weights_to_dxo(weights, DataKind.WEIGHTS).to_shareable()
+
+    def _stop(self, abort_signal: Signal) -> Callable[[], bool]:
+        return lambda: bool(abort_signal.triggered) or self._overdue()
+
+    def _overdue(self) -> bool:
+        return time.monotonic() - self._started > self._limits.seconds
 
     def _open(self, fl_ctx: FLContext) -> SiteProcess:
         if self._process is None:
             workspace: Workspace = fl_ctx.get_engine().get_workspace()
             job, site = fl_ctx.get_job_id(), fl_ctx.get_identity_name()
             path = _contract_path(Path(workspace.get_site_config_dir()), site)
-            self._modality = _load_contract(path, site).modality.value
+            contract = _load_contract(path, site)
+            self._modality, self._limits = contract.modality.value, contract.limits
             run = Path(workspace.get_run_dir(job))
             experiment = Path(workspace.get_app_config_dir(job)) / "experiment.yaml"
             places = Places(experiment, path, run / SESSION, runs=run.parent)

@@ -43,6 +43,7 @@ def read_application(app: Path) -> Application:
     check_files(app, below=APP)
     config = app / "config"
     experiment = load_experiment(config / EXPERIMENT)
+    experiment.check_names()
     server, client = (read_json(config / name, source=name) for name in (SERVER_CONFIG, CLIENT_CONFIG))
     numbers = check_configuration(experiment, server, client)
     _check_checkpoint(config / CHECKPOINT, experiment)

@@ -1,18 +1,24 @@
-"""Whether the classes that a job names are installed here, tried in a process that ends with the answer.
+"""What a job names, tried in a process that ends with the answer: are its classes installed, can its network be built?
 
-Some import PyTorch and MONAI: 400 MB, which FLARE's server or client would keep for as long as it runs.
+Both need PyTorch and MONAI: 400 MB, which a console, or FLARE's server or client, would keep for as long as it runs.
 """
 
 import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from fedgin.errors import ConfigError
+from fedgin.errors import ConfigError, FedginError
 from fedgin.processes import same_packages
+from fedgin.train.experiment import Experiment
 
+CORRECT = "correct 'network' and 'augmentation' in experiment.yaml"
+INSTALL = "install the pinned requirements of this package here"
+# What was tried once and is right: classes, and weights of the network by what it is made of.
 _importable: set[str] = set()
+_parameters: dict[str, int] = {}
 
 
 def check_installed(classes: Collection[str]) -> None:
@@ -25,20 +31,69 @@ def check_installed(classes: Collection[str]) -> None:
         ConfigError: names the first that cannot be imported or does not exist, and why.
     """
     untried = sorted(set(classes) - _importable)
-    if not untried:
-        return
-    command = [sys.executable, "-P", "-m", "fedgin.flare.jobs.installed", *untried]
-    tried = subprocess.run(command, capture_output=True, text=True, check=False, env=same_packages())
+    if untried:
+        _try({"classes": untried})
+        _importable.update(untried)
+
+
+def count_parameters(experiment: Experiment, classes: Collection[str] = ()) -> int:
+    """Build network and augmentation of an experiment elsewhere, without memory for weights.
+
+    Args:
+        experiment: whose parts are built; the same parts are not built again.
+        classes: as :func:`check_installed`, tried in the same process.
+
+    Returns:
+        The number of weights.
+
+    Raises:
+        ConfigError: as :func:`check_installed`; or a name, a parameter or a value is wrong.
+    """
+    parts = {**experiment.model_dump(mode="json", include={"name", "organs", "network", "augmentation"}), "name": "x"}
+    key = json.dumps(parts, sort_keys=True)
+    if key not in _parameters:
+        untried = sorted(set(classes) - _importable)
+        _parameters[key] = int(_try({"classes": untried, "experiment": parts})["parameters"])
+        _importable.update(untried)
+    check_installed(classes)
+    return _parameters[key]
+
+
+def _try(what: Mapping[str, Any]) -> Mapping[str, Any]:
+    command = [sys.executable, "-P", "-m", "fedgin.flare.jobs.installed"]
+    tried = subprocess.run(
+        command, input=json.dumps(what), capture_output=True, text=True, check=False, env=same_packages()
+    )
     try:
-        fault = json.loads(tried.stdout.splitlines()[-1])
+        answer: Mapping[str, Any] = json.loads(tried.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        fault = {
-            "problem": f"importing the classes of the job ended with code {tried.returncode}",
-            "fix": "install the pinned requirements of this package at this site",
-        }
-    if fault:
-        raise ConfigError(fault["problem"], fault["fix"])
-    _importable.update(untried)
+        problem = f"trying what the job names ended with code {tried.returncode}"
+        answer = {"problem": problem, "fix": INSTALL}
+    if "problem" in answer:
+        raise ConfigError(answer["problem"], answer["fix"])
+    return answer
+
+
+def _answer(what: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Do what :func:`_try` asks for."""
+    fault = _find_fault(what["classes"])
+    if fault or "experiment" not in what:
+        return fault
+    try:
+        return {"parameters": _build(Experiment.model_validate(what["experiment"]))}
+    except FedginError as error:
+        return {"problem": error.problem, "fix": error.fix}
+    except Exception as error:  # a network's own, for values that fit its signature and not each other
+        problem = f"network or augmentation cannot be built: {type(error).__name__}: {error}"
+        return {"problem": problem, "fix": CORRECT}
+
+
+def _build(experiment: Experiment) -> int:
+    import torch
+
+    with torch.device("meta"):
+        network = experiment.initial_network()
+    return sum(weights.numel() for weights in network.parameters())
 
 
 def _find_fault(classes: Sequence[str]) -> dict[str, str]:
@@ -51,8 +106,7 @@ def _find_fault(classes: Sequence[str]) -> dict[str, str]:
             cause = f"{type(error).__name__} in module '{module}'"
             if isinstance(error, ModuleNotFoundError):
                 cause = f"module '{error.name}' is missing"
-            fix = "install the pinned requirements of this package at this site"
-            return {"problem": f"'{path}' cannot be imported here: {cause}", "fix": fix}
+            return {"problem": f"'{path}' cannot be imported here: {cause}", "fix": INSTALL}
         if not found:
             fix = "install the version of this package that the kit expects"
             return {"problem": f"'{path}' does not exist here", "fix": fix}
@@ -60,4 +114,4 @@ def _find_fault(classes: Sequence[str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(f"\n{json.dumps(_find_fault(sys.argv[1:]))}")
+    print(f"\n{json.dumps(_answer(json.load(sys.stdin)))}")

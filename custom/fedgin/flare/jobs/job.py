@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from fedgin.config import merged, parse_settings
+from fedgin.data.organ_names import check_organs
 from fedgin.documents import read_json
 from fedgin.errors import ConfigError
 from fedgin.files import write_text
@@ -64,7 +65,18 @@ class Job:
 
 
 def load_job(folder: Path) -> Job:
-    """Read and check a job folder.
+    """Read and check the folder of a job that is to run.
+
+    Raises:
+        FedginError: as :func:`read_job`; or an organ is misspelt.
+    """
+    job = read_job(folder)
+    check_organs(job.experiment.organs)
+    return job
+
+
+def read_job(folder: Path) -> Job:
+    """Read a job folder, also of a job that ran.
 
     Raises:
         FedginError: a file is missing, wrong or does not belong to a job.
@@ -135,7 +147,7 @@ def write_job(job: Job, target: Path, *, checkpoint: Path | None = None) -> Job:
         shutil.copyfile(checkpoint or source / CHECKPOINT, config / CHECKPOINT)
     for name, content in made.items():
         write_text(target / name, json.dumps(content, indent=2) + "\n")
-    return load_job(target)
+    return read_job(target)
 
 
 def _flare_files(job: Job) -> dict[str, dict[str, Any]]:
@@ -173,4 +185,4 @@ def stage_resumed(job: Job, job_id: str, checkpoint: Path, target: Path) -> Job:
     experiment = parse_settings(values, Experiment, source=f"resumed {job.name}")
     with whole_folder(target, holds=_holds(experiment)) as part:
         write_job(replace(job, experiment=experiment, rounds=left), part, checkpoint=checkpoint)
-    return load_job(target)
+    return read_job(target)

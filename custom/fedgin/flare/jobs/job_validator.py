@@ -11,16 +11,18 @@ from nvflare.apis.app_validation import AppValidator
 from nvflare.lighter.utils import verify_folder_signature_and_get_signers
 
 from fedgin.config import load_settings
+from fedgin.data.limits import Limits
 from fedgin.data.site import SiteContract, load_site
 from fedgin.errors import ConfigError, FedginError
 from fedgin.files import hash_files
 from fedgin.flare.audit.security_log import Kind, record
-from fedgin.flare.jobs.application import read_application
+from fedgin.flare.jobs.application import Application, read_application
 from fedgin.flare.jobs.configuration import client_config, named_classes, server_config
 from fedgin.flare.jobs.encryption_key import NO_KEY, SERVER_KEY, SITE_KEY
 from fedgin.flare.jobs.encryption_library import check_encryption_installed
 from fedgin.flare.jobs.files import SIGNATURE_FILES
-from fedgin.flare.jobs.installed import check_installed
+from fedgin.flare.jobs.installed import count_parameters
+from fedgin.flare.jobs.limits import check_limits
 from fedgin.kit_path import check_kit_path
 from fedgin.manifest import check_manifest
 
@@ -61,9 +63,10 @@ class JobValidator(AppValidator):
         try:
             check_kit_path(self.kit)
             check_manifest(self.kit / "startup")
-            _check_application(app, self.kit / "startup")
+            application, parameters = _check_application(app, self.kit / "startup")
             if (self.kit / "startup" / "fed_client.json").is_file():
-                _check_contract(self.kit / "local" / "site.yaml")
+                limits = _check_contract(self.kit / "local" / "site.yaml")
+                check_limits(limits, application, parameters)
         except FedginError as error:
             return str(error.below(app, self.kit))
         except Exception as error:  # its text could quote a path of this machine
@@ -96,23 +99,27 @@ def _app_hash(app: Path) -> str:
     return ""
 
 
-def _check_application(app: Path, startup: Path) -> None:
+def _check_application(app: Path, startup: Path) -> tuple[Application, int]:
+    """Return what a job says, and the number of its network's weights."""
     read = read_application(app)
     encrypted = read.experiment.federation.homomorphic_encryption
     if encrypted:
         check_encryption_installed()
     server = server_config(read.numbers, first_round=0, encrypted=encrypted)
-    check_installed([*named_classes([server, client_config(encrypted=encrypted)]), TRAINS])
+    classes = [*named_classes([server, client_config(encrypted=encrypted)]), TRAINS]
+    parameters = count_parameters(read.experiment, classes)
     if encrypted and not any((startup / key).is_file() for key in (SERVER_KEY, SITE_KEY)):
         raise ConfigError("this kit has no key of the encryption", NO_KEY)
+    return read, parameters
 
 
-def _check_contract(path: Path) -> None:
+def _check_contract(path: Path) -> Limits:
     """Check ``site.yaml``; its keys may be named to the project lead, the site's folders may not."""
-    load_settings(path, SiteContract)
+    limits = load_settings(path, SiteContract).limits
     try:
         load_site(path)
     except ConfigError:
         raise ConfigError(
             f"{path}: 'data_root' or 'datalist' is not there", "run 'fedgin site doctor' at the site"
         ) from None
+    return limits

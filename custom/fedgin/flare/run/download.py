@@ -11,7 +11,7 @@ from pathlib import Path
 from nvflare.apis.job_def import JobMetaKey, RunStatus
 
 from fedgin.files import write_text
-from fedgin.flare.jobs.job import Job, load_job, stage_resumed
+from fedgin.flare.jobs.job import Job, read_job, stage_resumed
 from fedgin.flare.run.console import ConsoleError, Session, job_record, job_status, silence
 from fedgin.flare.run.outcome import JOB, RECORD, REPORT, as_submitted
 from fedgin.flare.run.results import RunResult
@@ -74,7 +74,7 @@ def fetch_to_resume(session: Session, job_id: str, out: Path) -> Job:
             f"end it: fedgin abort {job_id} --kit KIT; or restart a server that crashed",
         )
     with _downloaded(session, job_id, out) as found:
-        job, result = load_job(next((found / "job").rglob("meta.json")).parent), RunResult(found / "workspace")
+        job, result = read_job(next((found / "job").rglob("meta.json")).parent), RunResult(found / "workspace")
         ran = as_submitted(job, meta, result)
         if job_status(meta) == RunStatus.FINISHED_COMPLETED.value and not result.fault(ran, ran.sites):
             raise ConsoleError(f"job {job_id} was completed", f"fetch it: fedgin fetch {job_id} --kit KIT")

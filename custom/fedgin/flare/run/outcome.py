@@ -8,7 +8,7 @@ from typing import Any
 from nvflare.apis.job_def import ALL_SITES, SERVER_SITE_NAME, JobMetaKey, RunStatus
 
 from fedgin.errors import DataError, one_line
-from fedgin.flare.jobs.job import Job, load_job
+from fedgin.flare.jobs.job import Job, read_job
 from fedgin.flare.run.console import ConsoleError, job_status
 from fedgin.flare.run.results import RunResult, first_errors
 
@@ -67,7 +67,7 @@ def read_outcome(result: RunResult) -> Outcome:
         raise DataError(
             f"{folder} is no result of a job", "give a folder that 'fedgin run' or 'fedgin fetch' left"
         ) from None
-    job = as_submitted(load_job(submitted), meta, result)
+    job = as_submitted(read_job(submitted), meta, result)
     status = job_status(meta)
     fault = f"it ended as {status}" if status != RunStatus.FINISHED_COMPLETED.value else result.fault(job, job.sites)
     said = [one_line(str(line)) for line in meta.get(JobMetaKey.JOB_DEPLOY_DETAIL.value) or []]

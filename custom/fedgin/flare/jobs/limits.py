@@ -1,0 +1,52 @@
+"""Whether a job keeps to the limits that a site has set."""
+
+from collections.abc import Mapping
+
+from fedgin.data.limits import LimitError, Limits
+from fedgin.flare.jobs.application import Application
+from fedgin.train.experiment import Experiment
+
+
+def check_limits(limits: Limits, application: Application, parameters: int) -> None:
+    """Compare what a job asks for with what the site allows.
+
+    Args:
+        limits: of the site.
+        application: of the job.
+        parameters: weights of its network, as :func:`fedgin.flare.jobs.installed.count_parameters` counts them.
+
+    Raises:
+        LimitError: the site pauses, or the job is too large; names every number that is.
+    """
+    if limits.pause:
+        raise LimitError(
+            "the site takes part in no job for now", "ask the site when it goes on; 'limits.pause' of its site.yaml"
+        )
+    above = [
+        f"{name} {asked:,} (at most {most:,})"
+        for name, asked in _asked(application, parameters).items()
+        if asked > (most := getattr(limits, name))
+    ]
+    if above:
+        raise LimitError(
+            f"the job is larger than the site allows: {', '.join(above)}",
+            "make it smaller, or ask the site to raise 'limits' in its site.yaml",
+        )
+
+
+def _asked(application: Application, parameters: int) -> Mapping[str, int]:
+    experiment = application.experiment
+    return {
+        "parameters": parameters,
+        "batch_pixels": batch_pixels(experiment),
+        "local_steps": experiment.training.local_steps,
+        "rounds": application.numbers.num_rounds,
+    }
+
+
+def batch_pixels(experiment: Experiment) -> int:
+    """Return the number of pixels in a batch."""
+    pixels = experiment.training.batch_size
+    for side in experiment.preprocessing.size:
+        pixels *= side
+    return pixels
