@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fedgin.data.preprocessing import Canonical, VoxelGrid, canonical_grid, preprocess, to_native_labels
+from fedgin.data.preprocessing import Canonical, canonical_grid, preprocess, to_native_labels
 from fedgin.data.preprocessing_settings import Preprocessing
+from fedgin.data.resampling import VoxelGrid
 from fedgin.data.volumes import Volume
 from tests.sites import make_volume
 

@@ -20,14 +20,15 @@ from fedgin.data.appearance import Look
 from fedgin.data.datalist import Case
 from fedgin.data.limits import LimitError
 from fedgin.data.look import look_at
-from fedgin.data.preprocessing import Canonical, VoxelGrid, preprocess
+from fedgin.data.preprocessing import Canonical, preprocess
 from fedgin.data.preprocessing_settings import Preprocessing
+from fedgin.data.resampling import VoxelGrid
 from fedgin.data.volumes import map_organs, read_pair
 from fedgin.errors import DataError
 from fedgin.files import whole_file
 
 # Counts up whenever preprocessing computes something else, so that a cache of older code is never used.
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 # Key of an entry's header under which the hash of all else stands.
 DIGEST = "sha256"
 

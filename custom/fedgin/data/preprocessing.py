@@ -4,38 +4,27 @@ The canonical grid is RAS+, square in plane, centred on the body, with the image
 axial slices of one pixel size and one field of view, whatever the site's orientation and spacing.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import nibabel
 import numpy as np
 import torch
-from monai.data import MetaTensor
-from monai.transforms import SpatialResample
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from fedgin.data.preprocessing_settings import Preprocessing
+from fedgin.data.resampling import VoxelGrid, resample
 from fedgin.data.volumes import Volume
 
 # z-scores are taken over the body, so air can be far below: without a limit it would dominate GIN's norm.
 ZSCORE_LIMIT = 5.0
-
-
-@dataclass(frozen=True)
-class VoxelGrid:
-    """Shape and geometry of a volume: ``affine`` (4x4) maps indices to RAS+ mm."""
-
-    shape: tuple[int, int, int]
-    affine: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, volume: Volume) -> "VoxelGrid":
-        """Return the grid on which a volume lies."""
-        x, y, z = volume.voxels.shape
-        return cls((x, y, z), volume.affine)
+# On the way back to the image's own grid so many probabilities are in memory at once: 32 MB, within a large cache.
+SLAB_VALUES = 2**23
+Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -70,13 +59,13 @@ def preprocess(image: Volume, organs: NDArray[np.uint8], hounsfield: bool, setti
     body = find_body(image, hounsfield, settings)
     grid = canonical_grid(native, body, settings)
     low, high = _intensity_limits(image, body, hounsfield, settings)
-    clipped = np.clip(image.voxels.astype(np.float32), low, high)
-    resampled = resample(torch.from_numpy(clipped)[None], native, grid, mode="bilinear", outside="border")[0]
-    inside = resample(torch.from_numpy(body.astype(np.float32))[None], native, grid, mode="nearest")[0] > 0.5
-    labels = resample(torch.from_numpy(organs.astype(np.float32))[None], native, grid, mode="nearest")[0]
+    clipped = np.clip(image.voxels.astype(np.float32, copy=False), low, high)
+    resampled = resample(_channel(clipped), native, grid, mode="bilinear", outside="border")[0]
+    inside = resample(_channel(body), native, grid, mode="nearest")[0]
+    labels = resample(_channel(organs), native, grid, mode="nearest")[0]
     return Canonical(
         image=_as_slices(_normalise(resampled, inside, (low, high), settings)),
-        label=_as_slices(labels.to(torch.uint8)),
+        label=_as_slices(labels),
         body=_as_slices(inside),
         affine=grid.affine,
         native=native,
@@ -97,34 +86,26 @@ def to_native_labels(probabilities: Tensor, affine: NDArray[np.float64], native:
     Returns:
         uint8 [X, Y, Z] on the native grid.
     """
-    volume = probabilities.permute(0, 2, 3, 1).contiguous()
+    volume = probabilities.permute(0, 2, 3, 1)
     labels = np.zeros(native.shape, dtype=np.uint8)
-    box = _native_box(_largest(volume) > 0, affine, native)
-    if box is None:
-        return labels
-    corner = native.affine.copy()
-    corner[:3, 3] = (native.affine @ np.array([*(side.start for side in box), 1.0]))[:3]
-    target = VoxelGrid((box[0].stop - box[0].start, box[1].stop - box[1].start, box[2].stop - box[2].start), corner)
+    whole = _native_box(_largest(volume) > 0, affine, native)
     source = VoxelGrid((volume.shape[1], volume.shape[2], volume.shape[3]), affine)
-    organs = resample(volume[1:], source, target, mode="bilinear", outside="zeros")
-    # Outside the canonical field of view nothing was predicted: what organs leave over is background.
-    labels[box] = _largest(torch.cat([1.0 - organs.sum(0, keepdim=True), organs]))
+    for box in _slabs(whole, len(volume)) if whole else ():
+        corner = native.affine.copy()
+        corner[:3, 3] = (native.affine @ np.array([*(side.start for side in box), 1.0]))[:3]
+        target = VoxelGrid((box[0].stop - box[0].start, box[1].stop - box[1].start, box[2].stop - box[2].start), corner)
+        organs = resample(volume[1:], source, target, mode="bilinear", outside="zeros")
+        # Outside the canonical field of view nothing was predicted: what organs leave over is background.
+        labels[box] = _largest(torch.cat([1.0 - organs.sum(0, keepdim=True), organs]))
     return labels
 
 
-def resample(
-    channels: Tensor,
-    source: VoxelGrid,
-    target: VoxelGrid,
-    *,
-    mode: Literal["bilinear", "nearest"],
-    outside: str = "zeros",
-) -> Tensor:
-    """Resample [C, X, Y, Z] from one grid to another by world position (MONAI's ``SpatialResample``)."""
-    moving = MetaTensor(channels, affine=torch.from_numpy(source.affine))
-    resampler = SpatialResample(mode=mode, padding_mode=outside, align_corners=True)
-    result: Tensor = resampler(moving, dst_affine=torch.from_numpy(target.affine), spatial_size=target.shape)
-    return torch.as_tensor(result.as_tensor() if isinstance(result, MetaTensor) else result)
+def _slabs(box: Box, classes: int) -> Iterator[Box]:
+    """Cut an index box along its last axis, so that the probabilities of a slab are at most ``SLAB_VALUES``."""
+    area = classes * (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
+    step = max(1, SLAB_VALUES // area)
+    for start in range(box[2].start, box[2].stop, step):
+        yield box[0], box[1], slice(start, min(start + step, box[2].stop))
 
 
 def find_body(image: Volume, hounsfield: bool, settings: Preprocessing) -> NDArray[np.bool_]:
@@ -133,15 +114,27 @@ def find_body(image: Volume, hounsfield: bool, settings: Preprocessing) -> NDArr
     In Hounsfield units: above the lower end of the window. Else: above half of Otsu's threshold, which keeps dark
     organs and drops background noise.
     """
-    voxels = image.voxels.astype(np.float32)
+    voxels = image.voxels.astype(np.float32, copy=False)
     level = settings.ct_window_hu[0] if hounsfield else 0.5 * float(threshold_otsu(voxels))
     regions, count = ndimage.label(voxels > level)
     if count == 0:
         return np.ones(voxels.shape, dtype=bool)
     largest = regions == 1 + int(np.argmax(np.bincount(regions.ravel())[1:]))
-    axial = _axial_axis(image.affine)
-    filled = [ndimage.binary_fill_holes(piece) for piece in np.moveaxis(largest, axial, 0)]
-    return np.moveaxis(np.stack(filled), 0, axial)
+    return _fill_holes(largest, _axial_axis(image.affine))
+
+
+def _fill_holes(mask: NDArray[np.bool_], axial: int) -> NDArray[np.bool_]:
+    """Fill in each axial slice what is enclosed: regions of the background that reach no side of the slice."""
+    in_plane = ndimage.generate_binary_structure(3, 1)
+    for end in (0, 2):
+        np.moveaxis(in_plane, axial, 0)[end] = False
+    regions, count = ndimage.label(~mask, in_plane)
+    reaches = np.zeros(count + 1, dtype=bool)
+    for axis in {0, 1, 2} - {axial}:
+        for end in (0, -1):
+            reaches[np.moveaxis(regions, axis, 0)[end]] = True
+    reaches[0] = False
+    return ~reaches[regions]
 
 
 def canonical_grid(native: VoxelGrid, body: NDArray[np.bool_], settings: Preprocessing) -> VoxelGrid:
@@ -174,7 +167,7 @@ def _intensity_limits(
 ) -> tuple[float, float]:
     if hounsfield:
         return settings.ct_window_hu
-    low, high = np.percentile(image.voxels[body].astype(np.float32), settings.mr_percentiles)
+    low, high = np.percentile(image.voxels[body].astype(np.float32, copy=False), settings.mr_percentiles)
     return float(low), max(float(high), float(low) + 1e-6)
 
 
@@ -184,6 +177,11 @@ def _normalise(image: Tensor, body: Tensor, limits: tuple[float, float], setting
     inside = image[body] if bool(body.any()) else image.flatten()
     scaled = (image - inside.mean()) / inside.std().clamp_min(1e-6)
     return scaled.clamp(-ZSCORE_LIMIT, ZSCORE_LIMIT)
+
+
+def _channel(voxels: NDArray[Any]) -> Tensor:
+    """Return [X, Y, Z] as [1, X, Y, Z]; PyTorch has no axes that run backwards."""
+    return torch.from_numpy(voxels if min(voxels.strides) > 0 else voxels.copy())[None]
 
 
 def _as_slices(volume: Tensor) -> Tensor:
@@ -203,9 +201,7 @@ def _box_centre(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.array(centre)
 
 
-def _native_box(
-    mask: NDArray[np.bool_], affine: NDArray[np.float64], native: VoxelGrid
-) -> tuple[slice, slice, slice] | None:
+def _native_box(mask: NDArray[np.bool_], affine: NDArray[np.float64], native: VoxelGrid) -> Box | None:
     """Return the native index box that holds every voxel within one canonical voxel of ``mask``."""
     filled = np.argwhere(mask)
     if not len(filled):
