@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,27 @@ def test_only_the_renewed_site_gets_a_new_certificate_and_key(out: Path, tmp_pat
     assert new.public_key() != old.public_key()
     assert new.issuer == old.issuer
     assert {name for name, data in content(out).items() if data != before[name]} == {"hospital-a.tar.gz"}
+
+
+def test_the_servers_certificate_holds_every_name_and_address_and_is_renewed_when_they_change(
+    out: Path, tmp_path: Path
+) -> None:
+    before = content(out)
+    server = plan().server.model_dump(mode="json") | {"host_names": ["fedgin.internal", "10.0.0.7"]}
+    routed = [item | ({"connect_to": "10.0.0.7"} if item["name"] == "hospital-b" else {}) for item in sites()]
+    rows = by_status(issue_kits(plan(server=server, sites=routed), POLICIES, out))
+    assert {name: status for name, status in rows.items() if status != "unchanged"} == {
+        "fedgin.example.org": "renewed",
+        "hospital-b": "changed",
+    }
+    made = certificate(unpacked(out, "fedgin.example.org", tmp_path), "server")
+    hosts = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert hosts.get_values_for_type(x509.DNSName) == ["fedgin.example.org", "fedgin.internal"]
+    assert hosts.get_values_for_type(x509.IPAddress) == [ip_address("10.0.0.7")]
+    settings = json.loads((unpacked(out, "hospital-b", tmp_path) / "startup" / "fed_client.json").read_text())
+    assert settings["servers"][0]["service"]["target"] == "10.0.0.7:8002"
+    assert settings["servers"][0]["identity"] == "fedgin.example.org"
+    assert content(out)["hospital-a.tar.gz"] == before["hospital-a.tar.gz"]
 
 
 def test_certificates_near_their_end_are_renewed(tmp_path: Path) -> None:

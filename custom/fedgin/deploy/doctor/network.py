@@ -15,7 +15,7 @@ def check_server(kit: Kit) -> list[Finding]:
     try:
         socket.getaddrinfo(kit.host, kit.port, type=socket.SOCK_STREAM)
     except OSError:
-        fix = "ask your network team for a DNS entry, or write the name into /etc/hosts; an IP address will not do"
+        fix = "ask your network team for a DNS entry, or the project lead for a kit with another name: 'connect_to'"
         return [fail("server_name", f"the name {kit.host} cannot be resolved", fix)]
     resolved = passed("server_name", f"{kit.host} can be resolved")
     try:

@@ -75,10 +75,22 @@ class Authority:
 
     def expiry(self, name: str) -> datetime | None:
         """Return the end of a certificate's validity, or ``None`` when there is none yet."""
+        certificate = self._certificate(name)
+        return None if certificate is None else certificate.not_valid_after_utc
+
+    def hosts(self, name: str) -> set[str] | None:
+        """Return the names and addresses that a certificate holds, or ``None`` when there is none yet."""
+        certificate = self._certificate(name)
+        if certificate is None:
+            return None
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return {str(host.value) for host in found}
+
+    def _certificate(self, name: str) -> x509.Certificate | None:
         entry = self._read().get(name)
         if not isinstance(entry, dict):
             return None
-        return x509.load_pem_x509_certificate(entry["cert"].encode("ascii")).not_valid_after_utc
+        return x509.load_pem_x509_certificate(entry["cert"].encode("ascii"))
 
     def discard(self) -> None:
         """Remove unpacked kits: each holds a private key."""

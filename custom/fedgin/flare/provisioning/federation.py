@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from fedgin.config import Settings, load_settings
 from fedgin.data.site import Modality
@@ -20,6 +20,29 @@ Email = Annotated[
 ]
 SiteName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
 LABEL = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")  # IGNORECASE would let the Kelvin sign in as a k
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _host_name(host: str) -> str:
+    if not all(LABEL.fullmatch(label) for label in host.split(".")):
+        raise ValueError("not a host name: letters, digits, '-' and '.' only")
+    return host
+
+
+def _host_or_address(host: str) -> str:
+    if _is_address(host) and ":" in host:
+        raise ValueError("FLARE takes no IPv6 address; give a name for it")
+    return _host_name(host)
+
+
+Host = Annotated[str, StringConstraints(max_length=253), AfterValidator(_host_or_address)]
 
 
 class Role(StrEnum):
@@ -36,6 +59,7 @@ class Server(Settings):
 
     Attributes:
         host: its name in DNS, which is also its identity in the certificate; sites connect to it.
+        host_names: other names, and IPv4 addresses, under which it is reached; the certificate holds them all.
         port: the one port that it listens on.
         organisation: who runs it; letters, digits and underscores.
         contact: address to which its kit goes.
@@ -43,6 +67,7 @@ class Server(Settings):
     """
 
     host: str = Field(max_length=63)
+    host_names: list[Host] = Field(default_factory=list, max_length=50)
     port: int = Field(default=8002, ge=1024, le=65535)
     organisation: Organisation
     contact: Email
@@ -51,15 +76,9 @@ class Server(Settings):
     @field_validator("host")
     @classmethod
     def _host_is_a_name(cls, host: str) -> str:
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            pass
-        else:
-            raise ValueError("an address cannot be checked against the certificate; give the host's name")
-        if not all(LABEL.fullmatch(label) for label in host.split(".")):
-            raise ValueError("not a host name: letters, digits, '-' and '.' only")
-        return host
+        if _is_address(host):
+            raise ValueError("the server's identity is a name; give the host's name, and the address in host_names")
+        return _host_name(host)
 
     @field_validator("storage")
     @classmethod
@@ -79,6 +98,7 @@ class Site(Settings):
         contact: address to which its kit goes.
         gpus: how many GPUs jobs may use there.
         gpu_memory_gib: the memory of each of them.
+        connect_to: under which of the server's names this site reaches it; by default ``server.host``.
         withdrawn: the site has left; its name is never given again.
     """
 
@@ -88,6 +108,7 @@ class Site(Settings):
     contact: Email
     gpus: int = Field(default=0, ge=0, le=64)
     gpu_memory_gib: int = Field(default=0, ge=0, le=1024)
+    connect_to: Host | None = None
     withdrawn: bool = False
 
 
@@ -98,12 +119,14 @@ class Person(Settings):
         email: the person's name in FLARE; the kit goes to it.
         organisation: letters, digits and underscores.
         role: bound into the certificate.
+        connect_to: as a site's.
         withdrawn: the kit is not issued any more. FLARE refuses no valid certificate of a person.
     """
 
     email: Email
     organisation: Organisation
     role: Role
+    connect_to: Host | None = None
     withdrawn: bool = False
 
     @property
@@ -156,6 +179,15 @@ class Federation(Settings):
             raise ValueError("every site is withdrawn")
         if not any(person.role is Role.PROJECT_ADMIN and not person.withdrawn for person in self.people):
             raise ValueError("nobody is project_admin: nobody could withdraw a site or stop the server")
+        return self
+
+    @model_validator(mode="after")
+    def _everyone_reaches_the_server(self) -> "Federation":
+        names = [self.server.host, *self.server.host_names]
+        for item in self.everyone:
+            if item.connect_to is not None and item.connect_to not in names:
+                said = f"'{item.name}' connects to '{item.connect_to}', which is not in the server's certificate"
+                raise ValueError(f"{said}; its names: {', '.join(names)}. Add it to server.host_names")
         return self
 
     @property

@@ -42,7 +42,8 @@ class KitRow:
 def issue_kits(federation: Federation, policies: Path, out: Path, *, renew: Collection[str] = ()) -> list[KitRow]:
     """Bring the kits under ``out/PROJECT`` in line with ``sites.yaml``.
 
-    Certificates are made once. They are renewed, with a new key, 30 days before their end or when named in ``renew``.
+    Certificates are made once. They are renewed, with a new key, 30 days before their end or when named in ``renew``;
+    the server's also when it has other host names.
 
     Args:
         federation: who takes part.
@@ -68,7 +69,7 @@ def issue_kits(federation: Federation, policies: Path, out: Path, *, renew: Coll
     if not record.kits:
         claimed_folder(folder, KITS)
     authority = Authority(folder / "authority", federation.project)
-    expiring = _expiring(authority, participants) | set(renew)
+    expiring = _expiring(authority, participants) | _renamed(authority, federation.server) | set(renew)
     digests = {name: _digest(item, federation, policies) for name, item in participants.items()}
     status = {name: _status(record.kits.get(name), digests[name], name in expiring, folder) for name in participants}
     wanted = {name for name, value in status.items() if value != "unchanged"}
@@ -125,6 +126,11 @@ def _expiring(authority: Authority, participants: Collection[str]) -> set[str]:
     return {name for name, end in ends.items() if end is not None and end < limit}
 
 
+def _renamed(authority: Authority, server: Server) -> set[str]:
+    hosts = authority.hosts(server.host)
+    return set() if hosts in (None, {server.host, *server.host_names}) else {server.host}
+
+
 def _status(kit: IssuedKit | None, digest: str, expiring: bool, folder: Path) -> str:
     if kit is None:
         return "new"
@@ -140,7 +146,7 @@ def _digest(item: Server | Site | Person, federation: Federation, policies: Path
     parts: dict[str, object] = {
         "project": federation.project,
         "server": [server.host, server.port],
-        "self": item.model_dump(mode="json"),
+        "self": item.model_dump(mode="json", exclude_none=True),
     }
     if not isinstance(item, Person):
         kind = "server" if isinstance(item, Server) else "site"

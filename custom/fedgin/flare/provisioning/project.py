@@ -36,13 +36,15 @@ def server_participant(federation: Federation) -> dict[str, object]:
         "org": server.organisation,
         "fed_learn_port": server.port,
         "admin_port": server.port,
+        "host_names": list(server.host_names),
     }
 
 
 def participant(item: Site | Person) -> dict[str, object]:
     """Return a site or a person as FLARE's project file describes it."""
+    route = {} if item.connect_to is None else {"connect_to": {"host": item.connect_to}}
     if isinstance(item, Person):
-        return {"name": item.email, "type": "admin", "org": item.organisation, "role": item.role.value}
+        return {"name": item.email, "type": "admin", "org": item.organisation, "role": item.role.value, **route}
     return {
         "name": item.name,
         "type": "client",
@@ -51,6 +53,7 @@ def participant(item: Site | Person) -> dict[str, object]:
         # A site's error log may hold paths and names of its files; FLARE's default would copy it to the server.
         "allow_log_streaming": False,
         "capacity": {"num_of_gpus": item.gpus, "mem_per_gpu_in_GiB": item.gpu_memory_gib},
+        **route,
     }
 
 
