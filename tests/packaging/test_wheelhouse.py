@@ -10,6 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from provisioning.packaging import wheelhouse
 from provisioning.packaging.wheelhouse import write_lock
 from tests.places import ROOT
 
@@ -80,3 +81,46 @@ def test_a_missing_hash_is_refused(house: Path, tmp_path: Path) -> None:
     done = install(house, tmp_path / "site")
     assert done.returncode != 0
     assert "hash" in done.stderr.lower()
+
+
+def stand_in_for_pip(monkeypatch: pytest.MonkeyPatch, *wheels: str, code: int = 0) -> None:
+    """Let pip put these wheels where it is told to, without a network."""
+
+    def fill(command: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
+        for name in wheels:
+            Path(command[command.index("--wheel-dir") + 1], name).write_text(name)
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(subprocess, "run", fill)
+
+
+def test_a_new_wheelhouse_keeps_no_wheel_of_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in ("1.0", "2.0"):
+        stand_in_for_pip(monkeypatch, f"first-{version}-py3-none-any.whl")
+        wheelhouse.main(tmp_path / "house")
+    assert [path.name for path in (tmp_path / "house").glob("*.whl")] == ["first-2.0-py3-none-any.whl"]
+    assert (tmp_path / "house" / "requirements.lock").read_text().startswith("first==2.0 --hash=sha256:")
+
+
+def test_a_folder_of_somebody_else_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in_for_pip(monkeypatch, "first-1.0-py3-none-any.whl")
+    (tmp_path / "thesis.txt").write_text("all of it")
+    with pytest.raises(SystemExit):
+        wheelhouse.main(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    assert "holds files that fedgin did not write" in capsys.readouterr().err
+
+
+def test_a_wheelhouse_that_pip_could_not_fill_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in_for_pip(monkeypatch, "first-1.0-py3-none-any.whl")
+    wheelhouse.main(tmp_path / "house")
+    stand_in_for_pip(monkeypatch, "first-2.0-py3-none-any.whl", code=1)
+    with pytest.raises(SystemExit):
+        wheelhouse.main(tmp_path / "house")
+    assert [path.name for path in tmp_path.iterdir()] == ["house"]
+    assert [path.name for path in (tmp_path / "house").glob("*.whl")] == ["first-1.0-py3-none-any.whl"]
+    assert "behind a proxy, export HTTPS_PROXY" in capsys.readouterr().err
