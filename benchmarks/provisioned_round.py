@@ -29,7 +29,6 @@ from fedgin.flare.run.console import connect, submit
 from fedgin.flare.run.download import fetch
 from fedgin.flare.run.follow import follow
 from fedgin.flare.run.outcome import read_outcome
-from fedgin.flare.server.model import initial_network
 from fedgin.phantoms.blocks import EXPERIMENT, write_block_site
 from poc.federation import LocalFederation, provision, running
 
@@ -87,7 +86,7 @@ def _round_in_flare(federation: LocalFederation, job: Job, out: Path) -> float:
 
 
 def _size(job: Job) -> str:
-    network = initial_network(str(job.folder / "app" / "config" / "experiment.yaml"))
+    network = job.experiment.initial_network()
     return f"{sum(value.numel() for value in network.parameters()) / 1e6:.1f} million"
 
 

@@ -6,9 +6,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+from fedgin.train import initial_model
+
 # A busy machine fails no test. The parent is what hypothesis chose, which in CI is repeatable.
 settings.register_profile("untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _networks_are_built_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build a server's network in the test's own process, which has MONAI already; what FLARE starts is as it is."""
+    monkeypatch.setattr(initial_model, "ask", initial_model.answer_to)
 
 
 # Files whose tests share a federation: a worker gets all of a group, so that their federation is started once in it.

@@ -8,7 +8,8 @@ import pytest
 
 from fedgin.cli.main import Verbs
 from fedgin.cli.site import SiteVerbs
-from fedgin.flare.jobs.configuration import client_config, named_classes
+from fedgin.flare.jobs.configuration import client_config, named_classes, server_config
+from fedgin.flare.jobs.numbers import Numbers
 from tests.places import JOBS, ROOT
 
 TRAINING = {"torch", "monai", "ignite", "matplotlib"}
@@ -58,6 +59,18 @@ for folder in Path({str(JOBS)!r}).iterdir():
     assert imported(reads, TRAINING | {"numpy", "scipy"}) == set()
 
 
+def test_a_jobs_process_at_the_server_leaves_monai_to_the_one_that_builds_the_network() -> None:
+    """PyTorch itself is there: FLARE's persistor writes its format."""
+    numbers = Numbers(num_rounds=1, min_clients=1)
+    made = [server_config(numbers, first_round=0, encrypted=encrypted) for encrypted in (False, True)]
+    experiment = JOBS / "abdomen_fedgin" / "app" / "config" / "experiment.yaml"
+    starts = f"""
+import nvflare.private.fed.app.server.runner_process, {modules(named_classes(made))}
+assert fedgin.flare.server.model.initial_network({str(experiment)!r}).state_dict()
+"""
+    assert imported(starts, TRAINING | {"scipy"}) == {"torch"}
+
+
 def modules(classes: Iterable[str]) -> str:
     """Return the modules of classes, as an import statement names them."""
     return ", ".join(sorted({path.rpartition(".")[0] for path in classes}))
@@ -65,9 +78,9 @@ def modules(classes: Iterable[str]) -> str:
 
 def test_a_jobs_process_at_a_site_leaves_pytorch_to_the_one_that_trains() -> None:
     """Also where updates are encrypted: FLARE's own process of a job, with every class that a job names for it."""
-    named = [path for encrypted in (False, True) for path in named_classes(client_config(encrypted=encrypted))]
+    made = [client_config(encrypted=encrypted) for encrypted in (False, True)]
     process = "nvflare.private.fed.app.client.worker_process"
-    assert imported(f"import {process}, {modules(named)}", TRAINING | {"scipy"}) == set()
+    assert imported(f"import {process}, {modules(named_classes(made))}", TRAINING | {"scipy"}) == set()
 
 
 @pytest.mark.parametrize(

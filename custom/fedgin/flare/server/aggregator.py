@@ -25,6 +25,7 @@ from fedgin.flare.server.average import AverageError, WeightedAverage, to_dxo
 from fedgin.flare.server.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
 from fedgin.flare.server.sender import sender
 from fedgin.train.experiment import Experiment, load_experiment
+from fedgin.train.initial_model import initial_model
 
 
 class ClientWeightedAggregator(Aggregator):
@@ -78,7 +79,7 @@ class ClientWeightedAggregator(Aggregator):
             from fedgin.flare.server.encryption import EncryptedAverage, EncryptedUpdateGuard, server_key
 
             self._guard: UpdateGuard = EncryptedUpdateGuard(experiment, earlier, server_key(fl_ctx))
-            self._average = EncryptedAverage(balanced=balanced, entries=experiment.initial_network().state_dict())
+            self._average = EncryptedAverage(balanced=balanced, entries=initial_model(experiment).weights)
         else:
             self._guard = UpdateGuard(experiment, earlier)
             self._average = WeightedAverage(balanced=balanced)

@@ -15,9 +15,8 @@ from fedgin.data.site import Modality
 from fedgin.errors import FedginError, with_fix
 from fedgin.flare.participation import Claim, Contribution
 from fedgin.flare.protocol import MODALITY, TRAINED, WITHHELD
-from fedgin.train.checkpoint import averaged_weights
 from fedgin.train.experiment import Experiment
-from fedgin.train.site.sent_entries import sent_entries
+from fedgin.train.initial_model import initial_model
 
 SAME_PACKAGE = "use this package and the job's experiment.yaml at the site"
 LONGEST_NAME = 120
@@ -71,13 +70,9 @@ class UpdateGuard:
     """
 
     def __init__(self, experiment: Experiment, claims: Mapping[str, Claim]) -> None:
-        network, normalisation = experiment.initial_network(), experiment.network.normalisation
-        shapes = {name: tuple(value.shape) for name, value in averaged_weights(network).items()}
+        model = initial_model(experiment)
         self.settings = experiment.federation
-        self.expected = {
-            modality.value: {name: shapes[name] for name in sent_entries(network, normalisation, modality)}
-            for modality in Modality
-        }
+        self.expected = {modality.value: model.sent_shapes(modality.value) for modality in Modality}
         self.agreed = {site: Claim(item.modality.value, item.slices) for site, item in self.settings.agreed.items()}
         self.claims = dict(claims)
 
