@@ -18,6 +18,10 @@ TRAIN, VALIDATE, SUBMIT_MODEL = AppConstants.TASK_TRAIN, AppConstants.TASK_VALID
 # Where FLARE deploys the experiment at the server.
 EXPERIMENT_AT_SERVER = "{WORKSPACE}/{JOB_ID}/app_server/config/experiment.yaml"
 
+# Seconds that a site waits for the server's process of the job, which first builds the network. FLARE's own 60 are too
+# few for a busy machine, and a site that gives up ends the job.
+SERVER_STARTS = 600
+
 
 def server_config(numbers: Numbers, *, first_round: int, encrypted: bool) -> dict[str, Any]:
     """Return ``config_fed_server.json``.
@@ -95,6 +99,7 @@ def client_config(*, encrypted: bool) -> dict[str, Any]:
     converter = "nvflare.app_common.widgets.convert_to_fed_event.ConvertToFedEvent"
     return {
         "format_version": 2,
+        "max_runner_sync_timeout": SERVER_STARTS,
         "executors": [
             {"tasks": tasks, "executor": {"path": "fedgin.flare.client.executor.FedginExecutor", "args": {}}}
         ],
