@@ -1,4 +1,5 @@
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,10 @@ def test_copied_files_can_be_read_elsewhere(kit: Path, tmp_path: Path) -> None:
     output = audit(copied)
     assert "3 lines, 2 refused" in output
     assert "security.head: missing or not readable, so a cut-off end would not be noticed" in output
+
+
+def test_a_program_gets_every_line_as_json(kit: Path) -> None:
+    found = json.loads(audit(kit, "--format", "json"))
+    assert [line["what"] for line in found["lines"] if line["refused"]] == ["job_refused", "command_refused"]
+    assert found["lines"][-1].keys() == {"time", "source", "what", "refused", "who", "job", "detail"}
+    assert found["damage"] == []

@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fedgin.cli.format import Format
+from fedgin.cli.options import Output
+from fedgin.cli.tables import print_json
 from fedgin.errors import one_line
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ def audit(
     workspace: Annotated[Path, typer.Argument(help="Unpacked kit of a server or a site, or a folder with its logs.")],
     since: Annotated[datetime | None, typer.Option(help="First moment to show, in UTC.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write every line to this CSV file too.")] = None,
+    output: Output = Format.TEXT,
 ) -> None:
     """Show the participant's security log and FLARE's audit.log as one timeline; works on copied files.
 
@@ -38,6 +42,11 @@ def audit(
 
     timeline = read_timeline(workspace)
     rows = [row for row in timeline.rows if since is None or row.time >= since.replace(tzinfo=UTC)]
+    if out is not None:
+        write_text(out, _csv(rows))
+    if output is Format.JSON:
+        print_json({"lines": [vars(row) for row in rows], "damage": timeline.damage, "notes": timeline.notes})
+        return
     console = Console(highlight=False)
     console.print(_table(without_polling(rows)))
     refused = sum(row.refused for row in rows)
@@ -47,7 +56,6 @@ def audit(
     for text in timeline.notes:
         console.print(Text(f"NOTE     {one_line(text)}", style="yellow"))
     if out is not None:
-        write_text(out, _csv(rows))
         console.print(Text(f"Written: {out}"))
 
 

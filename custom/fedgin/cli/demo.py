@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from fedgin.cli.interrupt import interruptible
+from fedgin.cli.options import Quiet
 from fedgin.cli.phantoms import write_demo_sites
 from fedgin.cli.remaining import left as say_left
 from fedgin.phantoms.task import Task
@@ -32,6 +33,7 @@ def demo(
     local_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of a site in a round.")] = 20,
     batch_size: Annotated[int, typer.Option(min=1, help="Slices in a step.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 42,
+    quiet: Quiet = False,
 ) -> None:
     """Compare MR alone, CT alone, FedAvg and FedGIN on the same sites, and write one HTML report.
 
@@ -43,7 +45,7 @@ def demo(
     """
     from fedgin.folders import folder_to_itself
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, quiet=quiet)
     with interruptible(console), folder_to_itself(out, "a demonstration"):
         data = sites or out / f"phantoms-{task}-seed-{seed}"
         if sites is None:

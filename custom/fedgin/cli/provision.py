@@ -7,6 +7,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fedgin.cli.format import Format
+from fedgin.cli.options import Output
+from fedgin.cli.tables import print_json
+
 if TYPE_CHECKING:
     from fedgin.flare.provisioning.kits import KitRow
 
@@ -18,6 +22,7 @@ def provision(
     distributed: Annotated[
         bool, typer.Option("--distributed", help="Write definitions instead; each participant makes its own key.")
     ] = False,
+    output: Output = Format.TEXT,
 ) -> None:
     """Issue startup kits with FLARE's provisioning, our policies and signatures.
 
@@ -38,12 +43,23 @@ def provision(
     console = Console(highlight=False, soft_wrap=True)
     if distributed:
         folders = write_definitions(federation, policies, out)
+        if output is Format.JSON:
+            print_json({"profile": out / federation.project / PROFILE, "folders": folders})
+            return
         console.print(f"Profile: {out / federation.project / PROFILE}. Send each folder to its owner; none is secret:")
         for folder in folders:
             console.print(f"  {folder}")
         return
     rows = issue_kits(federation, policies, out, renew=renew or ())
-    _print(rows, out / federation.project, console)
+    if output is Format.JSON:
+        print_json([_values(row, out / federation.project) for row in rows])
+    else:
+        _print(rows, out / federation.project, console)
+
+
+def _values(row: "KitRow", folder: Path) -> dict[str, object]:
+    issued = {"expires": row.kit.expires, "kit": folder / row.kit.archive, "sha256": row.kit.sha256} if row.kit else {}
+    return {"participant": row.name, "status": row.status, "contact": row.contact, **issued}
 
 
 def _print(rows: "list[KitRow]", folder: Path, console: Console) -> None:

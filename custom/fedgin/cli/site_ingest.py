@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
+
+from fedgin.cli.format import Format
+from fedgin.cli.options import Output
+from fedgin.cli.tables import print_json, print_rows
 
 if TYPE_CHECKING:
     from fedgin.data.dicom.ingest import IngestReport
@@ -24,6 +27,7 @@ def ingest(
         Path | None,
         typer.Option(help="Folder of the pseudonym key and the private table; never share it. Default: OUT.private"),
     ] = None,
+    output: Output = Format.TEXT,
 ) -> None:
     """Convert the DICOM series that the rules select to NIfTI, read their labels, and list why others are left out.
 
@@ -40,12 +44,16 @@ def ingest(
     secrets = private or out.resolve().with_name(f"{out.resolve().name}.private")
     with _Bar() as bar:
         report = run_ingest(dicom_dir, out, wanted, secrets, bar.show)
-    console.print(_what_was_read(report))
-    if report.left_out:
-        console.print(_left_out(report))
-    for note in _notes(report, wanted.labels.source):
-        console.print(f"[bold yellow]Note:[/] {note}")
-    console.print(f"Dataset: {out}   Private, never share: {private_table(secrets, out)}")
+    read, left_out, notes = _what_was_read(report), _left_out(report), _notes(report, wanted.labels.source)
+    if output is Format.JSON:
+        print_json({"read": {name.strip(): count for name, count in read}, "left_out": left_out, "notes": notes})
+    else:
+        print_rows(("read and written", "number"), [(name, str(count)) for name, count in read], output, title="Ingest")
+        if left_out:
+            print_rows(("series", "problem", "fix"), [[*item.values()] for item in left_out], output, title="Left out")
+        for note in notes:
+            console.print(f"[bold yellow]Note:[/] {note}")
+        console.print(f"Dataset: {out}   Private, never share: {private_table(secrets, out)}")
     if not report.converted + report.kept:
         raise typer.Exit(1)
 
@@ -71,10 +79,9 @@ class _Bar:
         self._progress.update(self._stages[stage], completed=done)
 
 
-def _what_was_read(report: "IngestReport") -> Table:
+def _what_was_read(report: "IngestReport") -> list[tuple[str, int]]:
     from fedgin.data.datalist import Split
 
-    table = Table("read and written", "number", title="Ingest")
     scan = report.scan
     rows = {
         "DICOM series": len(scan.series),
@@ -89,16 +96,12 @@ def _what_was_read(report: "IngestReport") -> Table:
         "links to folders (not followed)": scan.links,
         "files and folders not permitted": scan.unreadable,
     }
-    for name, count in rows.items():
-        table.add_row(name, str(count))
-    return table
+    return list(rows.items())
 
 
-def _left_out(report: "IngestReport") -> Table:
-    table = Table("series", "problem", "fix", title="Left out")
-    for reason, count in Counter(item.reason for item in report.left_out).most_common():
-        table.add_row(str(count), reason.text, reason.fix)
-    return table
+def _left_out(report: "IngestReport") -> list[dict[str, object]]:
+    counts = Counter(item.reason for item in report.left_out).most_common()
+    return [{"series": count, "problem": reason.text, "fix": reason.fix} for reason, count in counts]
 
 
 def _notes(report: "IngestReport", source: "LabelSource") -> list[str]:

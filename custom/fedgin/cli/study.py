@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from fedgin.cli.interrupt import interruptible
+from fedgin.cli.options import Quiet
 from fedgin.cli.remaining import left as say_left
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def study(
     plan: Annotated[Path, typer.Argument(help="The study.yaml.")],
     out: Annotated[Path, typer.Option(help="Folder for results; the same folder continues a study.")],
     cores: Annotated[int, typer.Option(min=1, help="Cores to use.")] = os.cpu_count() or 1,
+    quiet: Quiet = False,
 ) -> None:
     """Run every arm of a study that is not complete yet, then write scores.csv, tables and report.html.
 
@@ -32,7 +34,7 @@ def study(
     from fedgin.report.study_page import write_study
     from fedgin.study.runner import run_study
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, quiet=quiet)
     with interruptible(console), folder_to_itself(out, "a study"):
         results = run_study(plan, out, _Printer(console), cores=cores)
         report = write_study(plan, results, out)

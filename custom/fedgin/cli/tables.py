@@ -12,6 +12,11 @@ from fedgin.cli.format import Format
 from fedgin.errors import one_line
 
 
+def print_json(values: object) -> None:
+    """Print JSON for a program; what JSON does not know is text."""
+    typer.echo(json.dumps(values, indent=2, default=str))
+
+
 def print_rows(headings: Sequence[str], rows: Iterable[Sequence[object]], output: Format, *, title: str = "") -> None:
     """Print rows, of which nothing is markup.
 
@@ -22,7 +27,7 @@ def print_rows(headings: Sequence[str], rows: Iterable[Sequence[object]], output
         title: of the table.
     """
     if output is Format.JSON:
-        typer.echo(json.dumps([dict(zip(headings, row, strict=True)) for row in rows], indent=2, default=str))
+        print_json([dict(zip(headings, row, strict=True)) for row in rows])
         return
     table = Table(title=title or None)
     for heading in headings:

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from fedgin.cli.interrupt import interruptible
+from fedgin.cli.options import Quiet
 from fedgin.cli.remaining import RemainingTime, left
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def train(
     site: Annotated[list[Path], typer.Argument(help="site.yaml of one site (local) or of several (centralised).")],
     job: Annotated[Path, typer.Option(help="Job folder: its experiment.yaml and its number of rounds.")],
     out: Annotated[Path, typer.Option(help="Folder for model.pt and validation_scores.csv.")],
+    quiet: Quiet = False,
 ) -> None:
     """Train alone what a job would train federated: the local or the centralised baseline.
 
@@ -44,7 +46,7 @@ def train(
     from fedgin.train.evaluate.scores import mean_dice, mean_dice_by_organ, write_scores
     from fedgin.train.provenance import write_provenance
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, quiet=quiet)
     with interruptible(console), folder_to_itself(out, "a training"):
         sites = [prepare_site(item, plan.experiment.preprocessing, plan.experiment.organs) for item in contracts]
         device = choose_device(contracts[0])
