@@ -61,3 +61,12 @@ def test_any_bytes_are_settings_or_one_clear_error(tmp_path_factory: pytest.Temp
     path.write_bytes(content)
     with pytest.raises(ConfigError):
         load_settings(path, Small)
+
+
+def test_a_name_that_is_refused_is_told_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "experiment.yaml"
+    path.write_text("name: my job\norgans: [liver, Left Kidney]\n")
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(path)
+    assert "'name': expected letters, digits, '.', '_' and '-'; 'organs.2': expected small letters" in str(caught.value)
+    assert "^" not in str(caught.value)

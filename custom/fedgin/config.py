@@ -1,15 +1,18 @@
 """Read our YAML files into strict pydantic models, and turn what is wrong in them into one clear line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from fedgin.documents import read_yaml
 from fedgin.errors import ConfigError
 
 SHOWN_FAULTS = 8
+# By regular expression, what it asks for.
+_WORDS: dict[str, str] = {}
 
 
 class Settings(BaseModel):
@@ -61,13 +64,37 @@ def _read_mapping(path: Path) -> object:
 
 def _describe(error: ValidationError) -> str:
     """Name each faulty key; values are left out because they may hold something private."""
-    faults = []
-    for fault in error.errors(include_url=False, include_input=False, include_context=False):
-        key = ".".join(str(part) for part in fault["loc"]) or "the file"
-        reason = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
-        faults.append(f"'{key}': {reason}")
+    faults = [
+        f"'{place(fault['loc']) or 'the file'}': {_reason(fault)}"
+        for fault in error.errors(include_url=False, include_input=False)
+    ]
     more = [f"and {len(faults) - SHOWN_FAULTS} more"] if len(faults) > SHOWN_FAULTS else []
     return "; ".join(faults[:SHOWN_FAULTS] + more)
+
+
+def _reason(fault: ErrorDetails) -> str:
+    if fault["type"] == "extra_forbidden":
+        return "unknown key"
+    if fault["type"] == "string_pattern_mismatch":
+        pattern = str(fault["ctx"]["pattern"])
+        return f"expected {_WORDS.get(pattern, f'a text like {pattern}')}"
+    return fault["msg"].removeprefix("Value error, ")
+
+
+def place(path: Sequence[int | str]) -> str:
+    """Return where a value stands, as people count: the first of a list is 1, as in what a validation finds."""
+    return ".".join(str(part + 1) if isinstance(part, int) else part for part in path)
+
+
+def spelt(pattern: str, words: str) -> str:
+    """Return a regular expression, of which an error says the words instead.
+
+    Args:
+        pattern: for pydantic.
+        words: what a text must be, such as ``a name of letters and digits``.
+    """
+    _WORDS[pattern] = words
+    return pattern
 
 
 def _suggest(error: ValidationError, model: type[BaseModel]) -> str:

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar, cast
 
 from pydantic import ValidationError
 
+from fedgin.config import place
 from fedgin.errors import ConfigError
 
 ProductT = TypeVar("ProductT")
@@ -152,5 +153,5 @@ def _keyword_only(factory: Callable[..., object]) -> list[str]:
 def _faults(error: TypeError | ValueError) -> str:
     if isinstance(error, ValidationError):
         faults = error.errors(include_url=False)
-        return "; ".join(f"'{'.'.join(str(part) for part in fault['loc'])}': {fault['msg']}" for fault in faults)
+        return "; ".join(f"'{place(fault['loc'])}': {fault['msg']}" for fault in faults)
     return str(error)

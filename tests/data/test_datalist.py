@@ -29,10 +29,10 @@ def test_further_msd_keys_are_allowed(tmp_path: Path) -> None:
     [
         ({"training": [entry("a")]}, "'validation'"),
         ({"training": [], "validation": [entry("a")]}, "'training'"),
-        ({"training": [{"image": "a"}], "validation": [entry("b")]}, "'training.0.label'"),
+        ({"training": [{"image": "a"}], "validation": [entry("b")]}, "'training.1.label'"),
         (
             {"training": [entry("a") | {"fold": 1}], "validation": [entry("b")]},
-            "'training.0': unknown key; an entry has image, label, patient",
+            "'training.1': unknown key; an entry has image, label, patient",
         ),
     ],
 )

@@ -4,9 +4,11 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
-from fedgin.config import Settings
+from fedgin.config import Settings, spelt
 
-LayerName = Annotated[str, StringConstraints(pattern=r"^\w+(\.\w+)*$", max_length=200)]
+LayerName = Annotated[
+    str, StringConstraints(pattern=spelt(r"^\w+(\.\w+)*$", "the name of a layer, such as model.1"), max_length=200)
+]
 
 
 class Privacy(Settings):

@@ -8,12 +8,17 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
-from fedgin.config import Settings, load_settings
+from fedgin.config import Settings, load_settings, spelt
 from fedgin.data.limits import Limits
 from fedgin.data.privacy import Privacy
 from fedgin.errors import ConfigError
 
-OrganName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+OrganName = Annotated[
+    str,
+    StringConstraints(
+        pattern=spelt(r"^[a-z][a-z0-9_]*$", "small letters, digits and '_', a letter first"), max_length=64
+    ),
+]
 LARGEST_ID = 255
 # The voxels of an organ have one id, or any of several: the kidneys where left and right are drawn apart.
 OrganIds = int | tuple[int, ...]

@@ -10,12 +10,14 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from fedgin.augment import augmentation_names
-from fedgin.config import Settings, load_settings
+from fedgin.config import Settings, load_settings, spelt
 from fedgin.data.site import Modality
 from fedgin.errors import ConfigError
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=48)]
+Name = Annotated[
+    str, StringConstraints(pattern=spelt(r"^[a-z0-9][a-z0-9_]*$", "small letters, digits and '_'"), max_length=48)
+]
 
 
 class Regime(StrEnum):

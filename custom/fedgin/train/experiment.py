@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from fedgin.config import Settings, load_settings
+from fedgin.config import Settings, load_settings, spelt
 from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.site import Modality, OrganName
 from fedgin.nets.settings import NetworkSettings
@@ -113,7 +113,9 @@ class Resumed(Settings):
         round: the first round that is trained now, counted from 0.
     """
 
-    job: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)]
+    job: Annotated[
+        str, StringConstraints(pattern=spelt(r"^[A-Za-z0-9_-]+$", "letters, digits, '_' and '-'"), max_length=64)
+    ]
     round: int = Field(ge=1)
 
 
@@ -134,7 +136,9 @@ class Experiment(Settings):
         resumes: the job that this one goes on with; none in a job that starts anew.
     """
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=64)]
+    name: Annotated[
+        str, StringConstraints(pattern=spelt(r"^[A-Za-z0-9_.-]+$", "letters, digits, '.', '_' and '-'"), max_length=64)
+    ]
     organs: list[OrganName] = Field(min_length=1, max_length=100)
     seed: int = Field(default=42, ge=0, lt=2**31)
     preprocessing: Preprocessing = Preprocessing()

@@ -368,7 +368,7 @@ def test_a_site_that_pauses_refuses_every_job_and_goes_on_later(kit: Path, app: 
         ({"augmentation": {"name": "gin", "params": {"alpha": 1}}}, "has no parameter 'alpha'"),
         (
             {"network": {"params": {"channels": [0, 16], "dropout": 2}}},
-            "network 'unet': 'channels.0': Input should be greater than or equal to 1; 'dropout': Input should be less",
+            "network 'unet': 'channels.1': Input should be greater than or equal to 1; 'dropout': Input should be less",
         ),
         ({"augmentation": {"name": "gin", "params": {"probability": 7}}}, "probability"),
     ],

@@ -33,7 +33,7 @@ def test_the_example_is_valid_and_lists_every_role() -> None:
     [
         (("project",), "abdomen-v2", "version"),
         (("project",), "abdomen-1-0", "version"),
-        (("project",), "Abdomen", "pattern"),
+        (("project",), "Abdomen", "expected small letters"),
         (("validity_days",), 7, "validity_days"),
         (("validity_days",), 5000, "validity_days"),
         (("server", "host"), "10.0.0.7", "host's name"),
@@ -46,7 +46,7 @@ def test_the_example_is_valid_and_lists_every_role() -> None:
         (("server", "port"), 80, "port"),
         (("server", "storage"), "relative/folder", "absolute"),
         (("sites", 0, "name"), "server", "FLARE's own"),
-        (("sites", 0, "name"), "hospital/a", "pattern"),
+        (("sites", 0, "name"), "hospital/a", "expected small letters"),
         (("sites", 0, "name"), "hospital-b", "given twice"),
         (("sites", 0, "modality"), "US", "modality"),
         (("sites", 0, "organisation"), "two words", "organisation"),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from fedgin.config import Settings, load_settings
+from fedgin.config import Settings, load_settings, spelt
 from fedgin.data.site import Modality, OrganName
 from fedgin.errors import ConfigError
 
@@ -140,7 +140,12 @@ class IngestRules(Settings):
         split: how patients are divided.
     """
 
-    site: str = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=64)
+    site: str = Field(
+        pattern=spelt(
+            r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", "letters, digits, '.', '_' and '-', not first or last"
+        ),
+        max_length=64,
+    )
     modality: Modality
     include: str = ""
     exclude: str = ""

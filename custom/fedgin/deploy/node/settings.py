@@ -5,10 +5,17 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from fedgin.config import Settings, load_settings
+from fedgin.config import Settings, load_settings, spelt
 
 # DICOM PS3.5, 6.2: at most 16 characters, no backslash, no control character.
-AETitle = Annotated[str, StringConstraints(pattern=r"^[ -\[\]-~]{1,16}$", strip_whitespace=True, min_length=1)]
+AETitle = Annotated[
+    str,
+    StringConstraints(
+        pattern=spelt(r"^[ -\[\]-~]{1,16}$", "up to 16 plain characters without a backslash"),
+        strip_whitespace=True,
+        min_length=1,
+    ),
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 

@@ -9,16 +9,30 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from fedgin.config import Settings, load_settings
+from fedgin.config import Settings, load_settings, spelt
 from fedgin.data.site import Modality
 
 # FLARE's own words: targets of console commands, cell names and the simulator's participants.
 RESERVED = {"server", "client", "admin", "all", "relay", "simulator_server", "simulator_admin", "state", "resources"}
-Organisation = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$", max_length=64)]
-Email = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$", max_length=64)
+Organisation = Annotated[
+    str, StringConstraints(pattern=spelt(r"^[A-Za-z0-9_]+$", "letters, digits and '_'"), max_length=64)
 ]
-SiteName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
+Email = Annotated[
+    str,
+    StringConstraints(
+        pattern=spelt(
+            r"^[A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$", "an address, such as lead@example.org"
+        ),
+        max_length=64,
+    ),
+]
+SiteName = Annotated[
+    str,
+    StringConstraints(
+        pattern=spelt(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", "small letters, digits and '-', not first or last"),
+        max_length=63,
+    ),
+]
 LABEL = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")  # IGNORECASE would let the Kelvin sign in as a k
 
 
@@ -148,7 +162,13 @@ class Federation(Settings):
             key and new kits for server and sites. ``None``: there is no key, and encrypted jobs are refused.
     """
 
-    project: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*[a-z0-9]$", max_length=40)]
+    project: Annotated[
+        str,
+        StringConstraints(
+            pattern=spelt(r"^[a-z][a-z0-9_-]*[a-z0-9]$", "small letters, digits, '_' and '-', a letter first"),
+            max_length=40,
+        ),
+    ]
     server: Server
     sites: list[Site] = Field(min_length=1)
     people: list[Person] = Field(min_length=1)
