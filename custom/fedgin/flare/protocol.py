@@ -1,5 +1,6 @@
 """The names that site, server and lead agree on: headers, keys of a DXO, events, metrics."""
 
+import itertools
 from collections.abc import Mapping
 from numbers import Real
 
@@ -23,14 +24,31 @@ SERVER_MODEL = "SRV_"
 VERDICT = "fedgin_verdict"
 OUTLIERS = "fedgin_outliers"
 AGGREGATED = "fedgin_aggregated"
+# The task in which a site says which organs it labels, and the part of `show_stats server` with all answers.
+ORGANS = "fedgin_organs"
 # The part of `show_stats server` that is ours.
 STATS = "fedgin"
+
+
+# A hundred organs have some metrics each; more names would hide from the lead what a round came to.
+MOST_METRICS = 1024
+LONGEST_METRIC = 120
 
 
 def numbers(metrics: Mapping[str, object]) -> dict[str, float]:
     """Keep the metrics that are numbers: FLARE lets a site report words, too.
 
+    Of more than :data:`MOST_METRICS` the first are kept, and the mean Dice and the training loss wherever they stand.
+
     Raises:
         OverflowError: a number is too large for a float.
     """
-    return {str(name): float(value) for name, value in metrics.items() if isinstance(value, Real)}
+    found = {name: value for name, value in metrics.items() if isinstance(value, Real) and _is_short(name)}
+    first = {name: found[name] for name in (DICE, TRAINING_LOSS) if name in found}
+    rest = (name for name in found if name not in first)
+    kept = {*first, *itertools.islice(rest, MOST_METRICS - len(first))}
+    return {str(name): float(value) for name, value in found.items() if name in kept}
+
+
+def _is_short(name: object) -> bool:
+    return len(str(name)) <= LONGEST_METRIC

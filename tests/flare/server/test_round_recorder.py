@@ -12,7 +12,7 @@ from nvflare.widgets.info_collector import GroupInfoCollector, InfoCollector
 
 from fedgin.flare.audit.security_log import Kind, read_log
 from fedgin.flare.participation import Absence, Contribution, RoundParticipation, read_participation
-from fedgin.flare.protocol import AGGREGATED, CAUSE, OUTLIERS, STATS, VERDICT
+from fedgin.flare.protocol import AGGREGATED, CAUSE, DICE, MOST_METRICS, OUTLIERS, STATS, VERDICT
 from fedgin.flare.server.round_recorder import LONGEST_CAUSE, RoundRecorder
 from tests.flare.runs import JOB, came_from, lay_out, make_context, start
 from tests.sites import tiny_experiment
@@ -171,3 +171,14 @@ def test_the_round_in_which_a_job_ends_is_written_once(tmp_path: Path, opened: b
     (done,) = written(tmp_path)
     assert not done.aggregated
     assert done.contributed == {"a": UPDATE}
+
+
+def test_a_site_that_sends_names_without_end_hides_nothing_and_is_told_of(tmp_path: Path) -> None:
+    progress, context = run(tmp_path, "hospital-a")
+    metrics = {f"m{number}": 0.5 for number in range(5000)} | {"n" * 200: 1.0, DICE: 0.75}
+    meta = {MetaKey.INITIAL_METRICS: metrics}
+    answer(progress, context, "hospital-a", 0, DXO(DataKind.WEIGHT_DIFF, data={"w": 1}, meta=meta).to_shareable())
+    said = shown(progress, context)
+    assert said["failures"] == ["site hospital-a, round 0: it sent 3978 metrics more than the 1024 that are kept"]
+    [kept] = said["rounds"]["0"].values()  # type: ignore[index]
+    assert (len(kept), kept[DICE]) == (MOST_METRICS, 0.75)

@@ -16,7 +16,7 @@ from nvflare.widgets.info_collector import InfoCollector
 from fedgin.errors import FedginError, one_line
 from fedgin.flare.audit.security_log import Kind, record
 from fedgin.flare.participation import FILE, Absence, Contribution, ParticipationLog
-from fedgin.flare.protocol import AGGREGATED, CAUSE, OUTLIERS, STATS, VERDICT, numbers
+from fedgin.flare.protocol import AGGREGATED, CAUSE, MOST_METRICS, OUTLIERS, STATS, VERDICT, numbers
 from fedgin.flare.server.sender import sender
 
 LONGEST_CAUSE = 400
@@ -123,10 +123,17 @@ class RoundRecorder(FLComponent):
 
     def _note_update(self, site: str, result: Shareable, fl_ctx: FLContext) -> None:
         try:
-            metrics = numbers(from_shareable(result).get_meta_prop(MetaKey.INITIAL_METRICS, {}))
+            sent = from_shareable(result).get_meta_prop(MetaKey.INITIAL_METRICS, {})
+            metrics, more = numbers(sent), max(0, len(sent) - MOST_METRICS)
         except Exception:  # what a site sends may be anything; whether it counts is the aggregator's to say
-            metrics = {}
+            metrics, more = {}, 0
         round_number = str(fl_ctx.get_prop(AppConstants.CURRENT_ROUND))
+        if more:
+            line = (
+                f"site {site}, round {round_number}: it sent {more} metrics more than the {MOST_METRICS} that are kept"
+            )
+            self._failures.append(_shown(line))
+            self.log_error(fl_ctx, self._failures[-1])
         self._rounds.setdefault(round_number, {})[site] = metrics
         shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
         self.log_info(fl_ctx, f"round {round_number}: site {site} sent its update; {_shown(shown)}")
