@@ -5,7 +5,9 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
+import SimpleITK
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
@@ -20,6 +22,7 @@ from fedgin.deploy.predict import Prediction, Segmenter, measure, open_segmenter
 from fedgin.deploy.results import predict
 from fedgin.deploy.study import Refused, StudyImage, read_study
 from tests.data.dicom.series import SeriesSpec, write_series
+from tests.data.dicom.test_dicom_segmentation import SERIES, drawn_by_hand
 from tests.deploy.bundles import make_bundle
 from tests.sites import AFFINE, make_volume
 
@@ -112,6 +115,29 @@ def test_a_series_that_cannot_be_taken_apart_and_a_damaged_file_stop_no_other(
         Reason.NOT_READABLE,
         Reason.DAMAGED_FILE,
     ]
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_two_other_readers_find_the_prediction_voxel_by_voxel(tmp_path: Path, name: str) -> None:
+    """SimpleITK reads the NIfTI, pydicom and numpy the SEG; noise as the image shows every turn and every shift."""
+    bundle = make_bundle(tmp_path)
+    write_series(tmp_path / "study", SeriesSpec(count=12, shape=(40, 30), **SERIES[name]))  # type: ignore[arg-type]
+    (tmp_path / "out").mkdir()
+    [result] = predict(open_segmenter(bundle.folder), tmp_path / "study", tmp_path / "out", lambda *_: None)
+    assert result.problem == ""
+    image = SimpleITK.ReadImage(tmp_path / "out" / "series-1_seg.nii.gz")
+    labels = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0)
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    segmentation = pydicom.dcmread(tmp_path / "out" / "series-1_seg.dcm")
+    drawn = drawn_by_hand(segmentation, affine, labels.shape, list(bundle.label_ids))
+    np.testing.assert_array_equal(drawn, labels)
+    counts = np.bincount(labels.ravel(), minlength=3)
+    assert counts[1:].min() > 10
+    assert result.volumes_ml == pytest.approx(
+        {organ: counts[label] * np.prod(image.GetSpacing()) / 1000 for organ, label in bundle.label_ids.items()}
+    )
 
 
 def test_volumes_are_those_of_the_voxels() -> None:

@@ -1,5 +1,5 @@
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +47,10 @@ def marked_labels(stack: Stack) -> NDArray[np.uint8]:
     return labels
 
 
-def drawn_by_hand(dataset: pydicom.Dataset, affine: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Read a SEG with pydicom and numpy alone: every pixel by its own position in the patient."""
+def drawn_by_hand(
+    dataset: pydicom.Dataset, affine: NDArray[np.float64], shape: tuple[int, ...], organs: Sequence[str] = ORGANS
+) -> NDArray[np.uint8]:
+    """Read a SEG with pydicom and numpy alone: every pixel by its own position in the patient (affine to LPS mm)."""
     frames = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
     shared = dataset.SharedFunctionalGroupsSequence[0]
     orientation = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=float)
@@ -56,7 +58,7 @@ def drawn_by_hand(dataset: pydicom.Dataset, affine: NDArray[np.float64], shape: 
     drawn = np.zeros(shape, dtype=np.uint8)
     for frame, groups in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
         number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
-        organ = ORGANS.index(dataset.SegmentSequence[number - 1].SegmentLabel) + 1
+        organ = organs.index(dataset.SegmentSequence[number - 1].SegmentLabel) + 1
         row, column = np.nonzero(frame)
         start = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, dtype=float)
         points = start + np.outer(column * columns_mm, orientation[:3]) + np.outer(row * rows_mm, orientation[3:])
