@@ -1,5 +1,6 @@
 """Segment everything an input holds and write the results; one bad image never stops the others."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,12 @@ from fedgin.files import write_text
 RESULT = "result.json"
 REPORT_IT = "report it with this line"
 Progress = Callable[[str, int, int], None]
+
+
+class NotWrittenError(DataError):
+    """The disk is full, or the folder cannot be written: no fault of an image, and the next one would fail as well."""
+
+    code = "FG-023"
 
 
 @dataclass
@@ -62,7 +69,8 @@ def predict(
         one result an image; they are in ``out/result.json``, too.
 
     Raises:
-        DataError: there is nothing to segment, or the results cannot be written.
+        DataError: there is nothing to segment.
+        NotWrittenError: the results cannot be written.
     """
     results: list[Result] = []
     images = list(_images(source, progress))
@@ -75,10 +83,8 @@ def predict(
         "weights_sha256": segmenter.bundle.sha256,
         "results": [asdict(result) for result in results],
     }
-    try:
+    with _writing():
         write_text(out / RESULT, json.dumps(record, indent=1) + "\n")
-    except OSError as error:
-        raise _not_written(error) from None
     return results
 
 
@@ -108,17 +114,23 @@ def _one(
         result.volumes_ml, result.warnings = prediction.volumes_ml, prediction.warnings
         on_segmented(result, volume, prediction)
         _write(result, image, volume, prediction, segmenter, out)
+    except NotWrittenError:
+        raise
     except FedginError as error:
         result.problem = str(error)
-    except OSError as error:
-        result.problem = str(_not_written(error))
     except Exception as error:  # libraries raise many kinds, with header values in their text
         result.problem = str(unforeseen(error, f"segment {name}", REPORT_IT))
     return result
 
 
-def _not_written(error: OSError) -> DataError:
-    return DataError(f"the results cannot be written: {error.strerror}", "free disk space, then repeat the command")
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NotWrittenError(
+            f"the results cannot be written: {error.strerror}", "free disk space, then repeat the command"
+        ) from None
 
 
 def _read(image: Path | StudyImage | Refused) -> tuple[Volume, Modality]:
@@ -141,9 +153,10 @@ def _write(
     segmenter: Segmenter,
     out: Path,
 ) -> None:
-    labels = out / f"{result.name}_seg.nii.gz"
-    write_labels(labels, prediction.labels, volume.affine)
-    result.files.append(labels.name)
-    if isinstance(image, StudyImage):
-        for path in write_objects(out, result.name, image, prediction, segmenter.bundle):
-            result.files.append(path.name)
+    with _writing():
+        labels = out / f"{result.name}_seg.nii.gz"
+        write_labels(labels, prediction.labels, volume.affine)
+        result.files.append(labels.name)
+        if isinstance(image, StudyImage):
+            for path in write_objects(out, result.name, image, prediction, segmenter.bundle):
+                result.files.append(path.name)

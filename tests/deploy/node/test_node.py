@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pydicom
 import pytest
 import yaml
@@ -21,7 +22,9 @@ from tests.deploy.bundles import make_bundle
 from tests.deploy.node.peers import orthanc, store
 from tests.real_data import real_data
 
-PATIENCE = 120.0
+PATIENCE = 240.0
+# More than an image has, less than its SEG.
+ROOM = 8192
 
 
 class Node:
@@ -127,6 +130,27 @@ def test_a_real_series_comes_back_to_the_archive_though_the_node_and_the_archive
         assert node.phases() == [Phase.SENT]
         assert len(archive.series(study, "SEG")) == len(archive.series(study, "SR")) == 1
     assert node.stop() == 0
+
+
+def test_a_full_disk_refuses_images_and_delays_results_and_loses_nothing(node: Node, tmp_path: Path) -> None:
+    """Full for the kernel: a file may have no byte, then fewer than a SEG has (EFBIG instead of ENOSPC)."""
+    write_series(tmp_path / "a", SeriesSpec(count=12, shape=(40, 40)))
+    files = sorted((tmp_path / "a").iterdir())
+    assert max(path.stat().st_size for path in files) < ROOM
+    node.start()
+    assert node.process is not None
+    process = psutil.Process(node.process.pid)
+    process.rlimit(psutil.RLIMIT_FSIZE, (0, psutil.RLIM_INFINITY))
+    assert store(node.port, files) != 0, "what is not on disk is not acknowledged"
+    assert [path for path in node.spool.folder.rglob("*") if path.is_file()] == []
+    process.rlimit(psutil.RLIMIT_FSIZE, (ROOM, psutil.RLIM_INFINITY))
+    assert store(node.port, files) == 0
+    wait_for(lambda: "the results cannot be written" in node.said(), node.said)
+    assert node.phases() == [Phase.RECEIVING], "the study is sound"
+    process.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+    wait_for(lambda: node.phases() == [Phase.TO_SEND], node.said)
+    [study] = node.spool.studies()
+    assert sorted(path.name for path in study.results.glob("*.dcm")) == ["series-1_seg.dcm", "series-1_sr.dcm"]
 
 
 def test_two_studies_at_once_and_a_bad_one_are_kept_apart(node: Node, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from fedgin.deploy.node.sender import send
 from fedgin.deploy.node.settings import NodeSettings
 from fedgin.deploy.node.spool import Phase, Spool, SpooledStudy, StudyState
 from fedgin.deploy.predict import Segmenter
-from fedgin.deploy.results import REPORT_IT, Result, predict
+from fedgin.deploy.results import REPORT_IT, NotWrittenError, Result, predict
 from fedgin.errors import FedginError, unforeseen
 from fedgin.folders import whole_folder
 
@@ -43,6 +43,8 @@ class Worker:
         self.listener = listener
         self.segmenter = segmenter
         self.clock = clock
+        # In memory, because nothing can be noted on a full disk: how long a study waits now, and until when.
+        self._pauses: dict[str, tuple[float, float]] = {}
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Work until ``stop`` says true, which is asked between two studies."""
@@ -55,6 +57,9 @@ class Worker:
     def step(self, study: SpooledStudy) -> None:
         """Do the next thing of a study that can be done now, if there is one."""
         state, now = study.state, self.clock()
+        pause, until = self._pauses.get(study.key, (0.0, 0.0))
+        if now < until:
+            return
         try:
             if self._is_complete(study, now) and study.fingerprint() != state.images:
                 self._segment(study)
@@ -65,8 +70,12 @@ class Worker:
                 LOG.info(
                     "study %s: forgotten, %g hours after its results were sent", study.key, self.settings.keep_hours
                 )
-        except OSError as error:
-            LOG.error("study %s: %s; it is tried again", study.key, error.strerror)
+            self._pauses.pop(study.key, None)
+        except (OSError, NotWrittenError) as error:
+            pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2.0 * pause))
+            self._pauses[study.key] = pause, self.clock() + pause
+            problem = error.problem if isinstance(error, NotWrittenError) else error.strerror
+            LOG.error("study %s: %s; it is tried again in %.0f s", study.key, problem, pause)
 
     def _is_complete(self, study: SpooledStudy, now: float) -> bool:
         came = study.last_received()
@@ -78,6 +87,8 @@ class Worker:
         try:
             with whole_folder(study.results, holds=f"results {images}", overwrite=True) as part:
                 results = predict(self.segmenter, study.images, part, lambda what, done, total: None)
+        except (OSError, NotWrittenError):
+            raise  # the study is sound
         except FedginError as error:
             problem = str(error)
         except Exception as error:  # a node never dies of a study
