@@ -27,11 +27,12 @@ READS = (
 )
 CONSOLE = "import fedgin.cli.follow_job, fedgin.flare.run.console, fedgin.flare.run.follow"
 SERVER_JOB = (
+    "import nvflare.private.fed.app.server.runner_process\n"
     "import fedgin.flare.server.aggregator, fedgin.flare.server.model, fedgin.flare.server.model_selector\n"
     "import fedgin.flare.server.round_recorder, fedgin.flare.server.checkpoint_keeper\n"
-    "import nvflare.app_opt.pt.file_model_persistor, nvflare.app_opt.tracking.tb.tb_receiver\n"
-    "fedgin.flare.server.model.initial_network('jobs/abdomen_fedgin/app/config/experiment.yaml')"
+    "import nvflare.app_opt.pt.file_model_persistor, nvflare.app_opt.tracking.tb.tb_receiver"
 )
+BUILDS = "from fedgin.train.initial_model import answer_to\nanswer_to(job.experiment.model_dump_json())"
 IMPORTS = {
     "import typer, rich": "import typer, rich",
     "FLARE's server": FLARE_SERVER,
@@ -42,6 +43,7 @@ IMPORTS = {
     "site between jobs, with our parts": "\n".join([FLARE_CLIENT, EVERYWHERE, READS]),
     "the lead's console while it follows a job": "\n".join([CONSOLE, READS]),
     "server's process of a job": SERVER_JOB,
+    "the process that builds its network": "\n".join([READS, BUILDS]),
     "site's process of a job": "import nvflare.private.fed.app.client.worker_process, fedgin.flare.client.executor",
     "site's training process": "import fedgin.train.site.worker",
 }
