@@ -65,7 +65,7 @@ def _hold_kit(workspace: Path, held: contextlib.ExitStack) -> None:
     except OSError as error:
         raise KitStartError(
             f"the kit in {workspace} cannot be written ({error.strerror}), and FLARE keeps its logs and jobs there",
-            f"let user {os.geteuid()} own it, on a disk that is not read-only",
+            f"let user {os.geteuid()} own it, or set NVFL_WORKSPACE to a folder that this user owns",
         ) from None
 
 
