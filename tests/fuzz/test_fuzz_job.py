@@ -79,6 +79,6 @@ def test_a_job_is_accepted_or_answered_with_its_fault(
 )
 def test_a_controller_without_counts_is_refused(job: Path, args: object) -> None:
     values = json.loads((JOB / SERVER).read_text())
-    values["workflows"][0]["args"] = args
+    values["workflows"][1]["args"] = args
     put(job, SERVER, as_json(values))
     assert not explains(lambda: load_job(job))

@@ -12,6 +12,7 @@ from torch import Tensor
 from fedgin.data.privacy import Privacy
 from fedgin.data.site import SiteContract, load_site
 from fedgin.flare.jobs.job import Job, load_job, stage_job, write_job
+from fedgin.flare.organ_table import OrganTable
 from fedgin.flare.run.results import RoundMetrics, RunResult
 from fedgin.flare.run.simulation import SimulationError, simulate
 from fedgin.flare.server.model import initial_network
@@ -23,6 +24,8 @@ from tests.sites import tiny_experiment, write_site
 
 MODALITIES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR"}
 CASES = {"ct-a": 3, "ct-b": 1, "mr-a": 1}
+
+COUNTS = {name: {"liver": count, "spleen": count} for name, count in {"ct-a": "3", "ct-b": "<3", "mr-a": "<3"}.items()}
 
 pytestmark = pytest.mark.flare
 
@@ -85,7 +88,9 @@ def check_result(
 def test_two_rounds_of_three_sites_equal_the_closed_form(tmp_path: Path) -> None:
     contracts, job = sites(tmp_path / "sites"), stage(tmp_path, rounds=2)
     seen: list[RoundMetrics] = []
-    result = simulate(job, contracts, tmp_path / "flare", on_round=seen.append)
+    tables: list[OrganTable] = []
+    result = simulate(job, contracts, tmp_path / "flare", on_round=seen.append, on_organs=tables.append)
+    assert tables == [OrganTable(["liver", "spleen"], {name: COUNTS[name] for name in MODALITIES}, [])]
     assert [metrics.number for metrics in seen] == [0, 1]
     assert all(set(metrics.sites) == set(MODALITIES) for metrics in seen)
     assert all("val_dice_liver" in values for metrics in seen for values in metrics.sites.values())
@@ -115,6 +120,17 @@ def test_a_site_with_bad_data_ends_the_job_with_its_reason(tmp_path: Path) -> No
     with pytest.raises(SimulationError) as caught:
         simulate(job, contracts, tmp_path / "flare")
     assert "site mr-a, training case 1: the image file is not readable as NIfTI" in str(caught.value)
+
+
+def test_an_organ_that_no_site_labels_ends_the_job_before_its_first_round(tmp_path: Path) -> None:
+    contracts, job = sites(tmp_path / "sites", ["mr-a"]), stage(tmp_path, rounds=1, count=1)
+    job = stage_job(job, tmp_path / "more", sites=1, rounds=1, changes={"organs": ["liver", "islet_graft"]})
+    with pytest.raises(SimulationError) as caught:
+        simulate(job, contracts, tmp_path / "flare")
+    assert "no site labels 'islet_graft'. Fix: write organs in the job as its sites do" in str(caught.value)
+    result = RunResult(tmp_path / "flare" / "server" / "simulate_job")
+    assert result.organs == OrganTable(["liver", "islet_graft"], {"mr-a": {"liver": "<3"}}, [])
+    assert (result.participation, result.rounds) == ([], [])
 
 
 def test_a_refused_update_ends_a_job_that_needs_it_and_its_site_is_told(tmp_path: Path) -> None:

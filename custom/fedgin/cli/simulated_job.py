@@ -43,7 +43,14 @@ def simulate_to_end(job: Job, sites: Mapping[str, SiteContract], folder: Path, t
     console.print(f"sites: {', '.join(plan.sites)}; every round needs {plan.min_clients} of them")
     live = LivePage(folder / REPORT, plan, SIMULATED)
     try:
-        simulate(plan, sites, workspace, threads=threads, on_round=RoundPrinter(console, plan, live))
+        simulate(
+            plan,
+            sites,
+            workspace,
+            threads=threads,
+            on_round=RoundPrinter(console, plan, live),
+            on_organs=lambda table: console.print("\n".join(table.lines())),
+        )
     except FedginError as error:
         live.leave(error.problem)
         _keep(console, plan, folder, fault=error.problem)

@@ -18,7 +18,7 @@ class SiteVerbs(LazyGroup):
         "init": "Write site.yaml and datalist.json for a folder of images and labels. Nothing is copied, "
         "nothing overwritten.",
         "validate": "Check every case of a site; all are checked, even when some are wrong.",
-        "doctor": "Check data, disk, memory, GPU, clock, versions and, with a kit, certificate and server; nothing is "
+        "doctor": "Check data, disk, memory, GPU, clock, versions and the kit with its way to the server; nothing is "
         "changed.",
         "decrypt": "Make an encrypted global model readable.",
     }

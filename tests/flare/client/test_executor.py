@@ -12,7 +12,7 @@ from nvflare.app_common.app_constant import AppConstants
 
 from fedgin.flare.audit.security_log import Kind, read_log
 from fedgin.flare.client.executor import FedginExecutor
-from fedgin.flare.protocol import CAUSE, MODALITY, TRAINED, UPDATE_REFUSED
+from fedgin.flare.protocol import CAUSE, MODALITY, ORGANS, TRAINED, UPDATE_REFUSED
 from fedgin.flare.server.model import initial_network
 from fedgin.train.experiment import TrainingSettings
 from tests.flare.client.in_process import spawn_in_process
@@ -178,6 +178,12 @@ def test_a_job_that_runs_longer_than_the_site_allows_is_ended_there_with_the_rea
         reply = site.do(name, task(site.weights()))
         assert reply.get_return_code() == ReturnCode.EXECUTION_EXCEPTION
         assert "168 hours for this job, 'limits.hours' of its" in reply.get_header(CAUSE)
+
+
+def test_a_site_says_which_organs_it_labels_and_hides_small_numbers(site: Site) -> None:
+    reply = site.do(ORGANS, Shareable())
+    assert from_shareable(reply).data == {"liver": "<3", "spleen": "<3"}
+    assert not (site.data / ".fedgin-cache").exists()
 
 
 def break_weights(kind: str, weights: dict[str, np.ndarray]) -> Shareable:

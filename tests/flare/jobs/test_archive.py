@@ -186,7 +186,7 @@ def test_a_checkpoint_comes_with_a_resumed_job_only(job: Path) -> None:
     assert "but resumes nothing" in refusal(archive_of(job))
     experiment = job / "app" / "config" / "experiment.yaml"
     experiment.write_text(f"{experiment.read_text()}\nresumes: {{job: old, round: 3}}\n")
-    assert "'workflows.0.args.start_round' is not what the job's experiment.yaml makes it" in refusal(archive_of(job))
+    assert "'workflows.1.args.start_round' is not what the job's experiment.yaml makes it" in refusal(archive_of(job))
     config = job / "app" / "config" / "config_fed_server.json"
     config.write_text(config.read_text().replace('"start_round": 0', '"start_round": 3'))
     assert "is not of the round before 'resumes.round'" in refusal(archive_of(job))

@@ -92,7 +92,7 @@ def test_start_round_and_experiment_must_agree(tmp_path: Path) -> None:
     folder = resumed_job(tmp_path, finish_round(tmp_path / "server", 1))
     config = folder / "app" / "config" / "config_fed_server.json"
     config.write_text(config.read_text().replace('"start_round": 2', '"start_round": 0'))
-    with pytest.raises(ConfigError, match=r"'workflows\.0\.args\.start_round' is not what"):
+    with pytest.raises(ConfigError, match=r"'workflows\.1\.args\.start_round' is not what"):
         load_job(folder)
 
 

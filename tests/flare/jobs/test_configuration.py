@@ -154,7 +154,8 @@ def add(values: Any, place: tuple[str | int, ...]) -> None:
 def test_a_number_is_a_number_within_its_bounds(name: str, value: object) -> None:
     numbers = Numbers(num_rounds=3, min_clients=2)
     server = server_config(numbers, first_round=0, encrypted=False)
-    [place] = [place for place in every_place(server) if place[-1] == name]
+    # The survey of organs, which comes before training, has a wait of its own.
+    [place] = [place for place in every_place(server) if place[-1] == name and place[:2] != ("workflows", 0)]
     holder(server, place)[name] = value
     if value is None and name not in ("num_rounds", "min_clients"):
         assert getattr(read_numbers(server), name) == getattr(numbers, name)

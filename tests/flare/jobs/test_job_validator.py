@@ -244,7 +244,7 @@ def test_a_resumed_job_carries_its_checkpoint_and_nothing_like_it(
     experiment = app / "config" / "experiment.yaml"
     values = yaml.safe_load(experiment.read_text()) | {"resumes": {"job": "old", "round": 2}}
     experiment.write_text(yaml.safe_dump(values))
-    edit(app / "config" / CONFIGS[0], lambda values: values["workflows"][0]["args"].update(start_round=2))
+    edit(app / "config" / CONFIGS[0], lambda values: values["workflows"][1]["args"].update(start_round=2))
     if content is not None:
         (app / "config" / "checkpoint.safetensors").write_bytes(content)
     assert refusal(kit, app)[: len(cause) or None] == cause

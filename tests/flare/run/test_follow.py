@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from nvflare.fuel.flare_api.api_spec import JobNotRunning, MonitorReturnCode, NoConnection
 
+from fedgin.flare.protocol import ORGANS
 from fedgin.flare.run import follow as following
 from fedgin.flare.run.console import ConsoleError
 from fedgin.flare.run.follow import follow
@@ -154,6 +155,17 @@ def test_after_the_last_round_the_silence_has_a_name(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(server, "show_stats", lambda job_id, target: stats)
     said = said_by(monkeypatch, server, late=60.0)
     assert [line for line in said if "measures the final models" in line] == [said[-1]]
+
+
+def test_the_organs_of_each_site_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Training((0, []), (0, []))
+    stats = server.show_stats("job-1", "server")
+    stats["server"][ORGANS] = {"organs": ["liver", "spleen"], "sites": {"a": {"liver": "<3"}}, "silent": ["b"]}
+    monkeypatch.setattr(server, "show_stats", lambda job_id, target: stats)
+    assert [line for line in said_by(monkeypatch, server, late=60.0) if "labels" in line] == [
+        "site a labels in its training cases: liver <3, spleen -",
+        "site b did not say which organs it labels",
+    ]
 
 
 def test_what_a_round_waits_for_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

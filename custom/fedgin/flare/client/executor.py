@@ -16,8 +16,10 @@ from nvflare.apis.workspace import Workspace
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.widgets.streaming import create_analytic_dxo, send_analytic_dxo
 
+from fedgin.data.datalist import parse_datalist
 from fedgin.data.limits import LimitError, Limits
 from fedgin.data.site import SiteContract, load_site
+from fedgin.data.small_groups import suppress
 from fedgin.errors import ConfigError, FedginError, one_line, unforeseen, with_fix
 from fedgin.flare.audit.security_log import Kind, record
 from fedgin.flare.client.site_process import Places, SiteProcess
@@ -26,6 +28,7 @@ from fedgin.flare.protocol import (
     CAUSE,
     DICE,
     MODALITY,
+    ORGANS,
     SERVER_MODEL,
     SESSION,
     TRAINED,
@@ -33,6 +36,7 @@ from fedgin.flare.protocol import (
     UPDATE_REFUSED,
     WITHHELD,
 )
+from fedgin.train.experiment import load_experiment
 from fedgin.train.site.update import InterruptedTaskError
 
 
@@ -70,6 +74,7 @@ class FedginExecutor(Executor):
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         """Do one task; every failure becomes a return code and one line in the site's logs."""
         tasks = {
+            ORGANS: self._organs,
             AppConstants.TASK_TRAIN: self._train,
             AppConstants.TASK_VALIDATION: self._validate,
             AppConstants.TASK_SUBMIT_MODEL: self._submit_model,
@@ -100,6 +105,13 @@ class FedginExecutor(Executor):
             record(_kit(fl_ctx), kind, job_id=str(fl_ctx.get_job_id()), task=task, reason=cause)
         except FedginError as error:
             self.log_error(fl_ctx, str(error))
+
+    def _organs(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        """Say which organs of the job the site labels, and in how many training cases; nothing is opened for it."""
+        contract = _load_contract(*_contract_of(fl_ctx))
+        cases = str(suppress(len(parse_datalist(contract.datalist).training)))
+        organs = load_experiment(_experiment(fl_ctx)).organs
+        return DXO(DataKind.METRICS, data=dict.fromkeys(contract.labels.keys() & organs, cases)).to_shareable()
 
     def _train(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         process = self._open(fl_ctx)
@@ -153,13 +165,11 @@ class FedginExecutor(Executor):
     def _open(self, fl_ctx: FLContext) -> SiteProcess:
         if self._process is None:
             workspace: Workspace = fl_ctx.get_engine().get_workspace()
-            job, site = fl_ctx.get_job_id(), fl_ctx.get_identity_name()
-            path = _contract_path(Path(workspace.get_site_config_dir()), site)
+            path, site = _contract_of(fl_ctx)
             contract = _load_contract(path, site)
             self._modality, self._limits = contract.modality.value, contract.limits
-            run = Path(workspace.get_run_dir(job))
-            experiment = Path(workspace.get_app_config_dir(job)) / "experiment.yaml"
-            places = Places(experiment, path, run / SESSION, runs=run.parent)
+            run = Path(workspace.get_run_dir(fl_ctx.get_job_id()))
+            places = Places(_experiment(fl_ctx), path, run / SESSION, runs=run.parent)
             self._process = SiteProcess(site, places, log=lambda line: self.log_info(fl_ctx, line))
         return self._process
 
@@ -173,6 +183,17 @@ def _count(shareable: Shareable, header: str) -> int:
 
 def _kit(fl_ctx: FLContext) -> Path:
     return Path(fl_ctx.get_engine().get_workspace().get_root_dir())
+
+
+def _experiment(fl_ctx: FLContext) -> Path:
+    workspace: Workspace = fl_ctx.get_engine().get_workspace()
+    return Path(workspace.get_app_config_dir(fl_ctx.get_job_id())) / "experiment.yaml"
+
+
+def _contract_of(fl_ctx: FLContext) -> tuple[Path, str]:
+    workspace: Workspace = fl_ctx.get_engine().get_workspace()
+    site = str(fl_ctx.get_identity_name())
+    return _contract_path(Path(workspace.get_site_config_dir()), site), site
 
 
 def _contract_path(local: Path, site: str) -> Path:

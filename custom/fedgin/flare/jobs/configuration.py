@@ -10,7 +10,11 @@ from typing import Any
 from nvflare.app_common.app_constant import AppConstants
 
 from fedgin.flare.jobs.numbers import Numbers
+from fedgin.flare.protocol import ORGANS
 
+SURVEY = "nvflare.app_common.workflows.broadcast_and_process.BroadcastAndProcess"
+# Seconds for the other sites once min_clients have said which organs they label, and for all of them: it takes no work.
+SURVEY_WAIT, SURVEY_TIMEOUT = 30, 600
 CONTROLLER = "nvflare.app_common.workflows.scatter_and_gather.ScatterAndGather"
 EVALUATION = "nvflare.app_common.workflows.cross_site_model_eval.CrossSiteModelEval"
 HE, PT = "nvflare.app_opt.he", "nvflare.app_opt.pt"
@@ -48,10 +52,11 @@ def server_config(numbers: Numbers, *, first_round: int, encrypted: bool) -> dic
         _component("round_metrics", f"{widgets}.metrics_artifact_writer.MetricsArtifactWriter"),
         _component("round_recorder", "fedgin.flare.server.round_recorder.RoundRecorder"),
         _component("checkpoint_keeper", "fedgin.flare.server.checkpoint_keeper.CheckpointKeeper"),
+        _component("organ_survey", "fedgin.flare.server.organ_survey.OrganSurvey", own),
         _component("tensorboard", "nvflare.app_opt.tracking.tb.tb_receiver.TBAnalyticsReceiver", events),
     ]
     server = {key: getattr(numbers, key) for key in ("heart_beat_timeout", "task_request_interval")}
-    workflows = [_training(numbers, first_round), _evaluation(numbers, encrypted=encrypted)]
+    workflows = [_survey(numbers), _training(numbers, first_round), _evaluation(numbers, encrypted=encrypted)]
     return {"format_version": 2, "server": server, "workflows": workflows, "components": components}
 
 
@@ -62,6 +67,17 @@ def _generator(*, encrypted: bool) -> str:
 
 def _component(identity: str, path: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
     return {"id": identity, "path": path, "args": dict(args or {})}
+
+
+def _survey(numbers: Numbers) -> dict[str, Any]:
+    args = {
+        "processor": "organ_survey",
+        "task_name": ORGANS,
+        "min_responses_required": numbers.min_clients,
+        "wait_time_after_min_received": SURVEY_WAIT,
+        "timeout": SURVEY_TIMEOUT,
+    }
+    return _component("organs_of_sites", SURVEY, args)
 
 
 def _training(numbers: Numbers, first_round: int) -> dict[str, Any]:
@@ -94,7 +110,7 @@ def client_config(*, encrypted: bool) -> dict[str, Any]:
     The filters of an encrypted job run at the sites, in their defaults: all layers are encrypted, each multiplied by
     the site's own weight.
     """
-    tasks = [TRAIN, VALIDATE] if encrypted else [TRAIN, VALIDATE, SUBMIT_MODEL]
+    tasks = [ORGANS, TRAIN, VALIDATE] if encrypted else [ORGANS, TRAIN, VALIDATE, SUBMIT_MODEL]
     events = {"events_to_convert": ["analytix_log_stats"], "fed_event_prefix": "fed."}
     converter = "nvflare.app_common.widgets.convert_to_fed_event.ConvertToFedEvent"
     return {

@@ -42,10 +42,10 @@ class Numbers(Settings):
 # Where each number stands in config_fed_server.json.
 _PLACES: dict[str, tuple[str | int, ...]] = {
     **{
-        name: ("workflows", 0, "args", name)
+        name: ("workflows", 1, "args", name)
         for name in ("num_rounds", "min_clients", "wait_time_after_min_received", "train_timeout", "task_check_period")
     },
-    **{name: ("workflows", 1, "args", name) for name in ("submit_model_timeout", "validation_timeout")},
+    **{name: ("workflows", 2, "args", name) for name in ("submit_model_timeout", "validation_timeout")},
     **{name: ("server", name) for name in ("heart_beat_timeout", "task_request_interval")},
 }
 

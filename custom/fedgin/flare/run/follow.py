@@ -9,7 +9,8 @@ from nvflare.apis.job_def import JobMetaKey, RunStatus
 from nvflare.fuel.flare_api.api_spec import JobNotFound, JobNotRunning, MonitorReturnCode, NoConnection
 
 from fedgin.errors import one_line, with_fix
-from fedgin.flare.protocol import STATS
+from fedgin.flare.organ_table import read_table
+from fedgin.flare.protocol import ORGANS, STATS
 from fedgin.flare.provisioning.builders import ANSWER_SECONDS
 from fedgin.flare.run.console import ConsoleError, Session
 from fedgin.flare.run.queue import QueuedJob, list_jobs
@@ -40,8 +41,9 @@ def follow(
     Args:
         session: the session of a person who may view jobs.
         job_id: as FLARE names it.
-        on_status: called with each new status, once with each reason why it was not started, once with each failure
-            that a site reports, and once a round with the sites that are late: a minute after another's last answer.
+        on_status: called with each new status, once with the organs that each site labels, once with each reason why
+            the job was not started, once with each failure that a site reports, and once a round with the sites that
+            are late: a minute after another's last answer.
         on_round: called for each round as soon as all answers are in.
         on_progress: called every two seconds with what is waited for now.
 
@@ -90,6 +92,9 @@ class _Follower:
         return True
 
     def _read(self, stats: Mapping[str, Any]) -> None:
+        table = read_table(stats.get(ORGANS))
+        for line in table.lines() if table else ():
+            self._tell(line)
         ours = stats.get(STATS, {})
         for failure in ours.get("failures", []):
             self._tell(failure)

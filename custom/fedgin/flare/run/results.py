@@ -11,6 +11,8 @@ from typing import Any
 from fedgin.errors import DataError, one_line
 from fedgin.flare.jobs.checkpoint import CHECKPOINT
 from fedgin.flare.jobs.job import Job
+from fedgin.flare.organ_table import FILE as ORGAN_TABLE
+from fedgin.flare.organ_table import OrganTable, read_table
 from fedgin.flare.participation import RoundParticipation, read_participation
 from fedgin.flare.protocol import DICE, SERVER_MODEL, SESSION, numbers
 
@@ -65,6 +67,15 @@ class RunResult:
     def participation(self) -> list[RoundParticipation]:
         """Who took part in each round, also in one that ended the job."""
         return read_participation(self.folder)
+
+    @property
+    def organs(self) -> OrganTable | None:
+        """Which site labels which organ; nothing before the sites have said so."""
+        path = self.folder / ORGAN_TABLE
+        try:
+            return read_table(_parse(path.read_bytes()))
+        except (OSError, ValueError):
+            return None
 
     @property
     def last_model(self) -> Path:

@@ -17,6 +17,7 @@ from fedgin.data.site import SiteContract
 from fedgin.errors import ConfigError, FedginError
 from fedgin.flare.jobs.allow_list import resources
 from fedgin.flare.jobs.job import Job
+from fedgin.flare.organ_table import OrganTable
 from fedgin.flare.protocol import SESSION
 from fedgin.flare.run.results import RoundMetrics, RunResult, first_errors
 from fedgin.folders import emptied_folder
@@ -42,6 +43,7 @@ def simulate(
     *,
     threads: int | None = None,
     on_round: Callable[[RoundMetrics], None] = lambda metrics: None,
+    on_organs: Callable[[OrganTable], None] = lambda table: None,
 ) -> RunResult:
     """Run a job to its end.
 
@@ -51,6 +53,7 @@ def simulate(
         workspace: the simulator's folder; emptied when it is an earlier simulation's.
         threads: sites that run at the same time; by default all. With fewer, FLARE starts a process for each task.
         on_round: called as soon as a round is complete.
+        on_organs: called once the sites have said which organs they label, before the first round.
 
     Raises:
         FolderError: ``workspace`` holds something else.
@@ -64,7 +67,7 @@ def simulate(
     arguments = [str(job.folder), str(workspace), ",".join(sites), str(threads or len(sites))]
     with log.open("w", encoding="utf-8") as output, _start(arguments, output, len(sites)) as process:
         try:
-            _follow(process, workspace, on_round)
+            _follow(process, workspace, on_round, on_organs)
         finally:
             _end(process)
     result = simulated_result(workspace)
@@ -119,10 +122,17 @@ def _environment(sites: int) -> dict[str, str]:
     return {"MALLOC_ARENA_MAX": MALLOC_ARENAS, **os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
 
 
-def _follow(process: "subprocess.Popen[bytes]", workspace: Path, on_round: Callable[[RoundMetrics], None]) -> None:
-    reported = 0
+def _follow(
+    process: "subprocess.Popen[bytes]",
+    workspace: Path,
+    on_round: Callable[[RoundMetrics], None],
+    on_organs: Callable[[OrganTable], None],
+) -> None:
+    reported, organs = 0, None
     while True:
         running = process.poll() is None
+        if organs is None and (organs := simulated_result(workspace).organs):
+            on_organs(organs)
         for metrics in simulated_result(workspace).rounds[reported:]:
             on_round(metrics)
             reported += 1
