@@ -115,10 +115,10 @@ def test_an_organ_that_is_missing_or_in_pieces_is_said_and_kidneys_are_two() -> 
     assert organ_warnings("kidneys", pieces, 300.0) == []
 
 
-def test_a_crumb_makes_no_pieces() -> None:
-    mask = np.zeros((30, 10, 10), dtype=bool)
-    mask[0:20] = True
-    mask[25, 5, 5] = True
-    count, largest = find_pieces(mask)
-    assert count == 2
-    assert largest == pytest.approx(2000 / 2001)
+def test_a_crumb_makes_no_pieces_and_cuts_nothing_off() -> None:
+    labels = box(SHAPE, 12)
+    labels[-1, 5, 5] = 1
+    assert organ_warnings("liver", labels, 90.0) == ["liver has 90 ml; normal adults have 800 to 2500 ml"]
+    pieces = find_pieces(labels == 1)
+    assert (pieces.count, pieces.box) == (2, (slice(3, 15),) * 3)
+    assert pieces.share == pytest.approx(1728 / 1729)

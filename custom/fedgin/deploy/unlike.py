@@ -1,6 +1,7 @@
 """In what an image, or what was found in it, is unlike the training or unlike an adult: warnings, never silence."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,21 +42,34 @@ def find_unlike(
         if box is None:
             found.append(f"{_words(organ)} was not found")
             continue
-        found += _implausible_volume(organ, ml, provenance, cut_off=_reaches_edge(box, labels.shape))
-        if organ not in IN_PIECES:
-            found += _in_pieces(organ, labels[box] == position)
+        pieces = find_pieces(labels[box] == position)
+        found += _implausible_volume(organ, ml, provenance, cut_off=_reaches_edge(box, pieces.box, labels.shape))
+        if organ not in IN_PIECES and pieces.share < LARGEST_PIECE:
+            found.append(f"{_words(organ)} is in {pieces.count} pieces; the largest is {pieces.share:.0%} of it")
     return found
 
 
-def find_pieces(mask: NDArray[np.bool_]) -> tuple[int, float]:
-    """Return the number of connected regions, and the share of the largest, 0 to 1.
+@dataclass(frozen=True)
+class Pieces:
+    """The connected regions of an organ.
 
-    Args:
-        mask: bool [X, Y, Z] with a voxel that is true.
+    Attributes:
+        count: how many there are.
+        share: that of the largest, 0 to 1.
+        box: where the largest is.
     """
-    regions, _ = ndimage.label(mask)
+
+    count: int
+    share: float
+    box: tuple[slice, ...]
+
+
+def find_pieces(mask: NDArray[np.bool_]) -> Pieces:
+    """Return the pieces of a mask [X, Y, Z] with a voxel that is true."""
+    regions, count = ndimage.label(mask)
     sizes = np.bincount(regions.ravel())[1:]
-    return len(sizes), float(sizes.max() / sizes.sum())
+    boxes = ndimage.find_objects(regions)
+    return Pieces(count, float(sizes.max() / sizes.sum()), boxes[int(sizes.argmax())])
 
 
 def _unlike_image(image: Volume, modality: Modality, provenance: Provenance) -> list[str]:
@@ -83,15 +97,12 @@ def _implausible_volume(organ: str, ml: float, provenance: Provenance, *, cut_of
     return [f"{_words(organ)} has {_shown(ml)} ml; {held}{edge}"]
 
 
-def _in_pieces(organ: str, mask: NDArray[np.bool_]) -> list[str]:
-    pieces, largest = find_pieces(mask)
-    if largest >= LARGEST_PIECE:
-        return []
-    return [f"{_words(organ)} is in {pieces} pieces; the largest is {largest:.0%} of it"]
-
-
-def _reaches_edge(box: tuple[slice, ...], shape: tuple[int, ...]) -> bool:
-    return any(side.start == 0 or side.stop == size for side, size in zip(box, shape, strict=True))
+def _reaches_edge(box: tuple[slice, ...], piece: tuple[slice, ...], shape: tuple[int, ...]) -> bool:
+    """Tell whether a piece, at its place in a box, reaches an edge of the image; crumbs elsewhere say nothing."""
+    return any(
+        side.start + inner.start == 0 or side.start + inner.stop == size
+        for side, inner, size in zip(box, piece, shape, strict=True)
+    )
 
 
 def _shown(ml: float) -> str:
