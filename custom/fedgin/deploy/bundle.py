@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 import fedgin
@@ -123,7 +124,9 @@ def write_bundle(folder: Path, provenance: Provenance, weights: dict[str, Tensor
         provenance: the provenance of the model.
         weights: the weights by state-dict name.
     """
-    content = safetensors.torch.save({name: value.contiguous() for name, value in weights.items()})
+    # Copies: networks such as MONAI's DynUNet have one tensor under two names, which safetensors refuses.
+    copies = {name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
+    content = safetensors.torch.save(copies)
     (folder / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
     (folder / WEIGHTS).write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
