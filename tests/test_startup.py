@@ -10,7 +10,7 @@ from fedgin.cli.main import Verbs
 from fedgin.cli.site import SiteVerbs
 from fedgin.flare.jobs.configuration import client_config, named_classes, server_config
 from fedgin.flare.jobs.numbers import Numbers
-from tests.places import JOBS, ROOT
+from tests.places import JOBS, ROOT, TRAINING_JOBS
 
 TRAINING = {"torch", "monai", "ignite", "matplotlib"}
 # What takes more than a twentieth of a second; pydantic, too, because typer's own start takes most of what help may.
@@ -53,8 +53,8 @@ def test_who_waits_for_days_does_not_hold_what_trains(modules: list[str]) -> Non
 import {", ".join(modules)}
 from pathlib import Path
 from fedgin.flare.jobs.job import load_job
-for folder in Path({str(JOBS)!r}).iterdir():
-    load_job(folder)
+for folder in {[str(job) for job in TRAINING_JOBS]}:
+    load_job(Path(folder))
 """
     assert imported(reads, TRAINING | {"numpy", "scipy"}) == set()
 

@@ -20,8 +20,10 @@ from fedgin.flare.run.results import RunResult
 from fedgin.flare.server.job_manager import EMPTY
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint
 from poc.federation import PEOPLE, SERVER, LocalFederation
+from tests.deploy.bundles import make_bundle
 from tests.integration.attacks import ATTACKS, Attack, edit, submit_as_it_is
 from tests.integration.three_sites import SITES, federation_of_three, stage_tiny
+from tests.places import JOBS
 
 pytestmark = pytest.mark.flare
 
@@ -58,6 +60,25 @@ def test_the_lead_runs_a_job_and_gets_model_and_report(federation: LocalFederati
     # FLARE signs the folder it is given; the lead's own stays clean.
     assert {path.name for path in job.folder.rglob("*")} == before
     assert "round 1: site mr-a sent its update" in (out / "log.txt").read_text()
+
+
+def test_the_sites_score_a_bundle_without_training(federation: LocalFederation, tmp_path: Path) -> None:
+    """Two of the sites agree to show their one test case each; ct-b does not, so nothing of it is told."""
+    for site in ("ct-a", "mr-a"):
+        with (federation.kit(site) / "local" / "site.yaml").open("a") as file:
+            file.write("share_case_scores: true\n")
+    bundle, out = make_bundle(tmp_path).folder, tmp_path / "out"
+    command = ["run", str(JOBS / "evaluate"), "--bundle", str(bundle), "--out", str(out)]
+    done = CliRunner().invoke(app, [*command, "--kit", str(federation.admin(Role.LEAD))])
+    assert done.exit_code == 0, done.exception
+    scores = RunResult(out).scores
+    assert sorted(scores) == sorted(SITES)
+    assert all(site.unlabelled == ("left_kidney",) for site in scores.values())
+    assert [len(scores[site].rows or ()) for site in ("ct-a", "mr-a", "ct-b")] == [1, 1, 0]
+    assert (scores["ct-b"].patients, scores["ct-b"].withheld) == ("<3", ("liver",))
+    assert "ct-b: left_kidney: not labelled at the site; liver: withheld" in (out / "report.html").read_text()
+    assert "site mr-a has scored the model: Dice" in (out / "log.txt").read_text()
+    assert not (out / "app_server" / "FL_global_model.pt").exists()
 
 
 def refusal(federation: LocalFederation, job: Job, role: Role = Role.LEAD) -> str:

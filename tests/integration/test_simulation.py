@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
+from fedgin.cli.main import app
 from fedgin.data.privacy import Privacy
 from fedgin.data.site import SiteContract, load_site
+from fedgin.deploy.bundle import read_model, write_bundle
 from fedgin.flare.jobs.job import Job, load_job, stage_job, write_job
 from fedgin.flare.organ_table import OrganTable
-from fedgin.flare.run.results import RoundMetrics, RunResult
+from fedgin.flare.run.job_provenance import describe_job
+from fedgin.flare.run.results import RoundMetrics, RunResult, read_cross_site
 from fedgin.flare.run.simulation import SimulationError, simulate
 from fedgin.flare.server.model import initial_network
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint
@@ -85,12 +89,31 @@ def check_result(
         torch.testing.assert_close(found[key], value, rtol=1e-4, atol=atol)
 
 
-def test_two_rounds_of_three_sites_equal_the_closed_form(tmp_path: Path) -> None:
-    contracts, job = sites(tmp_path / "sites"), stage(tmp_path, rounds=2)
+@dataclass(frozen=True)
+class Trained:
+    """Two rounds of three sites."""
+
+    folder: Path
+    contracts: dict[str, SiteContract]
+    job: Job
+    result: RunResult
+    seen: list[RoundMetrics]
+    tables: list[OrganTable]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained")
+    contracts, job = sites(folder / "sites"), stage(folder, rounds=2)
     seen: list[RoundMetrics] = []
     tables: list[OrganTable] = []
-    result = simulate(job, contracts, tmp_path / "flare", on_round=seen.append, on_organs=tables.append)
-    assert tables == [OrganTable(["liver", "spleen"], {name: COUNTS[name] for name in MODALITIES}, [])]
+    result = simulate(job, contracts, folder / "flare", on_round=seen.append, on_organs=tables.append)
+    return Trained(folder, contracts, job, result, seen, tables)
+
+
+def test_two_rounds_of_three_sites_equal_the_closed_form(trained: Trained, tmp_path: Path) -> None:
+    contracts, job, result, seen = trained.contracts, trained.job, trained.result, trained.seen
+    assert trained.tables == [OrganTable(["liver", "spleen"], {name: COUNTS[name] for name in MODALITIES}, [])]
     assert [metrics.number for metrics in seen] == [0, 1]
     assert all(set(metrics.sites) == set(MODALITIES) for metrics in seen)
     assert all("val_dice_liver" in values for metrics in seen for values in metrics.sites.values())
@@ -98,6 +121,31 @@ def test_two_rounds_of_three_sites_equal_the_closed_form(tmp_path: Path) -> None
     cross_site = json.loads(result.cross_site.read_text())
     assert set(cross_site) == set(MODALITIES)
     assert {"SRV_FL_global_model.pt", "SRV_best_FL_global_model.pt", *MODALITIES} == set(cross_site["mr-a"])
+
+
+def test_a_bundle_scores_at_the_sites_what_its_run_s_final_evaluation_measured(
+    trained: Trained, tmp_path: Path
+) -> None:
+    """Of ct-b nothing is told: it has one test patient, and does not share its cases as the others do."""
+    provenance = describe_job(trained.job, "run", trained.result)
+    write_bundle(tmp_path / "bundle", provenance, read_model(trained.result.folder, provenance))
+    for site in ("ct-a", "mr-a"):
+        with (trained.folder / "sites" / site / "site.yaml").open("a") as file:
+            file.write("share_case_scores: true\n")
+    command = ["simulate", str(JOBS / "evaluate"), "--bundle", str(tmp_path / "bundle")]
+    command += ["--sites", str(trained.folder / "sites"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.exception
+    scores, measured = RunResult(tmp_path / "out").scores, read_cross_site(trained.result.cross_site)
+    assert scores.keys() == set(MODALITIES)
+    for site in ("ct-a", "mr-a"):
+        metrics = measured[site][f"SRV_{trained.result.chosen_model.name}"]
+        for organ in ("liver", "spleen"):
+            assert scores[site].organs[organ].dice.value == pytest.approx(metrics[f"test_dice_{organ}"], abs=1e-6)
+        assert [row.patient for row in scores[site].rows or ()] == [1, 1]
+    assert (scores["ct-b"].patients, scores["ct-b"].organs, scores["ct-b"].rows) == ("<3", {}, None)
+    assert "ct-b: liver, spleen: withheld, shown by too few patients" in done.output
+    assert "ct-b: liver, spleen: withheld" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_branches_of_each_modality_equal_the_closed_form(tmp_path: Path) -> None:

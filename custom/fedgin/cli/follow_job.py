@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fedgin.cli.evaluation_result import write_evaluation
 from fedgin.cli.interrupt import Interruption
 from fedgin.cli.live_page import LivePage
 from fedgin.cli.remaining import RemainingTime, left
@@ -57,6 +58,12 @@ def result_folder(name: str, *, holds: str = "", overwrite: bool = False) -> Pat
     return wanted if overwrite else own_folder(wanted, holds=holds)
 
 
+def who_is_needed(job: Job) -> str:
+    """Say which sites a job is for, and how many of them it needs."""
+    what = "the evaluation" if job.evaluated else "every round"
+    return f"sites: {', '.join(job.sites)}; {what} needs {job.min_clients} of them"
+
+
 @dataclass(frozen=True)
 class Submitted:
     """A job that was submitted, and where its result goes.
@@ -66,6 +73,7 @@ class Submitted:
         job_id: FLARE's.
         kit: the lead's.
         out: folder of the result.
+        bundle: that the job evaluates; none for a job that trains.
         overwrite: whether an earlier result there is replaced.
         quiet: whether nothing is printed but errors.
     """
@@ -74,13 +82,15 @@ class Submitted:
     job_id: str
     kit: Path
     out: Path
+    bundle: Path | None = None
     overwrite: bool = False
     quiet: bool = False
 
     @property
     def again(self) -> str:
         """The command, for a shell, that follows the job again."""
-        return self._command("run", self.job.folder, "--follow", self.job_id)
+        evaluated = ["--bundle", self.bundle] if self.bundle else []
+        return self._command("run", self.job.folder, *evaluated, "--follow", self.job_id)
 
     @property
     def fetching(self) -> str:
@@ -157,7 +167,12 @@ def write_result(console: Console, job: Job, job_id: str, result: RunResult, *, 
         job_id: FLARE's.
         result: the result of a run; nothing is written of one that failed before its first round was over.
         fault: what keeps it from being a success; its model is not recommended then.
+
+    Of a job that evaluated a model it prints and writes the scores instead.
     """
+    if job.evaluated:
+        write_evaluation(console, job, job_id, result, fault=fault)
+        return
     if fault and not result.participation:
         return
     from fedgin.report.job_page import write_run_report  # draws, with Matplotlib: not while a job runs for days

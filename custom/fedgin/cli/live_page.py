@@ -44,6 +44,11 @@ class LivePage:
         self._write(left=why)
 
     def _write(self, left: str = "") -> None:
+        if self.job.evaluated:
+            from fedgin.report.evaluation_page import write_live_evaluation
+
+            write_live_evaluation(self.path, self.job, self.job_id, self.said, left=left)
+            return
         from fedgin.report.job_page import write_live_report  # draws, with Matplotlib
 
         write_live_report(self.path, self.job, self.job_id, self.rounds, self.said, left=left)

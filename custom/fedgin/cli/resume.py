@@ -44,4 +44,4 @@ def resume(
         stopped.advice = f"The job may have been submitted: see fedgin jobs --kit {kit}"
         new = submit(session, job)
         mark_as(folder, held(new))
-        follow_to_end(session, Submitted(job, new, kit, folder, overwrite=overwrite, quiet=quiet), stopped)
+        follow_to_end(session, Submitted(job, new, kit, folder, None, overwrite, quiet), stopped)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from fedgin.cli.evaluated_bundle import EvaluatedBundle, read_job
 from fedgin.cli.options import MinSites, Overwrite, Quiet
 
 
@@ -14,6 +15,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Folder for the results. Default: runs/JOB, runs/JOB-2, ...")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds. Default: as many as the job says.")] = None,
     min_sites: MinSites = None,
+    bundle: EvaluatedBundle = None,
     follow_job: Annotated[str | None, typer.Option("--follow", help="Id of a job that runs already.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Check all that can be checked, and submit nothing.")] = False,
     overwrite: Overwrite = False,
@@ -23,21 +25,24 @@ def run(
 
     The job runs on the sites that are connected now, and every round needs all of them. When they are more or fewer
     than the job's min_clients nothing is submitted, unless --min-sites says how many a round needs.
+    With --bundle nothing is trained: each site scores the bundle's model on its test cases.
     Ctrl-C leaves the job running; the message says how to follow it again.
 
     Example: fedgin run jobs/abdomen_fedgin --kit kits/lead@example.org --rounds 20
     """
     from dataclasses import replace
 
-    from fedgin.cli.follow_job import Submitted, check_parts, follow_to_end, lead_console, result_folder
+    from fedgin.cli.follow_job import Submitted, check_parts, follow_to_end, lead_console, result_folder, who_is_needed
     from fedgin.cli.interrupt import interruptible
-    from fedgin.flare.jobs.job import load_job
+    from fedgin.errors import ConfigError
     from fedgin.flare.run.console import choose_sites, connect, connected_sites, submit
     from fedgin.flare.run.download import held
     from fedgin.folders import FolderError, check_writable, mark_as, reserved
 
     console = lead_console(quiet=quiet)
-    plan = load_job(job)
+    plan = read_job(job, bundle)
+    if rounds is not None and plan.evaluated:
+        raise ConfigError("--rounds: an evaluation trains nothing", "leave it out")
     if follow_job is None:
         plan = replace(plan, rounds=rounds or plan.rounds)
         check_parts(console, plan.experiment)
@@ -50,8 +55,8 @@ def run(
         check_writable(folder, holds=holds, overwrite=overwrite)
         with interruptible(console, "Nothing was submitted."), connect(kit) as session:
             plan = choose_sites(plan, connected_sites(session), min_sites)
-        sites = f"sites: {', '.join(plan.sites)}; every round needs {plan.min_clients} of them"
-        console.print(f"{sites}; {plan.rounds} rounds; result in {folder}\nThe job is sound. Nothing was submitted.")
+        length = "" if plan.evaluated else f"; {plan.rounds} rounds"
+        console.print(f"{who_is_needed(plan)}{length}; result in {folder}\nThe job is sound. Nothing was submitted.")
         return
     with (
         interruptible(console, "Nothing was submitted.") as stopped,
@@ -60,8 +65,8 @@ def run(
     ):
         if follow_job is None:
             plan = choose_sites(plan, connected_sites(session), min_sites)
-            console.print(f"sites: {', '.join(plan.sites)}; every round needs {plan.min_clients} of them")
+            console.print(who_is_needed(plan))
             stopped.advice = f"The job may have been submitted: see fedgin jobs --kit {kit}"
         job_id = follow_job or submit(session, plan)
         mark_as(folder, held(job_id))
-        follow_to_end(session, Submitted(plan, job_id, kit, folder, overwrite=overwrite, quiet=quiet), stopped)
+        follow_to_end(session, Submitted(plan, job_id, kit, folder, bundle, overwrite, quiet), stopped)

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from fedgin.cli.follow_job import RoundPrinter, lead_console, write_result
+from fedgin.cli.follow_job import RoundPrinter, lead_console, who_is_needed, write_result
 from fedgin.cli.live_page import LivePage
 from fedgin.data.site import SiteContract
 from fedgin.errors import FedginError
@@ -40,9 +40,10 @@ def simulate_to_end(job: Job, sites: Mapping[str, SiteContract], folder: Path, t
     claimed_folder(folder, f"a simulation of {job.name}")
     plan = write_job(job, folder / "job" / job.name)
     console, workspace = lead_console(), folder / WORKSPACE
-    console.print(f"sites: {', '.join(plan.sites)}; every round needs {plan.min_clients} of them")
+    console.print(who_is_needed(plan))
     live = LivePage(folder / REPORT, plan, SIMULATED)
     try:
+        tell = live.telling(console.print)
         simulate(
             plan,
             sites,
@@ -50,6 +51,7 @@ def simulate_to_end(job: Job, sites: Mapping[str, SiteContract], folder: Path, t
             threads=threads,
             on_round=RoundPrinter(console, plan, live),
             on_organs=lambda table: console.print("\n".join(table.lines())),
+            on_site=lambda site: tell(f"{site} is done"),
         )
     except FedginError as error:
         live.leave(error.problem)

@@ -1,6 +1,6 @@
 """From a site contract to cases that can be trained on: checked, preprocessed and cached."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,14 +37,16 @@ def prepare_site(
     preprocessing: Preprocessing,
     organs: Sequence[str],
     *,
+    splits: Collection[Split] = tuple(Split),
     progress: Progress = lambda done, total: None,
 ) -> SiteData:
-    """Check and preprocess every case of a site; what is cached already is not computed again.
+    """Check and preprocess the cases of a site; what is cached already is not computed again.
 
     Args:
         contract: the site.
         preprocessing: the preprocessing of the experiment.
         organs: the organs of the experiment.
+        splits: of which the cases are needed; by default all.
         progress: called with the number of cases done and of all.
 
     Raises:
@@ -58,7 +60,7 @@ def prepare_site(
             "add them to 'labels' in site.yaml, by these names",
         )
     cache = CaseCache(contract.cache_dir, preprocessing, organs, most=contract.limits.cache_gb * 1e9)
-    cases = list_cases(contract)
+    cases = {split: members for split, members in list_cases(contract).items() if split in splits}
     total, done = sum(len(members) for members in cases.values()), 0
     prepared: dict[Split, list[CachedCase]] = {}
     for split, members in cases.items():

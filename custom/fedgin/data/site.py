@@ -84,6 +84,8 @@ class SiteContract(Settings):
         cache_dir: where preprocessed cases are kept; a relative path counts from ``data_root``.
         limits: what a job may use of the machine.
         privacy: what is done to an update before it leaves; by default nothing.
+        share_case_scores: whether the lead of a job that evaluates a bundle gets the scores of each test case, without
+            its name or place in the list; by default means over patients only.
     """
 
     site: str = Field(min_length=1, max_length=64)
@@ -97,6 +99,7 @@ class SiteContract(Settings):
     cache_dir: Path = Path(".fedgin-cache")
     limits: Limits = Limits()
     privacy: Privacy | None = None
+    share_case_scores: bool = False
 
     @field_validator("site")
     @classmethod

@@ -19,6 +19,8 @@ CAUSE = "fedgin_cause"
 UPDATE_REFUSED = "fedgin_update_refused"
 # What FLARE's cross-site evaluation puts before the names of the server's models.
 SERVER_MODEL = "SRV_"
+# The model of a job that scores one, by its name at the server.
+EVALUATED = "evaluated_model"
 # Properties of the server's FLContext for FLARE's events that follow: the Contribution or the Absence that the
 # aggregator's accept() came to, the list of Absences that its aggregate() came to, and whether it made an average.
 VERDICT = "fedgin_verdict"

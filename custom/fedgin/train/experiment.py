@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from fedgin.augment import Augmentation
 
+# Beside the experiment.yaml of a job that scores a trained model: its weights, without code.
+EVALUATED_MODEL = "model.safetensors"
+
 
 class AugmentationSettings(Settings):
     """Which appearance augmentation every training image goes through, and its parameters."""
@@ -119,6 +122,20 @@ class Resumed(Settings):
     round: int = Field(ge=1)
 
 
+class EvaluatedModel(Settings):
+    """Which trained model is scored, without training; written by ``fedgin run jobs/evaluate --bundle``.
+
+    Attributes:
+        name: of the bundle.
+        sha256: of :data:`EVALUATED_MODEL`, the file with the model's weights, which lies beside ``experiment.yaml``.
+        modalities: that it was trained on.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=64)]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    modalities: list[Modality] = Field(min_length=1, max_length=len(Modality))
+
+
 class Experiment(Settings):
     """The whole ``experiment.yaml``.
 
@@ -134,6 +151,7 @@ class Experiment(Settings):
         training: steps, batches and optimiser.
         federation: weighting of sites.
         resumes: the job that this one goes on with; none in a job that starts anew.
+        evaluates: the trained model that the job scores; none in a job that trains.
     """
 
     name: Annotated[
@@ -149,6 +167,7 @@ class Experiment(Settings):
     training: TrainingSettings = TrainingSettings()
     federation: FederationSettings = FederationSettings()
     resumes: Resumed | None = None
+    evaluates: EvaluatedModel | None = None
 
     @field_validator("organs")
     @classmethod
@@ -161,6 +180,13 @@ class Experiment(Settings):
     def _encrypted_updates_are_whole(self) -> "Experiment":
         if self.federation.homomorphic_encryption and self.network.normalisation in ("dsbn", "fedbn"):
             raise ValueError("homomorphic_encryption needs every weight of every site: not with dsbn or fedbn")
+        return self
+
+    @model_validator(mode="after")
+    def _an_evaluated_model_is_whole(self) -> "Experiment":
+        encrypted = self.federation.homomorphic_encryption
+        if self.evaluates and (self.resumes or encrypted or self.network.normalisation == "fedbn"):
+            raise ValueError("evaluates needs a finished, readable, whole model: no resumes, no encryption, no fedbn")
         return self
 
     @property

@@ -16,11 +16,13 @@ from fedgin.flare.jobs.application import check_configuration, read_application
 from fedgin.flare.jobs.configuration import client_config, named_classes, server_config
 from fedgin.flare.jobs.job import load_job, write_job
 from fedgin.flare.jobs.numbers import Numbers, read_numbers
-from tests.places import JOBS
+from tests.flare.jobs.evaluation_jobs import TEMPLATE, evaluating
+from tests.places import JOBS, TRAINING_JOBS
 
 PLAIN, ENCRYPTED = JOBS / "abdomen_fedgin", JOBS / "abdomen_fedgin_encrypted"
+KINDS = (PLAIN, ENCRYPTED, TEMPLATE)
 CONFIGS = ("config_fed_server.json", "config_fed_client.json")
-EXPERIMENTS = {job.name: load_job(job).experiment for job in (PLAIN, ENCRYPTED)}
+EXPERIMENTS = {job.name: load_job(job).experiment for job in (PLAIN, ENCRYPTED)} | {TEMPLATE.name: evaluating()}
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -41,7 +43,7 @@ def edit(path: Path, change: Change) -> None:
     path.write_text(json.dumps(values))
 
 
-@pytest.mark.parametrize("job", sorted(JOBS.iterdir()), ids=lambda job: job.name)
+@pytest.mark.parametrize("job", TRAINING_JOBS, ids=lambda job: job.name)
 def test_a_shipped_job_is_to_the_byte_what_is_derived(job: Path, tmp_path: Path) -> None:
     write_job(load_job(job), tmp_path / job.name)
     files = {path.relative_to(job) for path in job.rglob("*") if path.is_file()}
@@ -65,7 +67,7 @@ def components(values: Any) -> Iterator[dict[str, Any]]:
 def unset_arguments() -> list[tuple[str, str, str, str]]:
     """Return file, class, kind of job and argument, for each that FLARE's code has and our jobs do not set."""
     found = []
-    for job in (PLAIN, ENCRYPTED):
+    for job in KINDS:
         for file in CONFIGS:
             for part in components(json.loads((job / "app" / "config" / file).read_text())):
                 module, _, name = part["path"].rpartition(".")
@@ -109,7 +111,7 @@ def test_no_argument_of_a_class_of_ours_can_be_set(unset: tuple[str, ...]) -> No
 
 
 @pytest.mark.parametrize("file", CONFIGS)
-@pytest.mark.parametrize("job", [PLAIN, ENCRYPTED], ids=lambda job: job.name)
+@pytest.mark.parametrize("job", KINDS, ids=lambda job: job.name)
 def test_no_value_can_be_changed_left_out_or_added_but_the_numbers(job: Path, file: str) -> None:
     for place in every_place(carried(job)[file]):
         for change in (replace, drop, add):

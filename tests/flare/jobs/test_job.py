@@ -10,9 +10,9 @@ from fedgin.data.importers.label_ids import CHD68_IDS, HVSMR_IDS
 from fedgin.data.organ_names import doubtful_organs
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.job import load_job, stage_job, write_job
-from tests.places import JOBS
+from tests.places import JOBS, TRAINING_JOBS
 
-NAMES = sorted(path.name for path in JOBS.iterdir())
+NAMES = [path.name for path in TRAINING_JOBS]
 REFERENCE = "abdomen_reference"
 ENCRYPTED = "abdomen_fedgin_encrypted"
 

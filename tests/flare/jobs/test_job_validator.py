@@ -16,11 +16,12 @@ from fedgin.flare.jobs.installed import check_installed, count_parameters
 from fedgin.flare.jobs.job_validator import JobValidator
 from fedgin.manifest import write_manifest
 from fedgin.train.experiment import Experiment
+from tests.flare.jobs.evaluation_jobs import TEMPLATE, evaluation_job
 from tests.flare.jobs.test_configuration import CONFIGS, UNSET, components
-from tests.places import JOBS
+from tests.places import JOBS, TRAINING_JOBS
 from tests.sites import tiny_experiment, write_site
 
-FOLDERS = sorted(JOBS.iterdir())
+FOLDERS = TRAINING_JOBS
 
 ENCRYPTED = FOLDERS[0].with_name("abdomen_fedgin_encrypted")
 
@@ -107,7 +108,8 @@ def test_no_argument_that_our_jobs_leave_out_passes(
     participant: JobValidator, tmp_path: Path, unset: tuple[str, ...]
 ) -> None:
     job, file, path, argument = unset
-    app = Path(shutil.copytree(JOBS / job / "app", tmp_path / "app"))
+    whole = evaluation_job(tmp_path).folder if job == TEMPLATE.name else JOBS / job
+    app = Path(shutil.copytree(whole / "app", tmp_path / "app"))
 
     def set_argument(values: dict[str, Any]) -> None:
         next(part for part in components(values) if part["path"] == path)["args"][argument] = "/etc/passwd"

@@ -14,6 +14,7 @@ from fedgin.flare.audit.security_log import Kind, read_log
 from fedgin.flare.participation import Absence, Contribution, RoundParticipation, read_participation
 from fedgin.flare.protocol import AGGREGATED, CAUSE, DICE, MOST_METRICS, OUTLIERS, STATS, VERDICT
 from fedgin.flare.server.round_recorder import LONGEST_CAUSE, RoundRecorder
+from tests.flare.run.evaluations import site_answer
 from tests.flare.runs import JOB, came_from, lay_out, make_context, start
 from tests.sites import tiny_experiment
 
@@ -75,8 +76,23 @@ def test_updates_and_failures_are_shown_with_their_sites(tmp_path: Path) -> None
     assert shown(progress, context) == {
         "expected": ["hospital-a", "hospital-b"],
         "rounds": {"0": {"hospital-a": {"val_dice_mean": 0.25}}},
+        "scored": {},
         "failures": [f"site hospital-b, task train: {reason}"],
     }
+
+
+def test_the_scores_of_an_evaluated_model_are_shown_and_other_metrics_are_not(tmp_path: Path) -> None:
+    context = make_context(lay_out(tmp_path, "server", tiny_experiment()), "server", ("b", "a"))
+    progress = RoundRecorder()
+    start(progress, context)
+    for site, metrics in (("a", site_answer()), ("b", {"test_dice_mean": 0.5})):
+        result = came_from(site, DXO(DataKind.METRICS, data=metrics).to_shareable())
+        for key, value in ((FLContextKey.TASK_RESULT, result), (FLContextKey.TASK_NAME, "validate")):
+            context.set_prop(key, value, private=True, sticky=False)
+        progress.handle_event(EventType.BEFORE_PROCESS_SUBMISSION, context)
+    found = shown(progress, context)
+    assert found["expected"] == ["a", "b"]
+    assert found["scored"] == {"a": "Dice 0.800 [0.70, 0.90], 5 patients"}
 
 
 def test_a_failure_without_reason_names_its_code_and_a_long_one_is_cut(tmp_path: Path) -> None:

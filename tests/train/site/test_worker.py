@@ -35,7 +35,9 @@ def start(**values: object) -> Message:
 
 def test_training_answers_with_an_update_after_reports_of_preprocessing(tmp_path: Path) -> None:
     *reports, done = answers_to(tmp_path, start())
-    assert [dict(report.values) for report in reports] == [{"done": case, "total": 4} for case in (1, 2, 3, 4)]
+    assert [dict(report.values) for report in reports] == [
+        {"what": "preprocessed", "done": case, "total": 4} for case in (1, 2, 3, 4)
+    ]
     assert done.kind == "done"
     assert done.values["weight"] == 12
     assert set(done.arrays) == set(tiny_experiment().initial_network().state_dict())

@@ -137,8 +137,8 @@ class SiteProcess:
 
     def validate(
         self, weights: Mapping[str, NDArray[Any]], owner: str, *, candidate: bool = False, stop: Stop
-    ) -> dict[str, float]:
-        """Score a model; as :meth:`SiteSession.validate` and :meth:`train`."""
+    ) -> dict[str, Any]:
+        """Score a model; as :meth:`SiteSession.validate` or :meth:`SiteEvaluation.validate`, and :meth:`train`."""
         task = Message("validate", {"owner": owner, "candidate": candidate}, weights)
         return dict(self._do(task, stop).values["metrics"])
 
@@ -176,7 +176,7 @@ class SiteProcess:
             if answer is None or answer.kind == "done":
                 return answer
             if answer.kind == "progress":
-                self.log("preprocessed {done} of {total} cases".format(**answer.values))
+                self.log("{what} {done} of {total} cases".format(**answer.values))
             elif answer.kind == "stopped":
                 raise InterruptedTaskError(self.site)
             else:

@@ -2,14 +2,21 @@
 
 from collections.abc import Iterator
 
-from fedgin.flare.jobs.configuration import client_config, named_classes, server_config
+from fedgin.flare.jobs.configuration import (
+    client_config,
+    evaluation_client_config,
+    evaluation_server_config,
+    named_classes,
+    server_config,
+)
 from fedgin.flare.jobs.numbers import Numbers
 
 
 def _named() -> Iterator[str]:
+    numbers = Numbers(num_rounds=1, min_clients=1)
+    yield from named_classes([evaluation_server_config(numbers), evaluation_client_config()])
     for encrypted in (False, True):
         yield from named_classes(client_config(encrypted=encrypted))
-        numbers = Numbers(num_rounds=1, min_clients=1)
         yield from named_classes(server_config(numbers, first_round=0, encrypted=encrypted))
 
 

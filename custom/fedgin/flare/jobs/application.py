@@ -7,10 +7,11 @@ from fedgin.documents import read_json
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_round
 from fedgin.flare.jobs.comparison import check_same
-from fedgin.flare.jobs.configuration import client_config, server_config
+from fedgin.flare.jobs.configuration import flare_config
+from fedgin.flare.jobs.evaluated_model import check_model
 from fedgin.flare.jobs.files import APP, CLIENT_CONFIG, EXPERIMENT, SERVER_CONFIG, check_files
 from fedgin.flare.jobs.numbers import FIX, Numbers, read_numbers
-from fedgin.train.experiment import Experiment, load_experiment
+from fedgin.train.experiment import EVALUATED_MODEL, Experiment, load_experiment
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,6 @@ class Application:
 
     experiment: Experiment
     numbers: Numbers
-
-
-def first_round(experiment: Experiment) -> int:
-    """Return the round, counted from 0, in which a job begins."""
-    return experiment.resumes.round if experiment.resumes else 0
 
 
 def read_application(app: Path) -> Application:
@@ -47,6 +43,7 @@ def read_application(app: Path) -> Application:
     server, client = (read_json(config / name, source=name) for name in (SERVER_CONFIG, CLIENT_CONFIG))
     numbers = check_configuration(experiment, server, client)
     _check_checkpoint(config / CHECKPOINT, experiment)
+    check_model(config / EVALUATED_MODEL, experiment)
     return Application(experiment, numbers)
 
 
@@ -56,11 +53,10 @@ def check_configuration(experiment: Experiment, server: object, client: object) 
     Raises:
         ConfigError: it is another one; names each place.
     """
-    numbers = read_numbers(server)
-    encrypted = experiment.federation.homomorphic_encryption
-    made = server_config(numbers, first_round=first_round(experiment), encrypted=encrypted)
-    check_same(server, made, source=SERVER_CONFIG, fix=FIX)
-    check_same(client, client_config(encrypted=encrypted), source=CLIENT_CONFIG, fix=FIX)
+    numbers = read_numbers(server, evaluates=experiment.evaluates is not None)
+    made_server, made_client = flare_config(experiment, numbers)
+    check_same(server, made_server, source=SERVER_CONFIG, fix=FIX)
+    check_same(client, made_client, source=CLIENT_CONFIG, fix=FIX)
     return numbers
 
 

@@ -14,14 +14,13 @@ from typing import BinaryIO
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from fedgin.errors import ConfigError, FedginError
-from fedgin.flare.jobs.checkpoint import CHECKPOINT
-from fedgin.flare.jobs.files import is_part, stray
+from fedgin.flare.jobs.files import WEIGHTS, is_part, stray
 from fedgin.flare.jobs.job import Job, load_job, staged_mark
 from fedgin.folders import MARK
 
-# A resumed job has its checkpoint in it; nothing else of a job is large.
+# A resumed job has its checkpoint in it, and one that evaluates a model that model; nothing else of a job is large.
 LARGEST_FILE = 2**18
-LARGEST_CHECKPOINT = 2**32 - 1
+LARGEST_WEIGHTS = 2**32 - 1
 LOCAL_HEADER, TABLE_ENTRY, TABLE_END = 30, 46, 22
 FOLDER_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 FIX = "submit a job folder with 'fedgin run' or with 'submit_job' of FLARE's console"
@@ -90,7 +89,7 @@ def _is_plain(entry: ZipInfo) -> bool:
 
 
 def _largest(inside: str) -> int:
-    return LARGEST_CHECKPOINT if inside.endswith(f"/{CHECKPOINT}") else LARGEST_FILE
+    return LARGEST_WEIGHTS if PurePosixPath(inside).name in WEIGHTS else LARGEST_FILE
 
 
 def _check_gaps(archive: ZipFile, file: BinaryIO) -> None:

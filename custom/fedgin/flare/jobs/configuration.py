@@ -11,6 +11,7 @@ from nvflare.app_common.app_constant import AppConstants
 
 from fedgin.flare.jobs.numbers import Numbers
 from fedgin.flare.protocol import ORGANS
+from fedgin.train.experiment import EVALUATED_MODEL, Experiment
 
 SURVEY = "nvflare.app_common.workflows.broadcast_and_process.BroadcastAndProcess"
 # Seconds for the other sites once min_clients have said which organs they label, and for all of them: it takes no work.
@@ -19,16 +20,41 @@ CONTROLLER = "nvflare.app_common.workflows.scatter_and_gather.ScatterAndGather"
 EVALUATION = "nvflare.app_common.workflows.cross_site_model_eval.CrossSiteModelEval"
 HE, PT = "nvflare.app_opt.he", "nvflare.app_opt.pt"
 TRAIN, VALIDATE, SUBMIT_MODEL = AppConstants.TASK_TRAIN, AppConstants.TASK_VALIDATION, AppConstants.TASK_SUBMIT_MODEL
-# Where FLARE deploys the experiment at the server.
+WIDGETS = "nvflare.app_common.widgets"
+RESULTS = f"{WIDGETS}.validation_json_generator.ValidationJsonGenerator"
+RECORDER = "fedgin.flare.server.round_recorder.RoundRecorder"
+EXECUTOR = "fedgin.flare.client.executor.FedginExecutor"
+# Ids of a workflow: after training, and in a job that evaluates a model.
+FINAL_EVALUATION, EVALUATION_ALONE = "cross_site_eval", "evaluation"
+# Where FLARE deploys these files of the job at the server.
 EXPERIMENT_AT_SERVER = "{WORKSPACE}/{JOB_ID}/app_server/config/experiment.yaml"
-
+MODEL_AT_SERVER = f"{{WORKSPACE}}/{{JOB_ID}}/app_server/config/{EVALUATED_MODEL}"
 # Seconds that a site waits for the server's process of the job, which first builds the network. FLARE's own 60 are too
 # few for a busy machine, and a site that gives up ends the job.
 SERVER_STARTS = 600
 
 
+def first_round(experiment: Experiment) -> int:
+    """Return the round, counted from 0, in which a job begins."""
+    return experiment.resumes.round if experiment.resumes else 0
+
+
+def flare_config(experiment: Experiment, numbers: Numbers) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return ``config_fed_server.json`` and ``config_fed_client.json`` of a job.
+
+    Args:
+        experiment: of the job; says whether it trains or evaluates.
+        numbers: what a lead may choose.
+    """
+    if experiment.evaluates:
+        return evaluation_server_config(numbers), evaluation_client_config()
+    encrypted = experiment.federation.homomorphic_encryption
+    server = server_config(numbers, first_round=first_round(experiment), encrypted=encrypted)
+    return server, client_config(encrypted=encrypted)
+
+
 def server_config(numbers: Numbers, *, first_round: int, encrypted: bool) -> dict[str, Any]:
-    """Return ``config_fed_server.json``.
+    """Return ``config_fed_server.json`` of a job that trains.
 
     Args:
         numbers: what a lead may choose.
@@ -40,7 +66,6 @@ def server_config(numbers: Numbers, *, first_round: int, encrypted: bool) -> dic
     persistor = network | ({"filter_id": "serializer"} if encrypted else {})
     serializer = [_component("serializer", "fedgin.flare.server.encryption.CiphertextFilter")] if encrypted else []
     events = {"events": ["fed.analytix_log_stats"]}
-    widgets = "nvflare.app_common.widgets"
     components = [
         _component("persistor", f"{PT}.file_model_persistor.PTFileModelPersistor", persistor),
         *serializer,
@@ -48,15 +73,36 @@ def server_config(numbers: Numbers, *, first_round: int, encrypted: bool) -> dic
         _component("aggregator", "fedgin.flare.server.aggregator.ClientWeightedAggregator", own),
         _component("model_selector", "fedgin.flare.server.model_selector.AcceptedModelSelector"),
         _component("model_locator", f"{PT}.file_model_locator.PTFileModelLocator", {"pt_persistor_id": "persistor"}),
-        _component("cross_site_results", f"{widgets}.validation_json_generator.ValidationJsonGenerator"),
-        _component("round_metrics", f"{widgets}.metrics_artifact_writer.MetricsArtifactWriter"),
-        _component("round_recorder", "fedgin.flare.server.round_recorder.RoundRecorder"),
+        _component("cross_site_results", RESULTS),
+        _component("round_metrics", f"{WIDGETS}.metrics_artifact_writer.MetricsArtifactWriter"),
+        _component("round_recorder", RECORDER),
         _component("checkpoint_keeper", "fedgin.flare.server.checkpoint_keeper.CheckpointKeeper"),
         _component("organ_survey", "fedgin.flare.server.organ_survey.OrganSurvey", own),
         _component("tensorboard", "nvflare.app_opt.tracking.tb.tb_receiver.TBAnalyticsReceiver", events),
     ]
-    server = {key: getattr(numbers, key) for key in ("heart_beat_timeout", "task_request_interval")}
     workflows = [_survey(numbers), _training(numbers, first_round), _evaluation(numbers, encrypted=encrypted)]
+    return _server(numbers, workflows, components)
+
+
+def evaluation_server_config(numbers: Numbers) -> dict[str, Any]:
+    """Return ``config_fed_server.json`` of a job that scores a trained model: the last workflow of training, alone."""
+    args = {
+        "model_locator_id": "model_locator",
+        "submit_model_task_name": "",
+        "validation_timeout": numbers.validation_timeout,
+    }
+    components = [
+        _component(
+            "model_locator", "fedgin.flare.server.evaluated_model.EvaluatedModelLocator", {"model": MODEL_AT_SERVER}
+        ),
+        _component("cross_site_results", RESULTS),
+        _component("round_recorder", RECORDER),
+    ]
+    return _server(numbers, [_component(EVALUATION_ALONE, EVALUATION, args)], components)
+
+
+def _server(numbers: Numbers, workflows: list[dict[str, Any]], components: list[dict[str, Any]]) -> dict[str, Any]:
+    server = {key: getattr(numbers, key) for key in ("heart_beat_timeout", "task_request_interval")}
     return {"format_version": 2, "server": server, "workflows": workflows, "components": components}
 
 
@@ -101,30 +147,44 @@ def _evaluation(numbers: Numbers, *, encrypted: bool) -> dict[str, Any]:
     # No site of an encrypted job is asked for its own model, which would be readable.
     own = {"submit_model_task_name": ""} if encrypted else {"submit_model_timeout": numbers.submit_model_timeout}
     args = {"model_locator_id": "model_locator", **own, "validation_timeout": numbers.validation_timeout}
-    return _component("cross_site_eval", EVALUATION, args)
+    return _component(FINAL_EVALUATION, EVALUATION, args)
 
 
 def client_config(*, encrypted: bool) -> dict[str, Any]:
-    """Return ``config_fed_client.json``.
+    """Return ``config_fed_client.json`` of a job that trains.
 
     The filters of an encrypted job run at the sites, in their defaults: all layers are encrypted, each multiplied by
     the site's own weight.
     """
     tasks = [ORGANS, TRAIN, VALIDATE] if encrypted else [ORGANS, TRAIN, VALIDATE, SUBMIT_MODEL]
     events = {"events_to_convert": ["analytix_log_stats"], "fed_event_prefix": "fed."}
-    converter = "nvflare.app_common.widgets.convert_to_fed_event.ConvertToFedEvent"
+    converter = f"{WIDGETS}.convert_to_fed_event.ConvertToFedEvent"
     return {
         "format_version": 2,
         "max_runner_sync_timeout": SERVER_STARTS,
-        "executors": [
-            {"tasks": tasks, "executor": {"path": "fedgin.flare.client.executor.FedginExecutor", "args": {}}}
-        ],
+        "executors": [_executor(tasks)],
         "task_result_filters": [_filter([TRAIN], f"{HE}.model_encryptor.HEModelEncryptor")] if encrypted else [],
         "task_data_filters": [_filter([TRAIN, VALIDATE], f"{HE}.model_decryptor.HEModelDecryptor")]
         if encrypted
         else [],
         "components": [_component("analytics_to_server", converter, events)],
     }
+
+
+def evaluation_client_config() -> dict[str, Any]:
+    """Return ``config_fed_client.json`` of a job that scores a trained model: no site can be asked to train."""
+    return {
+        "format_version": 2,
+        "max_runner_sync_timeout": SERVER_STARTS,
+        "executors": [_executor([VALIDATE])],
+        "task_result_filters": [],
+        "task_data_filters": [],
+        "components": [],
+    }
+
+
+def _executor(tasks: list[str]) -> dict[str, Any]:
+    return {"tasks": tasks, "executor": {"path": EXECUTOR, "args": {}}}
 
 
 def _filter(tasks: list[str], path: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from nvflare.lighter.tool_consts import NVFLARE_SIG_FILE, NVFLARE_SUBMITTER_CRT_
 
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.checkpoint import CHECKPOINT
+from fedgin.train.experiment import EVALUATED_MODEL
 
 META, SERVER_CONFIG, CLIENT_CONFIG = "meta.json", "config_fed_server.json", "config_fed_client.json"
 EXPERIMENT = "experiment.yaml"
@@ -14,7 +15,9 @@ EXPERIMENT = "experiment.yaml"
 APP = "app"
 CONFIG = f"{APP}/config"
 FOLDERS = (APP, CONFIG)
-FILES = (META, *(f"{CONFIG}/{name}" for name in (SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT, CHECKPOINT)))
+# Weights that some jobs carry; all other files of a job are small.
+WEIGHTS = (CHECKPOINT, EVALUATED_MODEL)
+FILES = (META, *(f"{CONFIG}/{name}" for name in (SERVER_CONFIG, CLIENT_CONFIG, EXPERIMENT, *WEIGHTS)))
 # FLARE adds these to each folder when it signs a job.
 SIGNATURE_FILES = (NVFLARE_SIG_FILE, NVFLARE_SUBMITTER_CRT_FILE)
 LONGEST_NAME = 120

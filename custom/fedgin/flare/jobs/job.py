@@ -13,14 +13,18 @@ from fedgin.data.organ_names import check_organs
 from fedgin.documents import read_json
 from fedgin.errors import ConfigError
 from fedgin.files import write_text
-from fedgin.flare.jobs.application import first_round, read_application
+from fedgin.flare.jobs.application import check_configuration, read_application
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_round
-from fedgin.flare.jobs.configuration import client_config, server_config
+from fedgin.flare.jobs.configuration import first_round, flare_config
+from fedgin.flare.jobs.evaluated_model import check_model
 from fedgin.flare.jobs.files import APP, CLIENT_CONFIG, CONFIG, EXPERIMENT, FILES, META, SERVER_CONFIG, check_files
-from fedgin.flare.jobs.meta import check_meta, make_meta
+from fedgin.flare.jobs.meta import check_meta, make_meta, meta_name
 from fedgin.flare.jobs.numbers import Numbers
 from fedgin.folders import MARK, Mark, whole_folder
-from fedgin.train.experiment import Experiment, load_experiment
+from fedgin.train.experiment import EVALUATED_MODEL, EvaluatedModel, Experiment, load_experiment
+
+# The name in meta.json of a job that a bundle completes.
+TEMPLATE = "evaluate"
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,11 @@ class Job:
     Attributes:
         folder: the job.
         experiment: its ``experiment.yaml``.
-        rounds: the rounds that are trained; a resumed job's are those left.
+        rounds: the rounds that are trained; a resumed job's are those left. A job that evaluates has one.
         min_clients: updates without which a round is not closed.
         sites: that the job is for, by name; none when it is for all that are connected.
         times: waits and time-outs; its ``num_rounds`` and ``min_clients`` are those of the folder.
+        weights: the file with the weights that the job carries, when it is not in ``folder``.
     """
 
     folder: Path
@@ -42,11 +47,17 @@ class Job:
     min_clients: int
     sites: tuple[str, ...] = ()
     times: Numbers = field(default=Numbers(num_rounds=1, min_clients=1))
+    weights: Path | None = None
 
     @property
     def name(self) -> str:
         """Name of the folder, also of one that was given as ``.``."""
         return self.folder.resolve().name
+
+    @property
+    def evaluated(self) -> EvaluatedModel | None:
+        """The model that the job scores; none for a job that trains."""
+        return self.experiment.evaluates
 
     @property
     def first_round(self) -> int:
@@ -82,10 +93,44 @@ def read_job(folder: Path) -> Job:
         FedginError: a file is missing, wrong or does not belong to a job.
     """
     check_files(folder, but=(MARK,))
+    if (folder / CONFIG / SERVER_CONFIG).is_file() and not (folder / CONFIG / EXPERIMENT).exists():
+        raise ConfigError(
+            f"job {folder.resolve().name} has no {EXPERIMENT}",
+            "start from a folder under jobs/; jobs/evaluate needs the bundle that it evaluates: --bundle BUNDLE",
+        )
     application = read_application(folder / APP)
-    experiment, numbers = application.experiment, application.numbers
+    return _with_meta(folder, application.experiment, application.numbers, meta_name(application.experiment))
+
+
+def load_evaluation(folder: Path, experiment: Experiment, model: Path) -> Job:
+    """Read a job folder that has no experiment of its own, such as ``jobs/evaluate``, and complete it.
+
+    Args:
+        folder: with ``meta.json`` and FLARE's configuration.
+        experiment: of the model, with ``evaluates``.
+        model: the file with its weights, which stays where it is.
+
+    Raises:
+        FedginError: the folder is no such job, or the model is not the one that the experiment names.
+    """
+    check_files(folder, but=(MARK,))
+    config = folder / CONFIG
+    if any((config / name).exists() for name in (EXPERIMENT, EVALUATED_MODEL, CHECKPOINT)):
+        raise ConfigError(
+            f"job {folder.resolve().name} has an experiment of its own", "a bundle is evaluated with jobs/evaluate"
+        )
+    server, client = (read_json(config / name, source=name) for name in (SERVER_CONFIG, CLIENT_CONFIG))
+    numbers = check_configuration(experiment, server, client)
+    check_model(model, experiment)
+    return replace(_with_meta(folder, experiment, numbers, TEMPLATE), weights=model)
+
+
+def _with_meta(folder: Path, experiment: Experiment, numbers: Numbers, name: str) -> Job:
     found = read_json(folder / META, source=str(folder / META))
-    sites = check_meta(found, experiment.name, numbers.min_clients)
+    if experiment.evaluates and isinstance(found, dict):
+        least = {"min_clients": found.get("min_clients")}
+        numbers = parse_settings(numbers.model_dump() | least, Numbers, source=META)
+    sites = check_meta(found, name, numbers.min_clients)
     return Job(folder, experiment, numbers.num_rounds, numbers.min_clients, sites, numbers)
 
 
@@ -121,7 +166,7 @@ def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[
     return load_job(target)
 
 
-def write_job(job: Job, target: Path, *, checkpoint: Path | None = None) -> Job:
+def write_job(job: Job, target: Path) -> Job:
     """Write a job's files, and no other, into a new folder.
 
     FLARE deploys ``@ALL`` to whoever is connected when the job starts; with sites, who comes later does not take part.
@@ -129,34 +174,38 @@ def write_job(job: Job, target: Path, *, checkpoint: Path | None = None) -> Job:
     Args:
         job: its ``experiment.yaml`` is copied as it is unless ``job.experiment`` is another.
         target: made when it is missing.
-        checkpoint: of a resumed job; by default the one in ``job.folder``.
 
     Raises:
         ConfigError: a number of the job is out of its bounds.
     """
     source, config = job.folder / CONFIG, target / CONFIG
-    written = load_experiment(source / EXPERIMENT)
+    same = (source / EXPERIMENT).exists() and load_experiment(source / EXPERIMENT) == job.experiment
     made = _flare_files(job)
     config.mkdir(parents=True)
-    if written == job.experiment:
+    if same:
         shutil.copyfile(source / EXPERIMENT, config / EXPERIMENT)
     else:
         values = job.experiment.model_dump(mode="json")
         write_text(config / EXPERIMENT, yaml.safe_dump(values, sort_keys=False))
-    if job.experiment.resumes is not None:
-        shutil.copyfile(checkpoint or source / CHECKPOINT, config / CHECKPOINT)
+    for name in _carried(job.experiment):
+        shutil.copyfile(job.weights or source / name, config / name)
     for name, content in made.items():
         write_text(target / name, json.dumps(content, indent=2) + "\n")
     return read_job(target)
 
 
 def _flare_files(job: Job) -> dict[str, dict[str, Any]]:
-    encrypted = job.experiment.federation.homomorphic_encryption
+    server, client = flare_config(job.experiment, job.numbers)
     return {
-        f"{CONFIG}/{SERVER_CONFIG}": server_config(job.numbers, first_round=job.first_round, encrypted=encrypted),
-        f"{CONFIG}/{CLIENT_CONFIG}": client_config(encrypted=encrypted),
-        META: make_meta(job.experiment.name, job.min_clients, job.sites),
+        f"{CONFIG}/{SERVER_CONFIG}": server,
+        f"{CONFIG}/{CLIENT_CONFIG}": client,
+        META: make_meta(meta_name(job.experiment), job.min_clients, job.sites),
     }
+
+
+def _carried(experiment: Experiment) -> list[str]:
+    """Return the names of the weights that a job carries: of one file at most."""
+    return [CHECKPOINT] * (experiment.resumes is not None) + [EVALUATED_MODEL] * (experiment.evaluates is not None)
 
 
 def stage_resumed(job: Job, job_id: str, checkpoint: Path, target: Path) -> Job:
@@ -184,5 +233,5 @@ def stage_resumed(job: Job, job_id: str, checkpoint: Path, target: Path) -> Job:
     values = job.experiment.model_dump(mode="json") | {"resumes": {"job": job_id, "round": start}}
     experiment = parse_settings(values, Experiment, source=f"resumed {job.name}")
     with whole_folder(target, holds=_holds(experiment)) as part:
-        write_job(replace(job, experiment=experiment, rounds=left), part, checkpoint=checkpoint)
+        write_job(replace(job, experiment=experiment, rounds=left, weights=checkpoint), part)
     return read_job(target)

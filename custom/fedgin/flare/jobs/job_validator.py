@@ -17,7 +17,7 @@ from fedgin.errors import ConfigError, FedginError
 from fedgin.files import hash_files
 from fedgin.flare.audit.security_log import Kind, record
 from fedgin.flare.jobs.application import Application, read_application
-from fedgin.flare.jobs.configuration import client_config, named_classes, server_config
+from fedgin.flare.jobs.configuration import flare_config, named_classes
 from fedgin.flare.jobs.encryption_key import NO_KEY, SERVER_KEY, SITE_KEY
 from fedgin.flare.jobs.encryption_library import check_encryption_installed
 from fedgin.flare.jobs.files import SIGNATURE_FILES
@@ -105,8 +105,7 @@ def _check_application(app: Path, startup: Path) -> tuple[Application, int]:
     encrypted = read.experiment.federation.homomorphic_encryption
     if encrypted:
         check_encryption_installed()
-    server = server_config(read.numbers, first_round=0, encrypted=encrypted)
-    classes = [*named_classes([server, client_config(encrypted=encrypted)]), TRAINS]
+    classes = [*named_classes([*flare_config(read.experiment, read.numbers)]), TRAINS]
     parameters = count_parameters(read.experiment, classes)
     if encrypted and not any((startup / key).is_file() for key in (SERVER_KEY, SITE_KEY)):
         raise ConfigError("this kit has no key of the encryption", NO_KEY)

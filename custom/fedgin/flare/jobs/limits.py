@@ -36,12 +36,10 @@ def check_limits(limits: Limits, application: Application, parameters: int) -> N
 
 def _asked(application: Application, parameters: int) -> Mapping[str, int]:
     experiment = application.experiment
-    return {
-        "parameters": parameters,
-        "batch_pixels": batch_pixels(experiment),
-        "local_steps": experiment.training.local_steps,
-        "rounds": application.numbers.num_rounds,
-    }
+    asked = {"parameters": parameters, "batch_pixels": batch_pixels(experiment)}
+    if experiment.evaluates:  # what the bundle was trained with costs the site nothing
+        return asked
+    return asked | {"local_steps": experiment.training.local_steps, "rounds": application.numbers.num_rounds}
 
 
 def batch_pixels(experiment: Experiment) -> int:

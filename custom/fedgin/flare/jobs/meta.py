@@ -9,9 +9,9 @@ from nvflare.apis.job_def import ALL_SITES, SERVER_SITE_NAME, JobMetaKey
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.comparison import check_same
 from fedgin.flare.jobs.files import APP, META
-from fedgin.flare.jobs.numbers import FIX
+from fedgin.flare.jobs.numbers import FIX, MOST_SITES
+from fedgin.train.experiment import Experiment
 
-MOST_SITES = 10_000
 SITE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 # What FLARE's server writes into its record of a job. Not here: what a job could ask for beyond its configuration, such
 # as a launcher, a privacy scope, sites without which it fails, or properties of the console's own.
@@ -40,11 +40,16 @@ RECORD = {
 }
 
 
+def meta_name(experiment: Experiment) -> str:
+    """Return the name under which FLARE's console lists a job."""
+    return f"evaluate-{experiment.name}" if experiment.evaluates else experiment.name
+
+
 def make_meta(name: str, min_clients: int, sites: Sequence[str]) -> dict[str, Any]:
     """Return ``meta.json``.
 
     Args:
-        name: of the experiment.
+        name: :func:`meta_name`.
         min_clients: with fewer sites the job does not start.
         sites: by name; without, the job is for all that are connected when it starts.
     """
@@ -61,7 +66,7 @@ def check_meta(found: object, name: str, min_clients: int) -> tuple[str, ...]:
 
     Args:
         found: what the file says.
-        name: of the experiment.
+        name: :func:`meta_name`.
         min_clients: of ``config_fed_server.json``.
 
     Raises:

@@ -9,6 +9,7 @@ from fedgin.config import Settings
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.files import SERVER_CONFIG
 
+MOST_SITES = 10_000
 WEEK = 7 * 24 * 3600
 FIX = "start from a folder under jobs/; docs/project-lead.md lists the numbers that may be changed"
 
@@ -29,7 +30,7 @@ class Numbers(Settings):
     """
 
     num_rounds: StrictInt = Field(ge=1, le=100_000)
-    min_clients: StrictInt = Field(ge=1, le=10_000)
+    min_clients: StrictInt = Field(ge=1, le=MOST_SITES)
     wait_time_after_min_received: StrictInt = Field(default=600, ge=0, le=WEEK)
     train_timeout: StrictInt = Field(default=0, ge=0, le=WEEK)
     submit_model_timeout: StrictInt = Field(default=600, ge=1, le=WEEK)
@@ -39,7 +40,7 @@ class Numbers(Settings):
     task_check_period: StrictInt | StrictFloat = Field(default=0.1, ge=0.05, le=60)
 
 
-# Where each number stands in config_fed_server.json.
+# Where each number stands in config_fed_server.json of a job that trains, and of one that evaluates.
 _PLACES: dict[str, tuple[str | int, ...]] = {
     **{
         name: ("workflows", 1, "args", name)
@@ -48,15 +49,26 @@ _PLACES: dict[str, tuple[str | int, ...]] = {
     **{name: ("workflows", 2, "args", name) for name in ("submit_model_timeout", "validation_timeout")},
     **{name: ("server", name) for name in ("heart_beat_timeout", "task_request_interval")},
 }
+_EVALUATION_PLACES: dict[str, tuple[str | int, ...]] = {
+    "validation_timeout": ("workflows", 0, "args", "validation_timeout"),
+    **{name: ("server", name) for name in ("heart_beat_timeout", "task_request_interval")},
+}
 
 
-def read_numbers(server: object) -> Numbers:
+def read_numbers(server: object, *, evaluates: bool = False) -> Numbers:
     """Take the numbers out of ``config_fed_server.json``, whatever else is in it.
+
+    Args:
+        server: what the file says.
+        evaluates: whether it is of a job that evaluates. Such a job asks each site once, in one round; how many sites
+            it needs stands in ``meta.json`` only.
 
     Raises:
         ConfigError: a number is no number or out of its bounds, or there is no ``num_rounds`` or ``min_clients``.
     """
-    found = {name: _at(server, place) for name, place in _PLACES.items()}
+    places = _EVALUATION_PLACES if evaluates else _PLACES
+    found: dict[str, Any] = {"num_rounds": 1, "min_clients": 1} if evaluates else {}
+    found |= {name: _at(server, place) for name, place in places.items()}
     try:
         return Numbers.model_validate({name: value for name, value in found.items() if value is not None})
     except ValidationError as error:

@@ -13,11 +13,14 @@ from nvflare.apis.job_def import JobMetaKey, RunStatus
 from fedgin.files import write_text
 from fedgin.flare.jobs.job import Job, read_job, stage_resumed
 from fedgin.flare.run.console import ConsoleError, Session, job_record, job_status, silence
-from fedgin.flare.run.outcome import JOB, RECORD, REPORT, as_submitted
+from fedgin.flare.run.outcome import CASE_SCORES, JOB, RECORD, REPORT, SITE_SCORES, as_submitted
 from fedgin.flare.run.results import RunResult
 from fedgin.flare.server.job_manager import has_ended
 from fedgin.folders import MARK, whole_folder
 from fedgin.train.provenance import FILE as PROVENANCE
+
+# What is written into the folder of a result when it has been fetched.
+WRITTEN = (REPORT, PROVENANCE, SITE_SCORES, CASE_SCORES)
 
 
 def fetch(session: Session, job_id: str, out: Path, *, overwrite: bool = False) -> RunResult:
@@ -39,7 +42,7 @@ def fetch(session: Session, job_id: str, out: Path, *, overwrite: bool = False) 
             f"job {job_id} is {job_status(meta)}", f"follow it: fedgin run JOB --kit KIT --follow {job_id}"
         )
     with (
-        whole_folder(out, holds=held(job_id), overwrite=overwrite, also=[REPORT, PROVENANCE]) as part,
+        whole_folder(out, holds=held(job_id), overwrite=overwrite, also=WRITTEN) as part,
         _downloaded(session, job_id, out) as found,
     ):
         # A job that no site would take has no run folder.

@@ -9,6 +9,7 @@ from nvflare.apis.job_def import JobMetaKey, RunStatus
 from nvflare.fuel.flare_api.api_spec import JobNotFound, JobNotRunning, MonitorReturnCode, NoConnection
 
 from fedgin.errors import one_line, with_fix
+from fedgin.flare.jobs.configuration import EVALUATION_ALONE, FINAL_EVALUATION
 from fedgin.flare.organ_table import read_table
 from fedgin.flare.protocol import ORGANS, STATS
 from fedgin.flare.provisioning.builders import ANSWER_SECONDS
@@ -22,8 +23,6 @@ PATIENCE_SECONDS = 60.0
 LATE_SECONDS = 60.0
 # The server, and then the sites, load PyTorch and MONAI to check a job; FLARE says nothing until all have answered.
 START_SECONDS = LATE_SECONDS + 2 * ANSWER_SECONDS
-# The id of our jobs' last workflow.
-FINAL_EVALUATION = "cross_site_eval"
 
 OnRound = Callable[[RoundMetrics], None]
 
@@ -76,7 +75,7 @@ class _Follower:
         self.on_progress = on_progress
         self.told: set[str] = set()
         self.started = self.reached = time.monotonic()
-        self.answers: tuple[int, int] = (0, 0)
+        self.answers: tuple[str, int] = ("", 0)
         self.last_answer = self.reached
 
     def __call__(self, session: Session, job_id: str, meta: Mapping[str, Any]) -> bool:
@@ -98,6 +97,10 @@ class _Follower:
         ours = stats.get(STATS, {})
         for failure in ours.get("failures", []):
             self._tell(failure)
+        workflow, expected = str(stats.get("ServerRunner", {}).get("workflow")), ours.get("expected", [])
+        if workflow == EVALUATION_ALONE:
+            self._read_scores(ours.get("scored", {}), expected)
+            return
         rounds = ours.get("rounds", {})
         # FLARE shows None as the round while its controller starts.
         running = int(stats.get("ScatterAndGather", {}).get("current_round") or 0)
@@ -105,22 +108,29 @@ class _Follower:
             if f"round {number}" not in self.told and int(number) < running:
                 self.told.add(f"round {number}")
                 self.on_round(RoundMetrics(int(number), rounds[number]))
-        answered, expected = rounds.get(str(running), {}), ours.get("expected", [])
-        self._tell_who_is_late(running, answered, expected)
-        if str(stats.get("ServerRunner", {}).get("workflow")) == FINAL_EVALUATION:
+        answered = rounds.get(str(running), {})
+        self._tell_who_is_late(f"round {running + 1}", answered, expected)
+        if workflow == FINAL_EVALUATION:
             self._tell(
                 "all rounds are done; every site measures the final models now (cross-site evaluation), "
                 "which takes each of them about as long as its validation"
             )
             self.on_progress("final evaluation")
         else:
-            seconds = time.monotonic() - self.last_answer
-            who = f"{len(answered)} of {len(expected)} sites have answered"
-            self.on_progress(
-                f"round {running + 1}: {who}, the last {seconds:.0f} s ago"
-                if answered
-                else f"round {running + 1}: {who}, {seconds:.0f} s"
-            )
+            self._tell_progress(f"round {running + 1}", answered, expected)
+
+    def _read_scores(self, scored: Mapping[str, str], expected: Collection[str]) -> None:
+        """Tell of each site that has scored the model, in a job that evaluates one."""
+        for site, said in scored.items():
+            self._tell(f"site {site} has scored the model: {said}")
+        self._tell_who_is_late("the evaluation", scored, expected)
+        self._tell_progress("evaluation", scored, expected)
+
+    def _tell_progress(self, what: str, answered: Collection[str], expected: Collection[str]) -> None:
+        seconds = time.monotonic() - self.last_answer
+        who = f"{len(answered)} of {len(expected)} sites have answered"
+        last = f"the last {seconds:.0f} s ago" if answered else f"{seconds:.0f} s"
+        self.on_progress(f"{what}: {who}, {last}")
 
     def _tell_why_it_waits(self, session: Session, job_id: str, tries: Sequence[str]) -> None:
         """FLARE notes a reason, behind the time, whenever it tried in vain, and nothing while another job runs."""
@@ -134,13 +144,13 @@ class _Follower:
                 with_fix("the server has not tried to start it yet, although no other job runs", "restart the server")
             )
 
-    def _tell_who_is_late(self, number: int, answered: Collection[str], expected: Collection[str]) -> None:
+    def _tell_who_is_late(self, what: str, answered: Collection[str], expected: Collection[str]) -> None:
         """Name the sites that keep the others waiting; once everybody has answered nobody does."""
-        if self.answers != (number, len(answered)):
-            self.answers, self.last_answer = (number, len(answered)), time.monotonic()
+        if self.answers != (what, len(answered)):
+            self.answers, self.last_answer = (what, len(answered)), time.monotonic()
         late = sorted(set(expected) - set(answered))
         if answered and late and time.monotonic() - self.last_answer >= LATE_SECONDS:
-            self._tell(f"round {number + 1} waits for {', '.join(late)}; the other sites have answered")
+            self._tell(f"{what} waits for {', '.join(late)}; the other sites have answered")
 
     def _tell(self, said: str) -> None:
         text = one_line(said)

@@ -14,6 +14,8 @@ from fedgin.flare.run.results import RunResult, first_errors
 
 # In a result's folder, beside the server's run folder: the job, FLARE's record of it, and our page.
 JOB, RECORD, REPORT = "job", "job_record.json", "report.html"
+# Beside the page of a job that evaluated a model: the means of all sites, and the cases of those that show them.
+SITE_SCORES, CASE_SCORES = "site_scores.csv", "case_scores.csv"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Outcome:
         where = f"what the server kept is in {self.result.folder}"
         if self.causes:
             fix = "\n  ".join((f"mend the first cause below; {where}", *self.causes))
+        elif self.job.evaluated:
+            fix = f"look into the logs of server and sites, then run it again; {where}"
         elif RunStatus.FINISHED_ABORTED.value in self.fault:
             fix = f"go on with it: fedgin resume {self.job_id} --kit KIT; {where}"
         else:

@@ -14,7 +14,9 @@ from fedgin.flare.jobs.job import Job
 from fedgin.flare.organ_table import FILE as ORGAN_TABLE
 from fedgin.flare.organ_table import OrganTable, read_table
 from fedgin.flare.participation import RoundParticipation, read_participation
-from fedgin.flare.protocol import DICE, SERVER_MODEL, SESSION, numbers
+from fedgin.flare.protocol import DICE, EVALUATED, SERVER_MODEL, SESSION, numbers
+from fedgin.flare.run.evaluation import find_evaluation_fault, read_scores
+from fedgin.train.evaluate.site_scores import SiteScores
 
 # Loggers of FLARE's transport: errors of a moment, as when our console asks for statistics before the job has any.
 TRANSPORT = ("blob_streamer", "byte_receiver", "CoreCell")
@@ -139,12 +141,27 @@ class RunResult:
         """Cross-site evaluation: site -> model -> metrics, as JSON."""
         return self.folder / "cross_site_val" / "cross_val_results.json"
 
+    @property
+    def scores(self) -> dict[str, SiteScores]:
+        """What each site tells of the model of a job that evaluates one; sites without a whole answer are left out.
+
+        Raises:
+            DataError: the cross-site evaluation is not as FLARE writes it.
+        """
+        return read_scores(read_answers(self.cross_site)) if self.cross_site.is_file() else {}
+
+    @property
+    def answered(self) -> list[str]:
+        """Sites whose scores of an evaluated model FLARE has taken so far, while the job runs."""
+        answers = (self.folder / "cross_site_val" / "result_shareables").glob(f"*_{SERVER_MODEL}{EVALUATED}")
+        return sorted(path.name.removesuffix(f"_{SERVER_MODEL}{EVALUATED}") for path in answers)
+
     def fault(self, job: Job, sites: Collection[str]) -> str:
         """Say what keeps the run from being a success, or nothing.
 
         Every round must have been aggregated from at least ``job.min_clients`` sites, the final model must be whole,
         finite and another than the initial one, or encrypted where the job says so, and as many of the sites must have
-        reported a Dice, 0 to 1, of it.
+        reported a Dice, 0 to 1, of it. Of a job that evaluates a model, as many sites must have scored it.
 
         Args:
             job: what was to be done.
@@ -153,6 +170,8 @@ class RunResult:
         Raises:
             DataError: participation or cross-site evaluation are not as they were written.
         """
+        if job.evaluated:
+            return find_evaluation_fault(self.scores, sites, job.min_clients)
         # PyTorch and MONAI, which a console that follows a job for days needs for this last look only.
         from fedgin.flare.run.final_model import find_model_fault
 
@@ -212,9 +231,21 @@ def read_cross_site(path: Path) -> dict[str, dict[str, dict[str, float]]]:
         DataError: the file is missing or holds something else.
     """
     try:
-        values = _parse(path.read_bytes())
-        return {site: {model: numbers(metrics) for model, metrics in models.items()} for site, models in values.items()}
-    except (OSError, ValueError, AttributeError, OverflowError):
+        answers = read_answers(path)
+        return {site: {model: numbers(found) for model, found in models.items()} for site, models in answers.items()}
+    except (AttributeError, OverflowError):
+        raise _not_from_flare(path.name) from None
+
+
+def read_answers(path: Path) -> dict[str, dict[str, Any]]:
+    """Read FLARE's cross-site evaluation: site -> model -> whatever the site has answered.
+
+    Raises:
+        DataError: the file is missing or holds something else.
+    """
+    try:
+        return {str(site): dict(models.items()) for site, models in _parse(path.read_bytes()).items()}
+    except (OSError, ValueError, AttributeError):
         raise _not_from_flare(path.name) from None
 
 

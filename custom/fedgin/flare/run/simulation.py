@@ -44,6 +44,7 @@ def simulate(
     threads: int | None = None,
     on_round: Callable[[RoundMetrics], None] = lambda metrics: None,
     on_organs: Callable[[OrganTable], None] = lambda table: None,
+    on_site: Callable[[str], None] = lambda site: None,
 ) -> RunResult:
     """Run a job to its end.
 
@@ -54,6 +55,7 @@ def simulate(
         threads: sites that run at the same time; by default all. With fewer, FLARE starts a process for each task.
         on_round: called as soon as a round is complete.
         on_organs: called once the sites have said which organs they label, before the first round.
+        on_site: called as soon as a site has scored the model of a job that evaluates one.
 
     Raises:
         FolderError: ``workspace`` holds something else.
@@ -67,7 +69,7 @@ def simulate(
     arguments = [str(job.folder), str(workspace), ",".join(sites), str(threads or len(sites))]
     with log.open("w", encoding="utf-8") as output, _start(arguments, output, len(sites)) as process:
         try:
-            _follow(process, workspace, on_round, on_organs)
+            _follow(process, workspace, on_round, on_organs, on_site)
         finally:
             _end(process)
     result = simulated_result(workspace)
@@ -127,12 +129,17 @@ def _follow(
     workspace: Path,
     on_round: Callable[[RoundMetrics], None],
     on_organs: Callable[[OrganTable], None],
+    on_site: Callable[[str], None],
 ) -> None:
-    reported, organs = 0, None
+    reported, organs, told = 0, None, set[str]()
     while True:
         running = process.poll() is None
         if organs is None and (organs := simulated_result(workspace).organs):
             on_organs(organs)
+        for site in simulated_result(workspace).answered:
+            if site not in told:
+                told.add(site)
+                on_site(site)
         for metrics in simulated_result(workspace).rounds[reported:]:
             on_round(metrics)
             reported += 1

@@ -18,6 +18,7 @@ from fedgin.flare.audit.security_log import Kind, record
 from fedgin.flare.participation import FILE, Absence, Contribution, ParticipationLog
 from fedgin.flare.protocol import AGGREGATED, CAUSE, MOST_METRICS, OUTLIERS, STATS, VERDICT, numbers
 from fedgin.flare.server.sender import sender
+from fedgin.train.evaluate.site_scores import SiteScores
 
 LONGEST_CAUSE = 400
 
@@ -27,7 +28,8 @@ class RoundRecorder(FLComponent):
 
     A site's failure is one line with the site, the task and the site's own reason; stock FLARE keeps that reason in the
     site's log. Failures and refused updates are in the server's security log, too. Who took part in a round is written
-    to ``metrics/participation.jsonl`` when the round ends, also when it ends the job.
+    to ``metrics/participation.jsonl`` when the round ends, also when it ends the job. In a job that evaluates a model
+    it shows what each site has scored.
 
     What sites say is cut to 400 characters and loses its line ends and escapes before it is logged or shown.
     """
@@ -38,6 +40,7 @@ class RoundRecorder(FLComponent):
         self._rounds: dict[str, dict[str, dict[str, float]]] = {}
         self._failures: list[str] = []
         self._expected: list[str] = []
+        self._scored: dict[str, str] = {}
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Note an answer, the server's verdict on it or the end of a round, or show what has been noted."""
@@ -63,7 +66,13 @@ class RoundRecorder(FLComponent):
 
     def _show(self, fl_ctx: FLContext) -> None:
         collector = fl_ctx.get_prop(InfoCollector.CTX_KEY_STATS_COLLECTOR)
-        shown = {"expected": self._expected, "rounds": dict(self._rounds), "failures": list(self._failures)}
+        shown = {
+            # A job that evaluates has no round that starts.
+            "expected": self._expected or sorted(client.name for client in fl_ctx.get_engine().get_clients()),
+            "rounds": dict(self._rounds),
+            "scored": dict(self._scored),
+            "failures": list(self._failures),
+        }
         collector.set_info(STATS, shown)
 
     def _note_verdict(self, fl_ctx: FLContext) -> None:
@@ -120,6 +129,8 @@ class RoundRecorder(FLComponent):
                 self._participation.fail(site, cause)
         elif task == AppConstants.TASK_TRAIN:
             self._note_update(site, result, fl_ctx)
+        elif task == AppConstants.TASK_VALIDATION:
+            self._note_scores(site, result, fl_ctx)
 
     def _note_update(self, site: str, result: Shareable, fl_ctx: FLContext) -> None:
         try:
@@ -137,6 +148,15 @@ class RoundRecorder(FLComponent):
         self._rounds.setdefault(round_number, {})[site] = metrics
         shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
         self.log_info(fl_ctx, f"round {round_number}: site {site} sent its update; {_shown(shown)}")
+
+    def _note_scores(self, site: str, result: Shareable, fl_ctx: FLContext) -> None:
+        """Note what a site scored in a job that evaluates; after training, sites answer with other metrics."""
+        try:
+            scores = SiteScores.model_validate(from_shareable(result).data)
+        except Exception:  # what a site sends may be anything; whether it counts is found with the result
+            return
+        self._scored[site] = _shown(scores.in_words())
+        self.log_info(fl_ctx, f"site {site} has scored the model: {self._scored[site]}")
 
 
 def _shown(said: object) -> str:

@@ -11,18 +11,18 @@ from torch import Tensor
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import Progress, choose_device, prepare_site
 from fedgin.data.site import SiteContract
-from fedgin.errors import DataError, PrivacyError
+from fedgin.errors import PrivacyError
 from fedgin.train.batches import RoundPlan
 from fedgin.train.checkpoint import averaged_weights, load_weights
 from fedgin.train.evaluate.evaluator import evaluate
-from fedgin.train.evaluate.scores import CaseScore, summarise, write_scores
+from fedgin.train.evaluate.scores import CaseScore, summarise
 from fedgin.train.experiment import Experiment
 from fedgin.train.privacy.budget import ledger_of
 from fedgin.train.privacy.gate import PrivacyGate
 from fedgin.train.privacy.protect import sent_names
 from fedgin.train.site.decrypted import restore_weights
 from fedgin.train.site.sent_entries import local_entries, sent_entries
-from fedgin.train.site.state import SiteState
+from fedgin.train.site.state import SiteState, keep_scores
 from fedgin.train.site.update import InterruptedTaskError, LocalUpdate
 from fedgin.train.trainer import RoundResult, Trainer
 
@@ -170,13 +170,7 @@ class SiteSession:
         scores: list[CaseScore] = evaluate(self.trainer.network, self.data.cases[split], self.device, stop=stop)
         if stop():
             raise InterruptedTaskError(self.contract.site)
-        try:
-            write_scores(self.folder / "scores" / file, scores)
-        except OSError:
-            raise DataError(
-                f"site {self.contract.site}: {file} cannot be written",
-                "free disk space and check the permissions of the site's kit",
-            ) from None
+        keep_scores(self.folder, file, scores, self.contract.site)
         return summarise(scores, "test" if split is Split.TEST else "val")
 
     def _weight(self) -> float:

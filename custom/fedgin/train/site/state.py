@@ -1,15 +1,32 @@
 """What a site keeps on disk between the tasks of a run: a new process may be started for each of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from fedgin.errors import DataError
 from fedgin.train.checkpoint import load_checkpoint, save_checkpoint
+from fedgin.train.evaluate.scores import CaseScore, write_scores
 
 # In the folder of a site's run: {"round", "before", "model"}, the local layers before and after the latest round.
 LOCAL_LAYERS = "local_layers.pt"
+
+
+def keep_scores(folder: Path, file: str, scores: Sequence[CaseScore], site: str) -> None:
+    """Keep scores by case, which never leave the site, in the folder of its run.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    try:
+        write_scores(folder / "scores" / file, scores)
+    except OSError:
+        raise DataError(
+            f"site {site}: {file} cannot be written",
+            "free disk space and check the permissions of the site's kit",
+        ) from None
 
 
 class LocalLayers:

@@ -18,9 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedgin.data.prepare import Progress
 from fedgin.data.site import load_site
-from fedgin.errors import FedginError, unforeseen
-from fedgin.train.experiment import load_experiment
+from fedgin.errors import ConfigError, FedginError, unforeseen
+from fedgin.train.experiment import EVALUATED_MODEL, load_experiment
+from fedgin.train.site.evaluation import SiteEvaluation
 from fedgin.train.site.messages import Message, error_message, read_message, write_message
 from fedgin.train.site.resume import adopt_earlier_run
 from fedgin.train.site.session import SiteSession
@@ -28,7 +30,7 @@ from fedgin.train.site.update import InterruptedTaskError
 
 
 class Worker:
-    """Does tasks one by one with one :class:`~fedgin.train.site.session.SiteSession`.
+    """Does tasks one by one with one session; in a job that scores a bundle, with one :class:`SiteEvaluation`.
 
     Args:
         arguments: paths of ``experiment.yaml``, of ``site.yaml``, of the session's folder, and of the folder that has
@@ -42,7 +44,7 @@ class Worker:
         self.tasks, self.answers = tasks, answers
         self.stop = threading.Event()
         self.waiting: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self.session: SiteSession | None = None
+        self.session: SiteSession | SiteEvaluation | None = None
 
     def listen(self, at_end: Callable[[], None]) -> None:
         """Read tasks and aborts; call ``at_end`` when there will be no more."""
@@ -68,6 +70,12 @@ class Worker:
     def _do(self, task: Message) -> Message:
         session = self._open()
         stop = self.stop.is_set
+        if isinstance(session, SiteEvaluation):
+            if task.kind != "validate":
+                raise ConfigError(f"task '{task.kind}' in a job that evaluates", "use this package's job on the server")
+            owner = str(task.values["owner"])
+            scored = session.validate(_to_tensors(task.arrays), owner, stop=stop, progress=self._telling("scored"))
+            return Message("done", {"metrics": scored})
         if task.kind == "train":
             earlier = session.experiment.resumes.round if session.experiment.resumes else 0
             total = earlier + int(task.values["rounds"])  # FLARE counts the rounds of this job only
@@ -80,19 +88,29 @@ class Worker:
             return Message("done", {"metrics": metrics})
         return Message("done", arrays=_to_arrays(session.local_model()))
 
-    def _open(self) -> SiteSession:
+    def _open(self) -> SiteSession | SiteEvaluation:
         if self.session is None:
-            contract = load_site(self.contract)
+            contract, experiment = load_site(self.contract), load_experiment(self.experiment)
+            told = self._telling("preprocessed")
 
             def report(done: int, total: int) -> None:
-                write_message(self.answers, Message("progress", {"done": done, "total": total}))
+                told(done, total)
                 if self.stop.is_set():  # finished cases stay in the cache
                     raise InterruptedTaskError(contract.site)
 
-            experiment = load_experiment(self.experiment)
-            adopt_earlier_run(experiment, self.folder, self.runs)
-            self.session = SiteSession(experiment, contract, self.folder, progress=report)
+            if experiment.evaluates:
+                model = self.experiment.with_name(EVALUATED_MODEL)
+                self.session = SiteEvaluation(experiment, contract, self.folder, model, progress=report)
+            else:
+                adopt_earlier_run(experiment, self.folder, self.runs)
+                self.session = SiteSession(experiment, contract, self.folder, progress=report)
         return self.session
+
+    def _telling(self, what: str) -> Progress:
+        def tell(done: int, total: int) -> None:
+            write_message(self.answers, Message("progress", {"what": what, "done": done, "total": total}))
+
+        return tell
 
 
 def _to_tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
