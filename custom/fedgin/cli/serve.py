@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+
+from fedgin.cli.format import Format
+from fedgin.cli.options import Output
+from fedgin.cli.tables import print_rows
 
 if TYPE_CHECKING:
     from fedgin.deploy.node.settings import NodeSettings
@@ -19,6 +22,7 @@ def serve(
     bundle: Annotated[Path, typer.Argument(help="Folder that 'fedgin export' wrote.")],
     config: Annotated[Path, typer.Option(help="node.yaml: who may send, where results go.")],
     status: Annotated[bool, typer.Option("--status", help="Print what is in the spool, and end.")] = False,
+    output: Output = Format.TEXT,
 ) -> None:
     """Receive studies over DICOM, segment each, and send SEG and SR to the archive.
 
@@ -34,7 +38,7 @@ def serve(
     console = Console(highlight=False, soft_wrap=True)
     settings = load_node(config)
     if status:
-        _print_status(console, settings)
+        _print_status(settings, output)
         return
     console.print(NOT_A_DEVICE)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
@@ -65,12 +69,12 @@ def _serve(bundle: Path, settings: "NodeSettings", console: Console) -> None:
     console.print("Stopped. What is in the spool goes on with the next start.")
 
 
-def _print_status(console: Console, settings: "NodeSettings") -> None:
+def _print_status(settings: "NodeSettings", output: Format) -> None:
     from fedgin.deploy.node.spool import Spool
 
-    table = Table("study", "images", "phase", "to send", "next try", "what happened")
+    rows = []
     for key, images, state in Spool(settings.spool).rows():
         wait = max(0.0, state.next_try - time.time())
         when = f"in {wait:.0f} s" if state.pending else ""
-        table.add_row(key, str(images), state.phase.value, str(len(state.pending)), when, state.problem)
-    console.print(table)
+        rows.append((key, images, state.phase.value, len(state.pending), when, state.problem))
+    print_rows(("study", "images", "phase", "to send", "next try", "what happened"), rows, output)
