@@ -9,6 +9,7 @@ from fedgin.deploy.doctor.certificate import check_certificate
 from fedgin.deploy.doctor.kit import KEY, read_kit
 from fedgin.deploy.doctor.kit import SITE as SITE_KIND
 from fedgin.deploy.doctor.network import check_server
+from fedgin.deploy.start import hold
 from tests.deploy.doctor.kits import SITE, Identity, issue, serve, write_kit
 
 ROOT = issue("project")
@@ -36,6 +37,22 @@ def test_a_key_for_encrypted_jobs_without_tenseal_is_a_warning(tmp_path: Path, m
     (folder / "startup" / f"client{KEY}").write_bytes(b"the doctor only looks whether it is there")
     monkeypatch.setattr("fedgin.deploy.doctor.kit.find_spec", lambda name: None)
     assert worse_than_pass(check(folder)) == {"encryption": Severity.WARN}
+
+
+def test_a_kit_in_a_path_with_a_space_fails(tmp_path: Path) -> None:
+    folder = write_kit(tmp_path / "two words", ROOT, issue(SITE, ROOT))
+    assert worse_than_pass(check(folder)) == {"kit_path": Severity.FAIL}
+
+
+def test_a_kit_that_runs_here_passes_and_one_that_runs_elsewhere_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_kit(tmp_path / "kit", ROOT, issue(SITE, ROOT))
+    with hold(folder):
+        assert worse_than_pass(check(folder)) == {}
+        monkeypatch.setattr(socket, "gethostname", lambda: "another-machine")
+        assert worse_than_pass(check(folder)) == {"kit_running": Severity.WARN}
+    assert worse_than_pass(check(folder)) == {}
 
 
 @pytest.mark.parametrize("name", SITE_KIND.files)

@@ -1,8 +1,11 @@
 """The doctor on the kits of the server and of consoles."""
 
+import contextlib
 import json
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,6 +83,24 @@ def test_a_program_without_tls_on_the_port_fails(tmp_path: Path, monkeypatch: py
     with socket.create_server(("127.0.0.1", 0)) as silent:
         found = port_of(write_server_kit(tmp_path / "kit", ROOT, OWN, silent.getsockname()[1]))
     assert found[0] is FAIL
+
+
+def test_two_processes_on_one_port_fail_with_both_names(tmp_path: Path) -> None:
+    share = "import socket as s; a = s.socket(); a.setsockopt(s.SOL_SOCKET, s.SO_REUSEPORT, 1); "
+    listen = "a.bind(('127.0.0.1', PORT)); a.listen(); print(a.getsockname()[1], flush=True); input()"
+    port, pids = "0", []
+    with contextlib.ExitStack() as running:
+        for _ in range(2):
+            command = [sys.executable, "-c", share + listen.replace("PORT", port)]
+            pipe = subprocess.PIPE
+            process = running.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
+            assert process.stdout is not None
+            port = process.stdout.readline().strip()
+            pids.append(process.pid)
+        severity, message = port_of(write_server_kit(tmp_path / "kit", ROOT, OWN, int(port)))
+    assert severity is FAIL
+    assert all(f"process {pid} (" in message for pid in pids)
+    assert "dealt out at random" in message
 
 
 def test_a_port_that_this_user_may_not_open_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
