@@ -65,8 +65,8 @@ def test_the_lead_runs_a_job_and_gets_model_and_report(federation: LocalFederati
 def test_the_sites_score_a_bundle_without_training(federation: LocalFederation, tmp_path: Path) -> None:
     """Two of the sites agree to show their one test case each; ct-b does not, so nothing of it is told."""
     for site in ("ct-a", "mr-a"):
-        with (federation.kit(site) / "local" / "site.yaml").open("a") as file:
-            file.write("share_case_scores: true\n")
+        contract = federation.kit(site) / "local" / "site.yaml"
+        contract.write_text(contract.read_text().replace("share_case_scores: false", "share_case_scores: true"))
     bundle, out = make_bundle(tmp_path).folder, tmp_path / "out"
     command = ["run", str(JOBS / "evaluate"), "--bundle", str(bundle), "--out", str(out)]
     done = CliRunner().invoke(app, [*command, "--kit", str(federation.admin(Role.LEAD))])
