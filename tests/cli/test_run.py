@@ -176,7 +176,8 @@ def test_a_job_that_was_submitted_past_us_needs_every_site_that_it_was_deployed_
     server = lead.meets("ab", [["a", "b"], ["a"]])
     config = lead.job.folder / "app" / "config" / "config_fed_server.json"
     for path in (lead.job.folder / "meta.json", config):
-        path.write_text(path.read_text().replace('"min_clients": 2', '"min_clients": 1'))
+        text = path.read_text().replace('"min_clients": 2', '"min_clients": 1')
+        path.write_text(text.replace('"min_responses_required": 2', '"min_responses_required": 1'))
     server.submit_job(str(lead.job.folder))
     error = lead.runs("--follow", "job-1").exception
     assert "round 1 has 1 of 2 updates (b: it changes no weight)" in str(error)
