@@ -36,6 +36,8 @@ def test_no_verb_is_missing_in_the_list() -> None:
     files = {path.stem for path in (ROOT / "custom" / "fedgin" / "cli").glob("[!_]*.py")}
     named = {*Verbs.summaries, *(f"site_{verb}" for verb in SiteVerbs.summaries)}
     helpers = {
+        "evaluated_bundle",
+        "evaluation_result",
         "fault",
         "findings",
         "follow_job",
