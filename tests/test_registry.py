@@ -45,7 +45,8 @@ def test_a_name_is_given_once() -> None:
 @pytest.mark.parametrize("registered", [AUGMENTATIONS, NETWORKS], ids=lambda registered: registered.kind)
 def test_what_the_source_declares_is_what_is_registered(registered: Registry[object]) -> None:
     found = declared(registered.package)
-    assert sorted(found) == registered.names()
+    # Other tests file augmentations of their own in the same registry.
+    assert sorted(found) == [name for name in registered.names() if not name.startswith("test-")]
     for name, parameters in found.items():
         with pytest.raises(ConfigError) as caught:
             registered.build(name, {"no_such_parameter": 1})

@@ -26,7 +26,7 @@ from tests.places import JOBS
 from tests.sites import tiny_experiment, write_site
 
 # An encrypted update is whole; tests/train/site/test_encrypted_session.py shows that such a site is told so.
-READABLE_JOBS = sorted(path.name for path in JOBS.iterdir() if not path.name.endswith("_encrypted"))
+READABLE_JOBS = sorted(path.name for path in JOBS.iterdir() if not path.name.endswith(("_encrypted", "evaluate")))
 NOISE: dict[str, Any] = {"clip_norm": 0.5, "noise_multiplier": 0.1, "delta": 1e-5, "epsilon_budget": 1e6}
 
 
