@@ -141,7 +141,7 @@ class Augmentation(TrainingHooks, Generic[ParamsT]):
         inside = body.as_subclass(Tensor).to(x.device)
         if self.background == "keep":
             return torch.where(inside, out, x)
-        low, high = (per_sample(end, x.dim()) for end in (x.flatten(1).amin(1), x.flatten(1).amax(1)))
+        low, high = sample_range(x)
         return torch.where(inside, out, torch.lerp(low, high, per_sample(draw.background.to(x.device), x.dim())))
 
     def _keep_sane(self, x: Tensor, out: Tensor, chosen: Tensor) -> Tensor:
@@ -155,6 +155,12 @@ class Augmentation(TrainingHooks, Generic[ParamsT]):
 def per_sample(values: Tensor, ndim: int) -> Tensor:
     """Reshape [B] to [B, 1, 1, ...] with ``ndim`` axes, so that it broadcasts over a batch."""
     return values.view(-1, *(1,) * (ndim - 1))
+
+
+def sample_range(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the smallest and the largest value of each sample over channels and pixels, to broadcast over ``x``."""
+    rows = x.flatten(1)
+    return per_sample(rows.amin(1), x.dim()), per_sample(rows.amax(1), x.dim())
 
 
 def _flat_samples(x: Tensor) -> Tensor:

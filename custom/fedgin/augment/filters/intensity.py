@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fedgin.augment.base import per_sample
+from fedgin.augment.base import sample_range
 
 
 def to_range(image: Tensor, low: float, high: float) -> Tensor:
@@ -11,7 +11,6 @@ def to_range(image: Tensor, low: float, high: float) -> Tensor:
 
     Smallest and largest are taken over channels and pixels. A flat sample becomes the midpoint.
     """
-    rows = image.flatten(1)
-    least, most = (per_sample(end, image.dim()) for end in (rows.amin(1), rows.amax(1)))
+    least, most = sample_range(image)
     unit = torch.where(most > least, (image - least) / (most - least), 0.5)
     return low + (high - low) * unit

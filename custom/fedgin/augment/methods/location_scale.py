@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedgin.augment.base import Augmentation, per_sample
+from fedgin.augment.base import Augmentation, per_sample, sample_range
 from fedgin.augment.filters.bezier import bezier_map
 from fedgin.augment.filters.intensity import to_range
 from fedgin.augment.registry import register
@@ -79,5 +79,5 @@ class LocationScale(Augmentation[LocationScaleParams]):
             for part in (params.scale.to(x.device), params.shift.to(x.device).clamp(least, most))
         )
         unit = (curved * scale + shift).clamp(0.0, 1.0)
-        low, high = (per_sample(end, x.dim()) for end in (x.flatten(1).amin(1), x.flatten(1).amax(1)))
+        low, high = sample_range(x)
         return torch.lerp(low.expand_as(unit), high.expand_as(unit), unit)
