@@ -40,6 +40,7 @@ class OrganSurvey(ResponseProcessor):
 
     def create_task_data(self, task_name: str, fl_ctx: FLContext) -> Shareable:
         """Return an empty task: a site has the experiment."""
+        self._organs = load_experiment(Path(self.experiment)).organs
         self._answers: dict[str, dict[str, str]] = {}
         return Shareable()
 
@@ -47,17 +48,15 @@ class OrganSurvey(ResponseProcessor):
         """Keep a site's answer, if it is one; an error of the site is told by the RoundRecorder."""
         if response.get_return_code() == ReturnCode.OK:
             try:
-                organs = load_experiment(Path(self.experiment)).organs
-                self._answers[client.name] = read_answer(from_shareable(response).data, organs)
+                self._answers[client.name] = read_answer(from_shareable(response).data, self._organs)
             except Exception:  # what a site sends may be anything
                 self.log_error(fl_ctx, f"site {client.name} does not say which organs it labels")
         return True
 
     def final_process(self, fl_ctx: FLContext) -> bool:
         """Tell the table; end the job when all have answered and nobody labels an organ."""
-        organs = load_experiment(Path(self.experiment)).organs
         silent = sorted({client.name for client in fl_ctx.get_engine().get_clients()} - self._answers.keys())
-        self._table = OrganTable(organs, dict(sorted(self._answers.items())), silent)
+        self._table = OrganTable(self._organs, dict(sorted(self._answers.items())), silent)
         workspace = fl_ctx.get_engine().get_workspace()
         self._table.write(Path(workspace.get_run_dir(fl_ctx.get_job_id())) / FILE)
         for line in self._table.lines():
