@@ -64,6 +64,12 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
         os.close(descriptor)
 
 
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content, as hexadecimal digits. ``OSError`` passes through."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def hash_files(root: Path, files: Iterable[Path]) -> str:
     """Return the SHA-256 of the names, relative to ``root``, and the contents of files. ``OSError`` passes through."""
     digest = hashlib.sha256()

@@ -25,7 +25,7 @@ from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.resampling import VoxelGrid
 from fedgin.data.volumes import map_organs, read_pair
 from fedgin.errors import DataError
-from fedgin.files import whole_file
+from fedgin.files import hash_file, whole_file
 
 # Counts up whenever preprocessing computes something else, so that a cache of older code is never used.
 RECIPE_VERSION = 4
@@ -216,7 +216,6 @@ def _digest(key: str, header: Mapping[str, str], tensors: Mapping[str, Tensor]) 
 
 def _hash_file(case: Case, path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hash_file(path)
     except OSError:
         raise DataError(f"{case}: a file cannot be read", "restore the file and its permissions") from None

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import fedgin
 from fedgin.errors import ConfigError, WeightsError
-from fedgin.files import write_text
+from fedgin.files import hash_file, write_text
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint, load_weights
 from fedgin.train.experiment import Experiment
 from fedgin.train.provenance import Provenance, read_provenance, write_provenance
@@ -57,7 +57,7 @@ class Bundle:
     @property
     def sha256(self) -> str:
         """Return the hash of the weights file, by which results name the model."""
-        return hashlib.sha256((self.folder / WEIGHTS).read_bytes()).hexdigest()
+        return hash_file(self.folder / WEIGHTS)
 
     def network(self) -> nn.Module:
         """Build the network with the bundle's weights, in evaluation mode.

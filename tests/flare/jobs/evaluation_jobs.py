@@ -4,7 +4,7 @@ from pathlib import Path
 
 import safetensors.torch
 
-from fedgin.flare.jobs.evaluated_model import hash_model
+from fedgin.files import hash_file
 from fedgin.flare.jobs.job import Job, load_evaluation, write_job
 from fedgin.train.checkpoint import averaged_weights
 from fedgin.train.experiment import EVALUATED_MODEL, Experiment
@@ -24,7 +24,7 @@ def write_model(path: Path, experiment: Experiment) -> str:
     weights = averaged_weights(experiment.initial_network())
     path.parent.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file({name: value.clone() for name, value in weights.items()}, path)
-    return hash_model(path)
+    return hash_file(path)
 
 
 def evaluation_job(folder: Path) -> Job:

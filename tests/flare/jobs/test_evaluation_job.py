@@ -13,8 +13,8 @@ import yaml
 from pydantic import ValidationError
 
 from fedgin.errors import ConfigError, FedginError
+from fedgin.files import hash_file
 from fedgin.flare.jobs.archive import check_archive
-from fedgin.flare.jobs.evaluated_model import hash_model
 from fedgin.flare.jobs.job import Job, load_evaluation, load_job, write_job
 from fedgin.flare.jobs.job_validator import JobValidator
 from fedgin.train.experiment import EVALUATED_MODEL
@@ -109,7 +109,7 @@ def test_a_pickle_with_the_right_hash_is_no_model(tmp_path: Path) -> None:
     model = tmp_path / EVALUATED_MODEL
     model.write_bytes(b"\x80\x04cos\nsystem\n")
     with pytest.raises(FedginError, match="holds no weights"):
-        load_evaluation(TEMPLATE, evaluating(hash_model(model)), model)
+        load_evaluation(TEMPLATE, evaluating(hash_file(model)), model)
 
 
 def test_configuration_of_training_does_not_fit_an_evaluation_nor_the_other_way_round(job: Job, tmp_path: Path) -> None:

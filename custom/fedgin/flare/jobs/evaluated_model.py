@@ -1,11 +1,11 @@
 """The model that a job scores: weights of a bundle, in one file that holds no code."""
 
-import hashlib
 from pathlib import Path
 
 import safetensors
 
 from fedgin.errors import ConfigError, WeightsError
+from fedgin.files import hash_file
 from fedgin.train.experiment import EVALUATED_MODEL, Experiment
 
 FIX = "give the bundle again: fedgin run jobs/evaluate --bundle BUNDLE"
@@ -28,16 +28,10 @@ def check_model(path: Path, experiment: Experiment) -> None:
         return
     if not path.is_file():
         raise WeightsError(f"{EVALUATED_MODEL} is missing: there is nothing to evaluate", FIX)
-    if hash_model(path) != experiment.evaluates.sha256:
+    if hash_file(path) != experiment.evaluates.sha256:
         raise WeightsError(f"{EVALUATED_MODEL} is not the file that 'evaluates.sha256' names", FIX)
     try:
         with safetensors.safe_open(path, framework="numpy"):
             pass
     except Exception:  # a damaged file raises many kinds
         raise WeightsError(f"{EVALUATED_MODEL} holds no weights", FIX) from None
-
-
-def hash_model(path: Path) -> str:
-    """Return the SHA-256 of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fedgin.errors import ConfigError
-from fedgin.files import whole_file
+from fedgin.files import hash_file, whole_file
 from fedgin.flare.jobs.encryption_library import check_encryption_installed
 from fedgin.flare.provisioning.authority import Authority
 from fedgin.flare.provisioning.federation import Federation, Person, Server, Site
@@ -136,7 +136,7 @@ def _status(kit: IssuedKit | None, digest: str, expiring: bool, folder: Path) ->
         return "new"
     if expiring:
         return "renewed"
-    whole = (folder / kit.archive).is_file() and _sha256(folder / kit.archive) == kit.sha256
+    whole = (folder / kit.archive).is_file() and hash_file(folder / kit.archive) == kit.sha256
     return "unchanged" if whole and kit.digest == digest else "changed"
 
 
@@ -150,7 +150,7 @@ def _digest(item: Server | Site | Person, federation: Federation, policies: Path
     }
     if not isinstance(item, Person):
         kind = "server" if isinstance(item, Server) else "site"
-        parts["policies"] = {path.name: _sha256(path) for path in sorted((policies / kind).glob("*.json"))}
+        parts["policies"] = {path.name: hash_file(path) for path in sorted((policies / kind).glob("*.json"))}
         parts["package"] = package_hash()
         parts["encryption_key"] = federation.encryption_key
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -167,11 +167,7 @@ def _pack(kit: Path, folder: Path) -> tuple[str, str]:
         with tarfile.open(part, "w:gz") as tar:
             tar.add(kit, arcname=kit.name)
         part.chmod(0o600)
-    return archive.name, _sha256(archive)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return archive.name, hash_file(archive)
 
 
 def _rows(
