@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 WEIGHT = 0.25
 
 
-@register("toy")
+@register("test-toy")
 class Toy(Augmentation[None]):
     """Negate the image; train on the clean one too; reconstruct it; halve the image at inference."""
 
@@ -51,7 +51,7 @@ class Toy(Augmentation[None]):
 
 
 def toy_experiment() -> Experiment:
-    values = tiny_experiment().model_dump(mode="json") | {"augmentation": {"name": "toy"}}
+    values = tiny_experiment().model_dump(mode="json") | {"augmentation": {"name": "test-toy"}}
     return Experiment.model_validate(values)
 
 
