@@ -96,3 +96,22 @@ def test_a_jobs_process_at_a_site_leaves_pytorch_to_the_one_that_trains() -> Non
 )
 def test_a_verb_imports_what_it_works_with_and_no_more(module: str, allowed: set[str]) -> None:
     assert imported(f"import {module}", HEAVY) <= allowed
+
+
+def test_what_trains_gets_monai_and_ignite_without_what_they_do_not_need() -> None:
+    needless = {"matplotlib", "scipy.signal", "scipy.stats", "torch.distributed.optim", "nvflare"}
+    assert imported("import fedgin.train.site.worker", {"monai", "ignite"} | needless) == {"monai", "ignite"}
+
+
+@pytest.mark.parametrize("first", ["monai.engines", "ignite.engine"])
+def test_what_was_hidden_from_monai_is_there_for_all_others(first: str) -> None:
+    done = f"""
+import fedgin, {first}
+from ignite.engine import Engine
+from monai.engines import SupervisedTrainer
+assert issubclass(SupervisedTrainer, Engine)
+import matplotlib.figure, scipy.signal
+from torch.distributed.optim import ZeroRedundancyOptimizer
+assert ZeroRedundancyOptimizer.__module__.startswith("torch")
+"""
+    assert imported(done, {"matplotlib"}) == {"matplotlib"}

@@ -20,9 +20,6 @@ from fedgin.processes import same_packages
 from fedgin.train.experiment import Experiment
 from fedgin.train.site.messages import Message, error_message, read_message, told_error, write_message
 
-# MONAI loads these because they are installed, which takes twice as long as PyTorch itself; no network needs them.
-NEEDLESS = ("ignite", "matplotlib", "scipy", "skimage")
-
 
 @dataclass(frozen=True)
 class InitialModel:
@@ -94,8 +91,6 @@ def main() -> None:
     """Answer on standard output to the experiment on standard input."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get into the answer
-    for name in NEEDLESS:
-        sys.modules[name] = None  # type: ignore[assignment]  # to the import system: not installed
     write_message(answers, answer_to(sys.stdin.read()))
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Values = NDArray[np.float64]
 # A patient: site and number.
@@ -65,6 +64,8 @@ def bootstrap_interval(sites: Sequence[Values], of_means: Callable[[Values], Val
     def statistic(*resampled: Values, axis: int) -> Values:
         means = np.concatenate(resampled, axis=axis).mean(axis=axis)
         return np.asarray(of_means(means))
+
+    from scipy import stats  # takes as long as MONAI, which a site's training process waits for at each start
 
     pooled = np.concatenate(sites, axis=1)
     if pooled.shape[1] == 1 or float(np.ptp(pooled, axis=1).max()) == 0.0:
