@@ -9,6 +9,7 @@ from nvflare.apis.shareable import ReservedHeaderKey, Shareable, make_reply
 from nvflare.app_common.app_constant import AppConstants
 
 from fedgin.flare.protocol import MODALITY, TRAINED
+from fedgin.flare.server.array_limit import UNFETCHED
 from tests.flare.runs import came_from
 from tests.flare.server.updates import COUNTS, Data, send
 
@@ -117,6 +118,7 @@ BAD_UPDATES: dict[str, Make] = {
     "objects": with_entry(lambda entry: entry.astype(object)),
     "text": with_entry(lambda entry: "weights"),
     "list": with_entry(lambda entry: entry.tolist()),
+    "not fetched": with_all(lambda entry: UNFETCHED),
     "none": with_entry(lambda entry: None),
     "missing entry": lambda site, data, name: send(
         site, "MR", SLICES, {key: value for key, value in data.items() if key != name}

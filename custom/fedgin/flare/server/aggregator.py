@@ -21,6 +21,7 @@ from fedgin.flare.jobs.files import SERVER_CONFIG
 from fedgin.flare.jobs.numbers import read_numbers
 from fedgin.flare.participation import Absence
 from fedgin.flare.protocol import AGGREGATED, CAUSE, OUTLIERS, UPDATE_REFUSED, VERDICT
+from fedgin.flare.server.array_limit import ArrayLimit
 from fedgin.flare.server.average import AverageError, WeightedAverage, to_dxo
 from fedgin.flare.server.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
 from fedgin.flare.server.sender import sender
@@ -58,9 +59,10 @@ class ClientWeightedAggregator(Aggregator):
         self._sizes: list[float] = []
         self._closed = -1
         self._average: WeightedAverage | None = None
+        self._limit: ArrayLimit | None = None
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        """Prepare a run; note at the start of each round which sites FLARE deployed the job to."""
+        """Prepare a run, and end it; note at the start of each round which sites FLARE deployed the job to."""
         if event_type == EventType.START_RUN:
             try:
                 self._prepare(load_experiment(Path(self.experiment)), fl_ctx)
@@ -68,6 +70,8 @@ class ClientWeightedAggregator(Aggregator):
                 self.system_panic(str(error), fl_ctx)
         elif event_type == AppEventType.ROUND_STARTED:
             self._sites |= {client.name for client in fl_ctx.get_engine().get_clients()}
+        elif event_type == EventType.END_RUN and self._limit is not None:
+            self._limit.stop()
         if self._average is not None:
             self._average.handle_event(event_type, fl_ctx)
 
@@ -83,6 +87,9 @@ class ClientWeightedAggregator(Aggregator):
         else:
             self._guard = UpdateGuard(experiment, earlier)
             self._average = WeightedAverage(balanced=balanced)
+        values = sum(value.size for value in initial_model(experiment).weights.values())
+        self._limit = ArrayLimit(values, lambda line: self.log_error(fl_ctx, line))
+        self._limit.start()
         self._ratio = experiment.federation.max_norm_ratio
         config = Path(self.experiment).with_name(SERVER_CONFIG)
         self._min_clients = read_numbers(read_json(config, source=SERVER_CONFIG)).min_clients

@@ -15,6 +15,7 @@ from fedgin.data.site import Modality
 from fedgin.errors import FedginError, with_fix
 from fedgin.flare.participation import Claim, Contribution
 from fedgin.flare.protocol import MODALITY, TRAINED, WITHHELD
+from fedgin.flare.server.array_limit import UNFETCHED
 from fedgin.train.experiment import Experiment
 from fedgin.train.initial_model import initial_model
 
@@ -198,10 +199,12 @@ def check_names(data: object, expected: Shapes) -> Mapping[str, object]:
     """Return an update's data when it has exactly the expected entries, whatever they hold.
 
     Raises:
-        UpdateRefusedError: an entry is missing or unknown, or there is none at all.
+        UpdateRefusedError: an entry is missing or unknown, or there is none at all, or the arrays were not fetched.
     """
     if not isinstance(data, Mapping) or not data:
         raise UpdateRefusedError("it has no entries", SAME_PACKAGE)
+    if any(value is UNFETCHED for value in data.values()):
+        raise UpdateRefusedError("it was not fetched: it is larger than the network, or damaged", SAME_PACKAGE)
     if extra := data.keys() - expected.keys():
         name = min(str(entry) for entry in extra)[:LONGEST_NAME]
         raise UpdateRefusedError(f"entry '{name}' is not expected of its modality, or was to be withheld", SAME_PACKAGE)

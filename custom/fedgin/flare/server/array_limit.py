@@ -1,0 +1,123 @@
+"""A bound on the arrays that the server fetches for one message: as many values as the job's network has.
+
+FLARE's messages hold references to their arrays. Who reads a message fetches them from its sender in pieces of 2 MB
+until the sender says that this was all, before any of our code sees the message. So the bound is set where FLARE
+fetches: at the one object of a process that reads arrays.
+"""
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from nvflare.app_common.decomposers.numpy_decomposers import NumpyArrayDecomposer
+from nvflare.app_common.np.np_downloader import ArrayConsumer
+from nvflare.fuel.f3.streaming.download_service import download_object
+from nvflare.fuel.utils import fobs
+from nvflare.fuel.utils.fobs import dots
+
+# What each array of a message is instead, when its arrays were not fetched. No other array is this object.
+UNFETCHED: NDArray[np.float32] = np.empty(0, np.float32)
+# Bytes: of the widest number that a network has, and of what NumPy writes before an array.
+WIDEST, HEADER = 8, 4096
+
+
+class ArrayLimit:
+    """Lets this process fetch a number of values for a message, from :meth:`start` to :meth:`stop`.
+
+    A message that refers to more becomes one with :data:`UNFETCHED` in place of every array. FLARE would end the whole
+    job if the message could not be read, and so one site could.
+
+    Args:
+        most: the number of values, whatever their type, of all arrays together.
+        tell: is given a line for the log when a message was not fetched.
+    """
+
+    def __init__(self, most: int, tell: Callable[[str], None]) -> None:
+        self.most = most
+        self.tell = tell
+
+    def start(self) -> None:
+        """Bound NumPy's arrays; fetch no tensor of PyTorch's, which FLARE could read and no site of ours sends."""
+        from nvflare.app_opt.pt.decomposers import TensorDecomposer  # loads PyTorch, as FLARE's persistor does
+
+        for kind in (NumpyArrayDecomposer, TensorDecomposer):
+            fobs.register(kind)  # unless FLARE has done so; what it registers later it leaves out
+        fobs.get_dot_handler(dots.NUMPY_DOWNLOAD).download = self._fetch
+        fobs.get_dot_handler(dots.TENSOR_DOWNLOAD).download = self._refuse
+
+    def stop(self) -> None:
+        """Let FLARE fetch what it likes again; nothing happens if it was not bound."""
+        for dot in (dots.NUMPY_DOWNLOAD, dots.TENSOR_DOWNLOAD):
+            if handler := fobs.get_dot_handler(dot):
+                vars(handler).pop("download", None)
+
+    def _fetch(self, from_fqcn: str, **how: Any) -> tuple[str | None, Mapping[str, NDArray[Any]] | None]:
+        """Stand for ``NumpyArrayDecomposer.download``: return an error, if there is one, and the arrays by item."""
+        how.pop("fobs_ctx", None)
+        consumer = _BoundedConsumer(self.most)
+        download_object(from_fqcn=from_fqcn, consumer=consumer, **how)
+        if consumer.fault:
+            return self._refuse(from_fqcn, fault=consumer.fault)
+        return consumer.error, consumer.result
+
+    def _refuse(self, from_fqcn: str, *, fault: str = "they are PyTorch's", **_: Any) -> tuple[str, "_Unfetched"]:
+        self.tell(f"the arrays of a message of {from_fqcn[:80]} were not fetched: {fault}")
+        return "", _Unfetched()
+
+
+class _TooManyError(Exception):
+    """The arrays of a message have more values than may be fetched."""
+
+
+class _BoundedConsumer(ArrayConsumer):
+    """Takes pieces as FLARE's own does, until they are too much.
+
+    Attributes:
+        fault: why no more was taken; empty while all is well.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__(None, {})
+        self.most = self.left = most
+        self.fault = ""
+
+    def consume_items(self, items: list[Any], result: dict[str, NDArray[Any]] | None) -> dict[str, NDArray[Any]]:
+        """Add the arrays of a piece; with an exception FLARE tells the sender to stop."""
+        arrays = {} if result is None else result
+        try:
+            for item in items:
+                arrays.update(self._read(item))
+        except _TooManyError:
+            self.fault = f"they have more than the {self.most:,} values of the network"
+            raise
+        except Exception as error:  # NumPy and zipfile raise many kinds for what is no array
+            self.fault = f"they cannot be read ({type(error).__name__})"
+            raise
+        return arrays
+
+    def _read(self, item: bytes) -> dict[str, NDArray[Any]]:
+        with zipfile.ZipFile(io.BytesIO(item)) as archive:  # before it is unpacked: zeros can be packed by 1 to 1000
+            members = archive.infolist()
+        if sum(member.file_size for member in members) > self.left * WIDEST + len(members) * HEADER:
+            raise _TooManyError
+        arrays = self._to_dict(item)
+        self.left -= sum(max(1, array.size, array.nbytes // WIDEST) for array in arrays.values())
+        if self.left < 0:
+            raise _TooManyError
+        return dict(arrays)
+
+
+class _Unfetched(Mapping[str, NDArray[np.float32]]):
+    """Has every item."""
+
+    def __getitem__(self, item: str) -> NDArray[np.float32]:
+        return UNFETCHED
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
