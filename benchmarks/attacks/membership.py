@@ -80,7 +80,7 @@ def _case_losses(network: nn.Module, loss: MarginalLoss, case: CachedCase) -> ND
     items = [dataset[place] for place, entry in enumerate(dataset.slices) if entry.foreground]
     route(network, [item["modality"] for item in items])
     logits = network(torch.stack([item["image"] for item in items]))
-    targets = [Targets(item["label"][None], item["labelled"][None]) for item in items]
+    targets = [Targets(item["label"][None].long(), item["labelled"][None]) for item in items]
     return np.array([float(loss(logits[i : i + 1], target)) for i, target in enumerate(targets)])
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fedgin.augment.base import Augmentation, Draw
+from fedgin.augment.base import Augmentation, Draw, _flat_samples
 from fedgin.augment.methods.identity import Identity
 from fedgin.errors import ConfigError, DataError
 from fedgin.seeds import make_generator
@@ -173,3 +173,10 @@ def test_identity_changes_nothing_and_still_refuses_broken_images() -> None:
     assert torch.equal(Identity()(x, gen=make_generator(1)), x)
     with pytest.raises(DataError):
         Identity()(x * float("nan"), gen=make_generator(1))
+
+
+def test_a_device_that_is_no_cpu_is_asked_nothing() -> None:
+    """A question waits for all that the device has still to do; the meta device fails at the first one."""
+    x = torch.zeros(3, 1, 4, 4, device="meta")
+    chosen = torch.ones(3, dtype=torch.bool, device="meta") & ~_flat_samples(x)
+    assert Shift()._keep_sane(x, x + 1, chosen).shape == x.shape

@@ -11,7 +11,7 @@ from fedgin.flare.jobs.job import load_job, stage_job
 from fedgin.study.arms import FederatedArm, PooledArm
 from fedgin.study.plan import Study
 from fedgin.study.planned_arm import PlannedArm, StudySites
-from fedgin.train.batches import _SpatialAugmentation
+from fedgin.train.geometry import GeometricAugmentation
 from tests.places import JOBS
 from tests.sites import tiny_experiment, write_site
 
@@ -158,17 +158,17 @@ def test_a_pooled_arm_validates_as_often_as_asked(tmp_path: Path) -> None:
 def test_methods_of_one_regime_and_seed_see_the_same_slices(
     found: dict[str, PlannedArm], regime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw = _SpatialAugmentation.__call__
+    apply = GeometricAugmentation.apply
     drawn: list[torch.Tensor] = []
     seeds: list[int] = []
 
-    def record(self: _SpatialAugmentation, *parts: torch.Tensor, seed: int) -> tuple[torch.Tensor, ...]:
-        changed = draw(self, *parts, seed=seed)
+    def record(*parts: Any) -> tuple[torch.Tensor, ...]:
+        changed = apply(*parts)
         drawn.append(changed[0])
         seeds.append(torch.initial_seed())  # of dropout
         return changed
 
-    monkeypatch.setattr(_SpatialAugmentation, "__call__", record)
+    monkeypatch.setattr(GeometricAugmentation, "apply", staticmethod(record))
     for method in ("none", "gin"):
         item = found[f"{regime}-{method}-all-seed5"]
         item.arm.train(item.sites, tmp_path / method, lambda point: None)

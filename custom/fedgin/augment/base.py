@@ -56,9 +56,6 @@ class Augmentation(TrainingHooks, Generic[ParamsT]):
             the sample's minimum and maximum. The last two need ``body`` and come after the method, so a norm that
             the method preserved holds only before them. (Both are ours, not part of the published methods.)
 
-    Attributes:
-        fallbacks: number of samples given back unchanged because the method produced a non-finite value.
-
     Raises:
         ConfigError: an argument is out of range.
     """
@@ -66,7 +63,12 @@ class Augmentation(TrainingHooks, Generic[ParamsT]):
     def __init__(self, *, probability: float = 1.0, background: str = "free") -> None:
         self.probability = check_number("probability", probability, low=0.0, high=1.0)
         self.background = check_choice("background", background, BACKGROUNDS)
-        self.fallbacks = 0
+        self._fallbacks: int | Tensor = 0
+
+    @property
+    def fallbacks(self) -> int:
+        """Number of samples given back unchanged because the method produced a non-finite value."""
+        return int(self._fallbacks)
 
     @abstractmethod
     def draw_params(self, shape: Sequence[int], *, gen: torch.Generator) -> ParamsT:
@@ -147,9 +149,11 @@ class Augmentation(TrainingHooks, Generic[ParamsT]):
     def _keep_sane(self, x: Tensor, out: Tensor, chosen: Tensor) -> Tensor:
         # A sum is finite only if every term is; it reads the image once and stores no mask.
         finite = out.flatten(1).sum(1, dtype=torch.float32).isfinite()
-        self.fallbacks += int((chosen & ~finite).sum())
+        self._fallbacks = self._fallbacks + (chosen & ~finite).sum()
         use = chosen & finite
-        return out if bool(use.all()) else torch.where(per_sample(use, x.dim()), out, x)
+        # To ask a GPU whether all are sane would take longer than the choice: it waits for the step before.
+        unchanged = use.device.type == "cpu" and bool(use.all())
+        return out if unchanged else torch.where(per_sample(use, x.dim()), out, x)
 
 
 def per_sample(values: Tensor, ndim: int) -> Tensor:
@@ -164,8 +168,15 @@ def sample_range(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _flat_samples(x: Tensor) -> Tensor:
-    """Return bool [B]: samples too flat to augment; raise a DataError if an image is not finite."""
+    """Return bool [B]: samples too flat to augment.
+
+    Raises:
+        DataError: an image is not finite. Not on a GPU, which would have to be waited for: there the sample stays as it
+            is, and the loss of the round says so.
+    """
     rows = x.flatten(1)
+    if x.device.type != "cpu":
+        return rows.std(1, correction=0) < FLAT_STD
     spread = rows.amax(1) - rows.amin(1)
     if not bool(spread.isfinite().all()):
         bad = (~spread.isfinite()).nonzero().flatten().tolist()

@@ -44,3 +44,8 @@ class Preprocessing(Settings):
         if limits[0] < 0 or limits[1] > 100:
             raise ValueError("percentiles lie between 0 and 100")
         return limits
+
+    @property
+    def network_spacing(self) -> tuple[float, ...]:
+        """Size of a pixel in mm along each axis of what the network sees."""
+        return (self.spacing_mm, self.spacing_mm)

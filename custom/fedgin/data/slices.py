@@ -23,7 +23,7 @@ class SliceIndex:
 class SliceDataset(Dataset[dict[str, Any]]):
     """All slices of the given cases, as channel-first float32 images.
 
-    Each item has ``image`` float32 [1, X, Y], ``label`` int64 [1, X, Y], ``body`` bool [1, X, Y], ``labelled`` bool
+    Each item has ``image`` float32 [1, X, Y], ``label`` uint8 [1, X, Y], ``body`` bool [1, X, Y], ``labelled`` bool
     [classes]: which classes, background first, the slice's site labels, and ``modality``, ``CT`` or ``MR``.
     """
 
@@ -44,7 +44,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
         known = set(entry.case.labelled)
         return {
             "image": entry.case.read("image", entry.position)[None],
-            "label": entry.case.read("label", entry.position)[None].long(),
+            "label": entry.case.read("label", entry.position)[None],
             "body": entry.case.read("body", entry.position)[None],
             "labelled": torch.tensor([True, *(organ in known for organ in entry.case.organs)]),
             "modality": entry.case.case.modality.value,

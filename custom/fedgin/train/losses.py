@@ -14,8 +14,8 @@ class Targets:
     """What a batch should look like.
 
     Attributes:
-        label: int64 [B, 1, H, W], class numbers; classes the site does not label never occur.
-        labelled: bool [B, classes]: which classes the slice's site labels. Background always is.
+        label: int64 [B, 1, *spatial], class numbers; classes the site does not label never occur.
+        labelled: bool [B, classes], on the CPU: which classes the sample's site labels. Background always is.
     """
 
     label: Tensor

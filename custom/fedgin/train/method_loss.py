@@ -16,7 +16,7 @@ class StepTargets:
 
     Attributes:
         segmentation: of the batch; the same for every view.
-        clean: float32 [B, 1, H, W], the images before the appearance augmentation.
+        clean: float32 [B, 1, *spatial], the images before the appearance augmentation.
     """
 
     segmentation: Targets
@@ -39,7 +39,7 @@ class MethodLoss(nn.Module):
         self.classes = classes
 
     def forward(self, outputs: Tensor, targets: StepTargets) -> Tensor:
-        """Return the scalar loss of outputs [views * B, classes + extra channels, H, W]."""
+        """Return the scalar loss of outputs [views * B, classes + extra channels, *spatial]."""
         views = torch.split(outputs.float(), len(targets.clean))
         logits = [view[:, : self.classes] for view in views]
         extra = [view[:, self.classes :] for view in views]

@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data import DataLoader
 from monai.engines import SupervisedTrainer
-from torch import nn
+from torch import Tensor, nn
 
 from fedgin.data.cache import CachedCase
 from fedgin.data.slices import BalancedBatches, SliceDataset
@@ -75,7 +75,7 @@ class Trainer:
         Raises:
             WeightsError: the loss became NaN or infinite; the network is not usable any more.
         """
-        losses: list[float] = []
+        losses: list[Tensor] = []
         fallbacks = self.augmentation.fallbacks
         loader = self.batches(cases, plan)
         engine = SupervisedTrainer(
@@ -99,7 +99,7 @@ class Trainer:
             engine.run()
         return RoundResult(
             len(losses),
-            sum(losses) / max(len(losses), 1),
+            _mean_loss(losses, plan),
             self.augmentation.fallbacks - fallbacks,
             *_count_drawn(loader),
         )
@@ -117,7 +117,7 @@ class Trainer:
         )
         return DataLoader(dataset, batch_sampler=list(batches), num_workers=0)
 
-    def _attach(self, engine: SupervisedTrainer, plan: RoundPlan, losses: list[float], stop: Stop) -> None:
+    def _attach(self, engine: SupervisedTrainer, plan: RoundPlan, losses: list[Tensor], stop: Stop) -> None:
         settings = self.experiment.training
 
         def before_step(trainer: Engine) -> None:
@@ -128,16 +128,22 @@ class Trainer:
                 group["lr"] = learning_rate(settings, step, plan.total_rounds * settings.local_steps)
 
         def after_step(trainer: Engine) -> None:
-            loss = float(trainer.state.output["loss"].detach())
-            if not math.isfinite(loss):
-                raise WeightsError(
-                    f"site {plan.site}, round {plan.round_number}: the training loss is not finite",
-                    "lower training.learning_rate",
-                )
-            losses.append(loss)
+            # Read at the end of the round: whoever reads a number of a GPU waits for all it has still to do.
+            losses.append(trainer.state.output["loss"].detach())
 
         engine.add_event_handler(Events.ITERATION_STARTED, before_step)
         engine.add_event_handler(Events.ITERATION_COMPLETED, after_step)
+
+
+def _mean_loss(losses: Sequence[Tensor], plan: RoundPlan) -> float:
+    """Return the mean over the steps of a round, 0 if there was none; raise a WeightsError if it is not finite."""
+    mean = float(torch.stack(list(losses)).double().mean()) if losses else 0.0
+    if not math.isfinite(mean):
+        raise WeightsError(
+            f"site {plan.site}, round {plan.round_number}: the training loss is not finite",
+            "lower training.learning_rate",
+        )
+    return mean
 
 
 def _count_drawn(loader: DataLoader) -> tuple[int, int]:
