@@ -14,6 +14,7 @@ from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ServerCommandKey
 from nvflare.apis.fl_context import FLContext, FLContextManager
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.workspace import Workspace
+from nvflare.fuel.f3.cellnet.registry import Registry
 
 from fedgin.flare.jobs.configuration import server_config
 from fedgin.flare.jobs.numbers import Numbers
@@ -52,6 +53,7 @@ def make_context(workspace: Workspace, identity: str, clients: Sequence[str] = (
     context.set_prop(FLContextKey.WORKSPACE_OBJECT, workspace, private=True, sticky=False)
     engine = SimpleNamespace(
         get_workspace=lambda: workspace,
+        get_cell=lambda: SimpleNamespace(byte_receiver=SimpleNamespace(registry=Registry())),
         get_clients=lambda: [SimpleNamespace(name=name) for name in clients],
         fire_event=lambda event, fl_ctx: None,
     )

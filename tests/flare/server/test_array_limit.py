@@ -18,7 +18,7 @@ from nvflare.fuel.f3.cellnet.utils import make_reply, new_cell_message
 from nvflare.fuel.f3.comm_config import CommConfigurator
 from nvflare.private.fed.utils.fed_utils import nvflare_fobs_initialize
 
-from fedgin.flare.server.array_limit import UNFETCHED, ArrayLimit
+from fedgin.flare.server.array_limit import UNFETCHED, ArrayLimit, bound_messages
 
 MEGABYTE = 2**20
 MOST = MEGABYTE // 4
@@ -57,16 +57,19 @@ class Pair:
 
     def send(self, data: Any) -> Any:
         """Send an update; return what the server gets to see."""
+        assert self.ask(data).get_header(MessageHeaderKey.RETURN_CODE) == ReturnCode.OK
+        return self.received.pop()
+
+    def ask(self, data: Any) -> Any:
+        """Send an update; return the server's reply."""
         update = DXO(DataKind.WEIGHT_DIFF, data=data).to_shareable()
-        reply = self.site.send_request(
+        return self.site.send_request(
             channel=CellChannel.SERVER_COMMAND,
             target="server",
             topic=ServerCommandNames.SUBMIT_UPDATE,
             request=new_cell_message({}, update),
             timeout=60.0,
         )
-        assert reply.get_header(MessageHeaderKey.RETURN_CODE) == ReturnCode.OK
-        return self.received.pop()
 
     def stop(self) -> None:
         for cell in (self.site, self.server):
@@ -156,3 +159,11 @@ def test_flare_fetches_what_it_likes_when_the_run_is_over(pair: Pair) -> None:
     ArrayLimit(0, pair.told.append).stop()
     assert pair.send({"a": np.ones(2 * MOST, np.float32)})["a"].size == 2 * MOST
     assert pair.told == []
+
+
+def test_a_message_that_holds_80_mb_itself_is_refused_and_the_next_one_is_read(pair: Pair) -> None:
+    bound_messages(pair.server, MOST)
+    reply = pair.ask({"a": bytes(80 * MEGABYTE)})
+    assert reply.get_header(MessageHeaderKey.RETURN_CODE) != ReturnCode.OK
+    assert pair.received == []
+    assert pair.send({"a": bytes(MEGABYTE)}) == {"a": bytes(MEGABYTE)}

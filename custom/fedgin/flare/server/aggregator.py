@@ -21,7 +21,7 @@ from fedgin.flare.jobs.files import SERVER_CONFIG
 from fedgin.flare.jobs.numbers import read_numbers
 from fedgin.flare.participation import Absence
 from fedgin.flare.protocol import AGGREGATED, CAUSE, OUTLIERS, UPDATE_REFUSED, VERDICT
-from fedgin.flare.server.array_limit import ArrayLimit
+from fedgin.flare.server.array_limit import ArrayLimit, bound_messages
 from fedgin.flare.server.average import AverageError, WeightedAverage, to_dxo
 from fedgin.flare.server.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
 from fedgin.flare.server.sender import sender
@@ -87,12 +87,17 @@ class ClientWeightedAggregator(Aggregator):
         else:
             self._guard = UpdateGuard(experiment, earlier)
             self._average = WeightedAverage(balanced=balanced)
-        values = sum(value.size for value in initial_model(experiment).weights.values())
-        self._limit = ArrayLimit(values, lambda line: self.log_error(fl_ctx, line))
-        self._limit.start()
+        self._bound_transfers(experiment, fl_ctx)
         self._ratio = experiment.federation.max_norm_ratio
         config = Path(self.experiment).with_name(SERVER_CONFIG)
         self._min_clients = read_numbers(read_json(config, source=SERVER_CONFIG)).min_clients
+
+    def _bound_transfers(self, experiment: Experiment, fl_ctx: FLContext) -> None:
+        values = sum(value.size for value in initial_model(experiment).weights.values())
+        self._limit = ArrayLimit(values, lambda line: self.log_error(fl_ctx, line))
+        self._limit.start()
+        if not experiment.federation.homomorphic_encryption:  # ciphertexts come in the message itself
+            bound_messages(fl_ctx.get_engine().get_cell(), values)
 
     def accept(self, shareable: Shareable, fl_ctx: FLContext) -> bool:
         """Keep an update that passes every check, or refuse it; :meth:`aggregate` compares the sizes."""

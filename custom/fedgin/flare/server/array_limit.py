@@ -2,7 +2,7 @@
 
 FLARE's messages hold references to their arrays. Who reads a message fetches them from its sender in pieces of 2 MB
 until the sender says that this was all, before any of our code sees the message. So the bound is set where FLARE
-fetches: at the one object of a process that reads arrays.
+fetches: at the one object of a process that reads arrays. What comes in the message itself has a bound of its own.
 """
 
 import io
@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from nvflare.app_common.decomposers.numpy_decomposers import NumpyArrayDecomposer
 from nvflare.app_common.np.np_downloader import ArrayConsumer
+from nvflare.fuel.f3.cellnet.cell import Cell
+from nvflare.fuel.f3.streaming.blob_streamer import BlobHandler
 from nvflare.fuel.f3.streaming.download_service import download_object
 from nvflare.fuel.utils import fobs
 from nvflare.fuel.utils.fobs import dots
@@ -22,6 +24,22 @@ from nvflare.fuel.utils.fobs import dots
 UNFETCHED: NDArray[np.float32] = np.empty(0, np.float32)
 # Bytes: of the widest number that a network has, and of what NumPy writes before an array.
 WIDEST, HEADER = 8, 4096
+# Bytes of a message that need no array: FLARE's own, and a site's metrics.
+ROOM = 2**26
+
+
+def bound_messages(cell: Cell, values: int) -> None:
+    """Refuse a message, or a piece of one, that is larger than any honest one, when its sender says how large it is.
+
+    FLARE's own bound is 4 GB for each, and the same for all jobs of a kit (``streaming_max_blob_size``).
+
+    Args:
+        cell: of the job's process, with all that it receives registered.
+        values: of the job's network. Its largest array may come in one piece.
+    """
+    for callback in cell.byte_receiver.registry.reg.values():
+        if isinstance(handler := getattr(callback.cb, "__self__", None), BlobHandler):
+            handler.max_blob_size = values * WIDEST + ROOM
 
 
 class ArrayLimit:

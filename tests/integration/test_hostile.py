@@ -1,0 +1,72 @@
+"""A hostile server and a hostile site, with FLARE's processes; no allow-list keeps them from what they do."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fedgin.flare.jobs.allow_list import resources
+from fedgin.flare.jobs.job import Job, write_job
+from fedgin.flare.run import simulation
+from fedgin.flare.run.simulation import simulate, simulated_result
+from tests.integration.hostile import ATTACKER, DAMAGES, VICTIM
+from tests.integration.test_simulation import sites, stage
+from tests.places import ROOT
+
+pytestmark = pytest.mark.flare
+
+
+def with_filters(job: Job) -> Job:
+    """Put the filters of hostile participants into a job's configuration."""
+    for name, kind, tail in [("server", "data", "HostileServer"), ("client", "result", "HostileSite")]:
+        path = job.folder / "app" / "config" / f"config_fed_{name}.json"
+        values = json.loads(path.read_text())
+        filters = [{"path": f"tests.integration.hostile.{tail}", "args": {}}]
+        path.write_text(json.dumps(values | {f"task_{kind}_filters": [{"tasks": ["train"], "filters": filters}]}))
+    return job
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the workspace of a job with two sites, of which the server needs one."""
+    folder = tmp_path_factory.mktemp("hostile")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulation, "resources", lambda: resources() | {"class_allow_list": ["*"]})
+        patch.setenv("PYTHONPATH", str(ROOT))
+        staged = stage(folder, rounds=len(DAMAGES), count=2)
+        job = with_filters(write_job(replace(staged, min_clients=1), folder / "lenient"))
+        simulate(job, sites(folder / "sites", [ATTACKER, VICTIM]), folder / "flare")
+    return folder / "flare"
+
+
+def test_a_site_refuses_each_damaged_model_with_its_reason_and_takes_part_in_the_next_round(attacked: Path) -> None:
+    entry = "entry 'bottleneck.conv1.conv.weight'"
+    reasons = {
+        "all NaN": f"{entry} holds NaN or infinity",
+        "too large for float32": f"{entry} holds NaN or infinity",
+        "huge": "the training loss is not finite",
+        "another shape": f"{entry} has shape [15, 8, 3, 3], the network needs [16, 8, 3, 3]",
+        "an extra entry": "entry '../../extra' does not belong to the network",
+        "a missing entry": f"{entry} is missing",
+    }
+    rounds = simulated_result(attacked).participation
+    seen = {
+        name: absence.reason
+        for name, done in zip(DAMAGES, rounds, strict=True)
+        for absence in done.absent
+        if absence.site == VICTIM
+    }
+    assert seen.keys() == reasons.keys()
+    assert all(seen[name].startswith(f"site {VICTIM}, ") and reasons[name] in seen[name] for name in reasons), seen
+    assert [VICTIM in done.contributed for done in rounds] == [name not in reasons for name in DAMAGES]
+
+
+def test_an_update_that_is_64_mb_too_large_is_refused_and_its_arrays_are_not_fetched(attacked: Path) -> None:
+    rounds = simulated_result(attacked).participation
+    assert [ATTACKER in done.contributed for done in rounds] == [False] + [True] * (len(DAMAGES) - 1)
+    assert "it was not fetched" in rounds[0].refused[0].reason
+    log = (attacked.parent / "flare.log").read_text(errors="replace")
+    told = r"the arrays of a message of ct-a\S* were not fetched: they have more than the [\d,]+ values of the network"
+    assert len(re.findall(told, log)) == 1
