@@ -13,6 +13,7 @@ from fedgin.data.dicom.rules import IngestRules
 from fedgin.data.dicom.scan import Series
 from fedgin.data.dicom.stack import Stack, stack_slices
 from fedgin.data.site import Modality
+from fedgin.data.volumes import LARGEST_VOLUME
 
 # Direction cosines of one series differ by rounding only.
 ORIENTATION_TOLERANCE = 1e-4
@@ -98,6 +99,8 @@ def _check_grid(series: Series, _: IngestRules) -> Reason | None:
         return Reason.MIXED_PATIENTS
     if any(facts.size != first.size or not _same_spacing(facts, first) for facts in series.all_facts):
         return Reason.MIXED_SIZE
+    if math.prod(first.size) * len(series.slices) > LARGEST_VOLUME:
+        return Reason.TOO_LARGE
     if any(facts.frame != first.frame or not _parallel(facts, first) for facts in series.all_facts):
         return Reason.MIXED_ORIENTATION
     return None

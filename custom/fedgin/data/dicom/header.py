@@ -22,7 +22,7 @@ from pydicom.uid import (
 from fedgin.data.dicom.elements import numbers, text
 from fedgin.data.dicom.facts import FACT_SEQUENCES, FACT_TAGS, SERIES_UID, Facts, SliceHeader, convert_facts
 from fedgin.data.dicom.functional_groups import frames_of
-from fedgin.data.dicom.pixel_data import find_pixels, transfer_syntax
+from fedgin.data.dicom.pixel_data import check_inflated, find_pixels, transfer_syntax
 from fedgin.data.dicom.traits import traits_of
 from fedgin.errors import DataError
 
@@ -87,6 +87,7 @@ class HeaderReader:
                 raise DamagedHeaderError(_series_of_damaged(file)) from None
 
     def _slices(self, path: Path, file: BinaryIO) -> list[SliceHeader]:
+        check_inflated(file)
         file.seek(0)
         status = os.fstat(file.fileno())
         dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)

@@ -1,20 +1,24 @@
 """Where the pixel data of a file are and how they are stored; decode them from there without parsing a header twice."""
 
 import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
 from numpy.typing import NDArray
+from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.utils import pixel_array
+from pydicom.pixels.utils import _get_jpg_parameters, pixel_array
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
 )
 
 from fedgin.data.dicom import jpeg
@@ -24,7 +28,14 @@ _PIXEL_DATA = (0x7FE0, 0x0010)
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 # As implicit lengths these bytes would be odd numbers, which DICOM does not allow.
 _VALUE_TYPES = (b"OB\x00\x00", b"OW\x00\x00", b"UN\x00\x00")
+# How a deflated file states its syntax: tag, type, length and UID; and the element before which only 132 bytes are.
+_DEFLATED = b"\x02\x00\x10\x00UI\x16\x00" + DeflatedExplicitVRLittleEndian.encode()
+_GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
+_META_START, _META_MOST = 132, 2048
+# Bytes: a volume of 512 slices of 1024 x 1024.
+LARGEST_INFLATED = 2**30
 _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+_JPEG = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,26 @@ class PixelPlace:
     start: int | None = None
     length: int | None = None
     value_type: str = ""
+
+
+def check_inflated(file: BinaryIO) -> None:
+    """Look how large a deflated file is, in bounded memory: pydicom inflates it whole, by up to 1000 times.
+
+    Raises:
+        Exception: it is more than :data:`LARGEST_INFLATED`, or damaged.
+    """
+    file.seek(_META_START)
+    meta = file.read(_META_MOST)
+    if _DEFLATED not in meta:
+        return
+    if not meta.startswith(_GROUP_LENGTH):
+        raise ValueError("no length of the file meta information")
+    file.seek(_META_START + 12 + int.from_bytes(meta[8:12], "little"))
+    inflater, size, chunk = zlib.decompressobj(-zlib.MAX_WBITS), 0, b""
+    while chunk := inflater.unconsumed_tail or file.read(2**20):
+        size += len(inflater.decompress(chunk, 2**20))
+        if size > LARGEST_INFLATED:
+            raise ValueError("larger than any image")
 
 
 def find_pixels(file: BinaryIO, dataset: pydicom.Dataset) -> PixelPlace:
@@ -108,7 +139,18 @@ def decode(
     plugin = jpeg.PLUGIN if syntax in jpeg.SYNTAXES else ""
     with path.open("rb") as file:
         file.seek(place.start)
+        if syntax in _JPEG:
+            _check_stream(file, options, frame)
+            file.seek(place.start)
         return get_decoder(syntax).as_array(file, index=frame, decoding_plugin=plugin, **stored)[0]
+
+
+def _check_stream(file: BinaryIO, options: dict[str, Any], frame: int | None) -> None:
+    """Refuse a stream of another size than the header's: a decoder makes room for what the stream says."""
+    stream = get_frame(file, frame or 0, number_of_frames=int(options["number_of_frames"]))
+    stated = _get_jpg_parameters(stream)
+    if stated and (stated["height"], stated["width"]) != (int(options["rows"]), int(options["columns"])):
+        raise ValueError("the JPEG stream has another size than the header")
 
 
 def _native_bytes(options: dict[str, Any]) -> int:

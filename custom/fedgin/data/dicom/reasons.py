@@ -66,6 +66,11 @@ class Reason(Enum):
         "slices of more than one patient under one series",
         "export each patient into a folder of its own, with patient id and series UID kept",
     )
+    TOO_LARGE = (
+        "too_large",
+        "more voxels than any series has: rows x columns x slices above 2^30",
+        "nothing to do; if it is a real series, export it in parts",
+    )
     MIXED_SIZE = ("mixed_size", "slices differ in size or pixel spacing", "export each size as a series of its own")
     MIXED_ORIENTATION = (
         "mixed_orientation",
