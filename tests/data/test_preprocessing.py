@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fedgin.data.preprocessing import Canonical, canonical_grid, preprocess, to_native_labels
+from fedgin.data.native_labels import to_native_labels
+from fedgin.data.preprocessing import Canonical, canonical_grid, preprocess
 from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.resampling import VoxelGrid
 from fedgin.data.volumes import Volume

@@ -10,7 +10,7 @@ import torch
 from fedgin.data.cache import CachedCase
 from fedgin.data.datalist import Split, list_cases, read_datalist
 from fedgin.data.importers.paired_files import PairedFolder, write_paired_site
-from fedgin.data.preprocessing import to_native_labels
+from fedgin.data.native_labels import to_native_labels
 from fedgin.data.site import load_site
 from fedgin.data.volumes import map_organs, read_label
 from fedgin.flare.jobs.job import load_job

@@ -20,6 +20,8 @@ Outside = Literal["zeros", "border"]
 PARALLEL = 0.01
 # A position this close to a whole number is one.
 WHOLE = 1e-4
+# So many positions along an axis are computed at once: they need few of the source's voxels, and most weights are 0.
+BAND = 32
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,24 @@ def _along(volume: Tensor, axis: int, positions: NDArray[np.float64], mode: Mode
         positions = np.clip(positions, 0.0, size - 1.0)
     nearest = np.rint(positions)
     if mode == "bilinear" and np.abs(positions - nearest).max() > WHOLE:
-        matrix = torch.from_numpy(_weights(positions, size)).to(volume.dtype)
-        return torch.matmul(matrix, volume.movedim(axis, -2)).movedim(-2, axis)
+        return torch.cat(
+            [_band(volume, axis, near) for near in np.split(positions, range(BAND, len(positions), BAND))], axis
+        )
+    if len(nearest) == size and np.array_equal(nearest, np.arange(size)):
+        return volume
     picked = volume.index_select(axis, torch.from_numpy(np.clip(nearest, 0, size - 1).astype(np.int64)))
     beyond = np.flatnonzero((nearest < 0) | (nearest > size - 1))
     return picked.index_fill_(axis, torch.from_numpy(beyond), 0) if len(beyond) else picked
 
 
-def _weights(positions: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Return the share of each source voxel at each position, [positions, size]; what lies beyond has none."""
-    return np.clip(1.0 - np.abs(positions[:, None] - np.arange(size)[None, :]), 0.0, None)
+def _band(volume: Tensor, axis: int, positions: NDArray[np.float64]) -> Tensor:
+    """Interpolate at positions that lie close together, with the voxels between the outermost of them alone."""
+    first, last = (int(np.clip(end, 0, volume.shape[axis] - 1)) for end in (positions.min(), np.ceil(positions.max())))
+    matrix = torch.from_numpy(_weights(positions, np.arange(first, last + 1))).to(volume.dtype)
+    near = volume.narrow(axis, first, last + 1 - first).movedim(axis, -2)
+    return torch.matmul(matrix, near).movedim(-2, axis)
+
+
+def _weights(positions: NDArray[np.float64], voxels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the share of each source voxel at each position, [positions, voxels]; what lies beyond has none."""
+    return np.clip(1.0 - np.abs(positions[:, None] - voxels[None, :]), 0.0, None)

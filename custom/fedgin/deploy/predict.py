@@ -9,7 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fedgin.data.preprocessing import preprocess, to_native_labels
+from fedgin.data.label_values import count_ids
+from fedgin.data.native_labels import to_native_labels
+from fedgin.data.preprocessing import preprocess
 from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume, is_hu_like
 from fedgin.deploy.bundle import Bundle, load_bundle
@@ -129,7 +131,7 @@ def write_labels(path: Path, labels: NDArray[np.uint8], affine: NDArray[np.float
 
 def measure(labels: NDArray[np.uint8], organs: list[str], voxel_ml: float) -> dict[str, float]:
     """Return the volume of each organ in millilitres."""
-    counts = np.bincount(labels.ravel(), minlength=len(organs) + 1)
+    counts = count_ids(labels)
     return {organ: float(counts[position] * voxel_ml) for position, organ in enumerate(organs, start=1)}
 
 

@@ -159,10 +159,13 @@ def tint(pixels: NDArray[np.uint8], ids: NDArray[np.uint8]) -> Image.Image:
         pixels: the picture, [rows, columns, 3].
         ids: the organ of each pixel by its position plus 1, [rows, columns].
     """
-    table = np.array([[0, 0, 0], *(list(bytes.fromhex(colour[1:])) for colour in COLOURS)], dtype=np.uint8)
-    colours = table[np.where(ids > 0, (ids.astype(int) - 1) % len(COLOURS) + 1, 0)]
-    share = np.where(_outline(ids), 1.0, np.where(ids > 0, 0.3, 0.0))[..., None]
-    return Image.fromarray(np.asarray(pixels * (1 - share) + colours * share, dtype=np.uint8))
+    table = np.array([list(bytes.fromhex(colour[1:])) for colour in COLOURS], dtype=np.uint8)
+    organ = ids > 0
+    colours = table[(ids[organ].astype(int) - 1) % len(COLOURS)]
+    share = np.where(_outline(ids)[organ], 1.0, 0.3)[:, None]
+    tinted = pixels.copy()
+    tinted[organ] = pixels[organ] * (1 - share) + colours * share
+    return Image.fromarray(tinted)
 
 
 def _outline(ids: NDArray[np.uint8]) -> NDArray[np.bool_]:

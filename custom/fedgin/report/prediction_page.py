@@ -56,7 +56,7 @@ def draw_slices(image: Volume, labels: NDArray[np.uint8], organs: Sequence[str],
         picture = _picture(ras.voxels[:, :, index], ids[:, :, index], limits, (ras.spacing[0], ras.spacing[1]))
         panels.append(Panel(f"axial slice {index + 1} of {ids.shape[2]}", picture, shown))
     if ids.any() and min(ids.shape) > 1:
-        front = int(np.argmax((ids > 0).sum(axis=(0, 2))))
+        front = int(count_by_slice(np.moveaxis(ids, 1, 0))[:, 1:].sum(axis=1).argmax())
         picture = _picture(ras.voxels[:, front], ids[:, front], limits, (ras.spacing[0], ras.spacing[2]))
         panels.append(Panel(f"coronal slice {front + 1} of {ids.shape[1]}", picture, "most of all organs"))
     return panels

@@ -4,6 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.metrics import DiceMetric
 from torch import nn
 
 from fedgin.data.cache import CachedCase, CaseCache
@@ -55,6 +58,11 @@ def test_slices_are_put_together_in_their_order(tmp_path: Path) -> None:
     assert evaluate(Oracle(case), [case], CPU)[0].dice > 0.97
 
 
+@pytest.fixture(scope="module")
+def shared_case(tmp_path_factory: pytest.TempPathFactory) -> CachedCase:
+    return prepared(tmp_path_factory.mktemp("case"))
+
+
 def segmentation(case: CachedCase, predicted: np.ndarray, reference: np.ndarray) -> Segmentation:
     return Segmentation(case, predicted.astype(np.uint8), reference.astype(np.uint8), 0.5, (5.0, 10.0, 10.0))
 
@@ -77,6 +85,24 @@ def test_dice_has_its_closed_form(tmp_path: Path, predicted: list[int], referenc
     assert math.isnan(spleen.dice)
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), orders=st.tuples(st.sampled_from("CF"), st.sampled_from("CF")))
+def test_dice_is_that_of_monai_in_whatever_order_voxels_lie(
+    shared_case: CachedCase, seed: int, orders: tuple[str, str]
+) -> None:
+    rng = np.random.default_rng(seed)
+    predicted, reference = (rng.integers(0, 3, (4, 5, 6)) * (rng.random((4, 5, 6)) < 0.3) for _ in range(2))
+    laid = [
+        np.asfortranarray(part) if order == "F" else part
+        for part, order in zip((predicted, reference), orders, strict=True)
+    ]
+    scores = score(segmentation(shared_case, *laid))
+    one_hot = [nn.functional.one_hot(torch.from_numpy(part), 3).movedim(-1, 0)[None] for part in (predicted, reference)]
+    theirs = DiceMetric(include_background=False, ignore_empty=True)(*one_hot)[0]
+    np.testing.assert_allclose([entry.dice for entry in scores], theirs, rtol=1e-6)
+    assert scores[0].reference_ml == pytest.approx((reference == 1).sum() * 0.5)
+
+
 def test_an_organ_the_site_does_not_label_is_not_scored(tmp_path: Path) -> None:
     case = prepared(tmp_path, organs=["liver", "pancreas"])
     voxels = np.array([1, 2, 2, 2])
@@ -94,7 +120,7 @@ def test_each_case_is_segmented_with_the_normalisation_of_its_modality(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The branch of CT answers liver everywhere and that of MR spleen; the last batch of a volume is smaller."""
-    monkeypatch.setattr(inference, "SLICES_AT_ONCE", 4)
+    monkeypatch.setattr(inference, "PIXELS_AT_ONCE", 4 * 24 * 24)
     layer = DomainBatchNorm(2, 3)
     network = nn.Sequential(nn.Conv2d(1, 3, 1), layer)
     for modality, organ in (("CT", 1), ("MR", 2)):

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from fedgin.data.datalist import Split
-from fedgin.data.preprocessing import to_native_labels
+from fedgin.data.native_labels import to_native_labels
 from fedgin.data.site import load_site
 from fedgin.data.volumes import read_label
 from fedgin.errors import ConfigError, DataError, WeightsError

@@ -115,10 +115,9 @@ def thin(voxels: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(voxels[::x, ::y, ::z])
 
 
-def count_by_slice(ids: NDArray[Any]) -> NDArray[np.int64]:
+def count_by_slice(ids: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return how many voxels of each id (0 to 255) each slice along the first axis of [N, A, B] has: [N, 256]."""
-    slices = np.arange(len(ids))[:, None, None] * 256
-    return np.bincount((slices + ids).ravel(), minlength=256 * len(ids)).reshape(-1, 256)
+    return np.array([count_ids(plane) for plane in ids])
 
 
 def _right_mm(case: Case, ras: Volume) -> dict[str, float]:

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
-from monai.metrics import DiceMetric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedgin.data.cache import CachedCase
-from fedgin.data.preprocessing import to_native_labels
+from fedgin.data.native_labels import to_native_labels
 from fedgin.data.volumes import map_organs, read_label, with_axes_of
-from fedgin.train.evaluate.inference import CaseInferer, to_probabilities
+from fedgin.train.evaluate.inference import CaseInferer
 from fedgin.train.evaluate.scores import CaseScore
 from fedgin.train.evaluate.surface_metrics import SurfaceScore, compare_surfaces
 
@@ -82,7 +81,7 @@ def segment(
     if not cases:
         return
     training = network.training
-    inferer = CaseInferer(_slice_size(cases))
+    inferer = CaseInferer()
     engine = SupervisedEvaluator(
         device=device,
         val_data_loader=_CaseVolumes(cases),
@@ -111,29 +110,30 @@ def segment(
 
 
 def score(segmentation: Segmentation, *, surfaces: bool = False) -> list[CaseScore]:
-    """Compute the scores of each organ that the case's site labels (MONAI's metrics)."""
+    """Compute the scores of each organ that the case's site labels."""
     case = segmentation.case
+    counts = _count_pairs(segmentation.predicted, segmentation.reference, len(case.organs) + 1)
     return [
-        _score_organ(segmentation, position, organ, surfaces)
+        _score_organ(segmentation, position, counts, surfaces)
         for position, organ in enumerate(case.organs, start=1)
         if organ in case.labelled
     ]
 
 
-def _score_organ(segmentation: Segmentation, position: int, organ: str, surfaces: bool) -> CaseScore:
+def _score_organ(segmentation: Segmentation, position: int, counts: NDArray[np.int64], surfaces: bool) -> CaseScore:
     case = segmentation.case.case
-    predicted, reference = segmentation.predicted == position, segmentation.reference == position
-    compared = compare_surfaces(predicted, reference, segmentation.spacing_mm) if surfaces else _NOT_COMPARED
+    compared = _compare(segmentation, position) if surfaces else _NOT_COMPARED
+    both, predicted, reference = counts[position, position], counts[position].sum(), counts[:, position].sum()
     return CaseScore(
         site=case.site,
         modality=case.modality.value,
         split=case.split.value,
         case=case.number,
         subject=case.subject,
-        organ=organ,
-        dice=_dice(predicted, reference),
-        reference_ml=float(reference.sum()) * segmentation.voxel_ml,
-        predicted_ml=float(predicted.sum()) * segmentation.voxel_ml,
+        organ=segmentation.case.organs[position - 1],
+        dice=float(2.0 * both / (predicted + reference)) if reference else math.nan,
+        reference_ml=float(reference) * segmentation.voxel_ml,
+        predicted_ml=float(predicted) * segmentation.voxel_ml,
         hd95_mm=compared.hd95_mm,
         surface_dice=compared.surface_dice,
     )
@@ -150,27 +150,31 @@ class _CaseVolumes:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for case in self.cases:
-            yield {"image": case.read("image")[None, None], "label": case.read("label")[None, None]}
+            yield {"image": case.read("image")[None, None]}
 
 
-def _finish(case: CachedCase, logits: Tensor) -> Segmentation:
-    probabilities = to_probabilities(logits)
+def _finish(case: CachedCase, probabilities: Tensor) -> Segmentation:
     label = with_axes_of(case.native.affine, read_label(case.case))
     return Segmentation(
         case=case,
-        predicted=to_native_labels(torch.as_tensor(probabilities), case.affine, case.native),
+        predicted=to_native_labels(torch.as_tensor(probabilities.cpu()), case.affine, case.native),
         reference=map_organs(case.case, label, list(case.organs)),
         voxel_ml=label.voxel_ml,
         spacing_mm=tuple(label.spacing.tolist()),
     )
 
 
-def _dice(predicted: NDArray[np.bool_], reference: NDArray[np.bool_]) -> float:
-    used = predicted | reference  # voxels that are background in both do not enter the Dice
-    both = [torch.from_numpy(mask[used].astype(np.float32))[None, None] for mask in (predicted, reference)]
-    return float(DiceMetric(include_background=True, ignore_empty=True)(y_pred=both[0], y=both[1]))
+def _compare(segmentation: Segmentation, position: int) -> SurfaceScore:
+    predicted, reference = segmentation.predicted == position, segmentation.reference == position
+    return compare_surfaces(predicted, reference, segmentation.spacing_mm)
 
 
-def _slice_size(cases: Sequence[CachedCase]) -> tuple[int, int]:
-    x, y = cases[0].read("body", 0).shape
-    return (int(x), int(y))
+def _count_pairs(predicted: NDArray[np.uint8], reference: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """Count the voxels of each pair of classes, [predicted, reference], in one pass; those of background in both are 0.
+
+    Both are walked as they lie in memory, which is one order for what comes from NIfTI.
+    """
+    found, stated = (labels.T.ravel() for labels in (predicted, reference))
+    used = np.flatnonzero(found | stated)
+    pairs = found[used].astype(np.intp) * classes + stated[used]
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

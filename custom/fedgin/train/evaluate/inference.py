@@ -3,20 +3,20 @@
 from typing import Any
 
 import torch
-from monai.inferers import SliceInferer
+from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from fedgin.nets.dsbn import route
 
-# More slices at once fall out of the processor's cache.
-SLICES_AT_ONCE = 32
+# So many pixels are segmented at once, 42 slices of 128 x 96 or 8 of 256 x 256: with more, what the network computes
+# falls out of the processor's cache, and with fewer small slices it calls more than it computes.
+PIXELS_AT_ONCE = 2**19
 
 
-class CaseInferer(SliceInferer):
-    """MONAI's ``SliceInferer``, which tells the network the modality of each batch of slices; they are of one case.
+class CaseInferer(Inferer):
+    """Segments the slices of one case in batches, each with the case's modality told to the network.
 
-    Args:
-        slice_size: the size of an axial slice, (X, Y).
+    Slices do not overlap, so nothing is averaged, which MONAI's ``SliceInferer`` takes a tenth of the time for.
 
     Attributes:
         modality: the modality of the case, ``CT`` or ``MR``; set before each case.
@@ -24,14 +24,19 @@ class CaseInferer(SliceInferer):
 
     modality: str
 
-    def __init__(self, slice_size: tuple[int, int]) -> None:
-        super().__init__(roi_size=slice_size, spatial_dim=0, sw_batch_size=SLICES_AT_ONCE, progress=False)
-
-    def network_wrapper(self, network: nn.Module, x: Tensor, condition: Tensor | None = None, **more: Any) -> Tensor:
-        """Route the batch, then do as MONAI does."""
-        route(network, [self.modality] * len(x))
-        logits: Tensor = super().network_wrapper(network, x, condition, **more)
-        return logits
+    def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the probabilities of a volume [1, 1, D, X, Y], [1, classes, D, X, Y] on its device."""
+        slices = inputs[0, 0, :, None]
+        at_once = max(1, PIXELS_AT_ONCE // slices[0].numel())
+        found = torch.empty(0)
+        for start in range(0, len(slices), at_once):
+            batch = slices[start : start + at_once]
+            route(network, [self.modality] * len(batch))
+            probabilities: Tensor = network(batch).float().softmax(1)
+            if start == 0:
+                found = probabilities.new_empty((probabilities.shape[1], len(slices), *probabilities.shape[2:]))
+            found[:, start : start + at_once] = probabilities.transpose(0, 1)
+        return found[None]
 
 
 def predict_probabilities(network: nn.Module, image: Tensor, modality: str) -> Tensor:
@@ -45,13 +50,8 @@ def predict_probabilities(network: nn.Module, image: Tensor, modality: str) -> T
     Returns:
         float32 [classes, D, X, Y] on the CPU, class 0 is background; they add up to 1.
     """
-    inferer = CaseInferer((int(image.shape[1]), int(image.shape[2])))
+    inferer = CaseInferer()
     inferer.modality = modality
     with torch.inference_mode():
-        logits: Tensor = inferer(image[None, None], network)[0]
-        return to_probabilities(logits)
-
-
-def to_probabilities(logits: Tensor) -> Tensor:
-    """Return the probabilities of logits [classes, D, X, Y], on the CPU."""
-    return logits.float().softmax(0).cpu()
+        probabilities: Tensor = inferer(image[None, None], network)[0]
+        return probabilities.cpu()

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from fedgin.data.regions import bounding_box
+
 TOLERANCE_MM = 2.0
 
 
@@ -57,7 +59,9 @@ def compare_surfaces(
         )
         return SurfaceScore(diagonal, 0.0)
     thick = [axis for axis, size in enumerate(predicted.shape) if size > 1]
-    used = _bounding_box(predicted | reference)
+    # With a margin of one voxel, so that every voxel of a surface keeps its neighbours.
+    used = bounding_box(predicted | reference, margin=1)
+    assert used is not None, "the reference is not empty"
     spacing = np.array([spacing_mm[axis] for axis in thick])
     first, second = (_surface(_without_flat_axes(mask, used), spacing) for mask in (predicted, reference))
     there, back = cKDTree(second).query(first)[0], cKDTree(first).query(second)[0]
@@ -74,12 +78,3 @@ def _without_flat_axes(mask: NDArray[np.bool_], used: tuple[slice, ...]) -> NDAr
 def _surface(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the positions [N, axes] in mm of the voxels with a face that is not in the mask."""
     return np.argwhere(mask & ~ndimage.binary_erosion(mask)) * spacing
-
-
-def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Return the box around a mask with a margin of one voxel, so that every surface voxel keeps its neighbours."""
-    box = []
-    for axis in range(mask.ndim):
-        used = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        box.append(slice(max(int(used[0]) - 1, 0), int(used[-1]) + 2))
-    return tuple(box)

@@ -1,0 +1,50 @@
+"""Find the body in an image."""
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from fedgin.data.preprocessing_settings import Preprocessing
+from fedgin.data.regions import bounding_box, find_regions
+from fedgin.data.volumes import Volume
+
+
+def find_body(image: Volume, hounsfield: bool, settings: Preprocessing) -> NDArray[np.bool_]:
+    """Mark the body: the largest connected region above air, with its holes filled slice by slice.
+
+    In Hounsfield units: above the lower end of the window. Else: above half of Otsu's threshold, which keeps dark
+    organs and drops background noise.
+    """
+    voxels = image.voxels.astype(np.float32, copy=False)
+    level = settings.ct_window_hu[0] if hounsfield else 0.5 * float(threshold_otsu(voxels))
+    regions = find_regions(voxels > level)
+    if regions.count == 0:
+        return np.ones(voxels.shape, dtype=bool)
+    return _fill_holes(regions.largest(), _axial_axis(image.affine))
+
+
+def _fill_holes(mask: NDArray[np.bool_], axial: int) -> NDArray[np.bool_]:
+    """Fill in each axial slice what is enclosed: regions of the background that reach no side of the slice.
+
+    Only the box around the mask is looked at. Around it lies a margin, which reaches a side, as far as the image goes.
+    """
+    in_plane = ndimage.generate_binary_structure(3, 1)
+    for end in (0, 2):
+        np.moveaxis(in_plane, axial, 0)[end] = False
+    box = bounding_box(mask, margin=1)
+    regions = find_regions(~mask[box], in_plane)
+    reaches = np.zeros(regions.count + 1, dtype=bool)
+    for axis in {0, 1, 2} - {axial}:
+        for end in (0, -1):
+            reaches[np.moveaxis(regions.numbers, axis, 0)[end]] = True
+    reaches[0] = False
+    filled = np.zeros_like(mask)
+    filled[box] = ~reaches[regions.numbers]
+    return filled
+
+
+def _axial_axis(affine: NDArray[np.float64]) -> int:
+    """Return the voxel axis that runs closest to head-foot."""
+    return int(np.argwhere(nibabel.orientations.io_orientation(affine)[:, 0] == 2)[0, 0])

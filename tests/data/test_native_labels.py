@@ -1,0 +1,78 @@
+"""The way back: from probabilities on the canonical grid to labels on the image's own."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedgin.data import native_labels
+from fedgin.data.native_labels import to_native_labels
+from fedgin.data.preprocessing import preprocess
+from fedgin.data.preprocessing_settings import Preprocessing
+from fedgin.data.resampling import VoxelGrid, resample
+from fedgin.data.volumes import Volume
+from tests.data.test_preprocessing import ORIENTATIONS, canonical, one_hot, reoriented
+from tests.sites import make_volume
+
+
+@settings(max_examples=15)
+@given(axes=st.sampled_from(ORIENTATIONS), seed=st.integers(0, 50))
+def test_a_prediction_returns_to_the_native_grid(axes: str, seed: int) -> None:
+    voxels, labels = make_volume("CT", seed)
+    image, label = (reoriented(Volume(part, np.diag([8.0, 8.0, 5.0, 1.0])), axes) for part in (voxels, labels))
+    fine = Preprocessing(spacing_mm=4.0, size=(96, 96))
+    prepared = preprocess(image, np.asarray(label.voxels, dtype=np.uint8), True, fine)
+    returned = to_native_labels(one_hot(prepared.label), prepared.affine, prepared.native)
+    assert returned.shape == label.voxels.shape
+    for organ in (1, 2):
+        ours, theirs = returned == organ, label.voxels == organ
+        assert 2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()) > 0.95
+
+
+@settings(max_examples=15)
+@given(axes=st.sampled_from(ORIENTATIONS), seed=st.integers(0, 50))
+def test_any_flip_or_permutation_gives_the_same_dice(axes: str, seed: int) -> None:
+    """The same imperfect prediction, returned to either orientation, must score the same."""
+    dice = []
+    for codes in ("RAS", axes):
+        image, label = (
+            reoriented(Volume(part, np.diag([8.0, 8.0, 5.0, 1.0])), codes) for part in make_volume("CT", seed)
+        )
+        prepared = canonical(image, label, "CT")
+        predicted = one_hot(prepared.label.roll(1, dims=1))
+        returned = to_native_labels(predicted, prepared.affine, prepared.native)
+        overlap = ((returned == 1) & (label.voxels == 1)).sum()
+        dice.append(2 * overlap / ((returned == 1).sum() + (label.voxels == 1).sum()))
+    assert 0.3 < dice[0] < 0.95
+    assert abs(dice[0] - dice[1]) < 1e-3
+
+
+@settings(max_examples=20, deadline=None)
+@given(axes=st.sampled_from(ORIENTATIONS), seed=st.integers(0, 10**6), slab=st.sampled_from([1, 700, 2**20]))
+def test_boxes_and_slabs_give_what_the_whole_volume_gives(axes: str, seed: int, slab: int) -> None:
+    """Against interpolating every class everywhere; the image reaches beyond the canonical field of view."""
+    affine = np.diag([-2.0, 3.0, 5.0, 1.0])
+    affine[:3, 3] = (1.3, -7.7, 2.0)
+    image = reoriented(Volume(np.zeros((21, 14, 5), dtype=np.uint8), affine), axes)
+    native = VoxelGrid.of(image)
+    source = VoxelGrid((12, 10, 5), np.diag([2.8, 2.8, 5.0, 1.0]))
+    source.affine[:3, 3] = (-35.0, -4.0, 2.0)
+    random = torch.Generator().manual_seed(seed)
+    logits = 3.0 * torch.randn((4, 5, 12, 10), generator=random)
+    logits[0] += 2.0
+    soft = logits.softmax(0)
+    organs = resample(soft[1:].permute(0, 2, 3, 1), source, native, mode="bilinear", outside="zeros")
+    expected = torch.cat([1.0 - organs.sum(0, keepdim=True), organs]).argmax(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native_labels, "SLAB_VOXELS", slab)
+        found = to_native_labels(soft, source.affine, native)
+    np.testing.assert_array_equal(found, expected.numpy())
+    assert found.any()
+
+
+def test_no_organ_gives_an_empty_label() -> None:
+    native = VoxelGrid((5, 6, 7), np.eye(4))
+    background = torch.zeros(3, 4, 16, 16)
+    background[0] = 1.0
+    assert not to_native_labels(background, np.eye(4), native).any()
