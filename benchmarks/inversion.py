@@ -31,7 +31,7 @@ from fedgin.augment.methods.gin import GIN
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData
 from fedgin.data.privacy import Privacy
-from fedgin.data.slices import SliceDataset
+from fedgin.data.slices import slices_of
 from fedgin.seeds import make_generator
 from fedgin.train.batches import BatchMaker, RoundPlan
 from fedgin.train.checkpoint import averaged_weights
@@ -167,10 +167,9 @@ def repeated_draw(training: Training) -> Look:
 
 def unrelated_slices(data: SiteData) -> list[Tensor]:
     """Return slices with an organ of cases that were not trained on."""
-    dataset = SliceDataset(data.cases[Split.TEST])
-    places = [place for place, entry in enumerate(dataset.slices) if entry.foreground]
-    chosen = np.linspace(0, len(places) - 1, min(UNRELATED, len(places))).astype(int)
-    return [dataset[places[place]]["image"][None] for place in chosen]
+    slices = [entry for entry in slices_of(data.cases[Split.TEST]) if entry.foreground]
+    chosen = np.linspace(0, len(slices) - 1, min(UNRELATED, len(slices))).astype(int)
+    return [slices[place].read("image")[None, None] for place in chosen]
 
 
 def attack(attempt: Attempt, others: list[Tensor], search: Search) -> Found:

@@ -42,7 +42,7 @@ def main(
     """
     torch.set_num_threads(threads)
     experiment = load_experiment(JOB)
-    shape = (experiment.training.batch_size, 1, *experiment.preprocessing.size)
+    shape = (experiment.training.batch_size, 1, *experiment.preprocessing.network_size)
     images = torch.randn(shape, generator=make_generator("benchmark"))
     sides = {name: augment(name, images) for name in augmentation_names()}
     medians = median_times(sides | {STEP: training_step(experiment, images)}, repeats)

@@ -22,8 +22,9 @@ from torch.utils.data import default_collate
 
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import prepare_site
+from fedgin.data.samples import SampleDataset
 from fedgin.data.site import load_site
-from fedgin.data.slices import SliceDataset
+from fedgin.data.slices import slices_of
 from fedgin.flare.jobs.job import load_job
 from fedgin.train.batches import BatchMaker, RoundPlan
 from fedgin.train.experiment import Experiment
@@ -66,7 +67,7 @@ class _Race:
     def __init__(self, experiment: Experiment, run: StandaloneRun) -> None:
         self.run = run
         self.trainer = Trainer(experiment.initial_network(), experiment, CPU)  # for its order of slices only
-        dataset = SliceDataset(run.cases)
+        dataset = SampleDataset(slices_of(run.cases))
         self.slices = [dataset[index] for index in range(len(dataset))]
         self.network = experiment.initial_network().train()
         self.experiment = experiment

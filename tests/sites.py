@@ -11,7 +11,17 @@ from fedgin.phantoms.blocks import AFFINE, EXPERIMENT, ORGANS, SHAPE, make_volum
 from fedgin.phantoms.blocks import write_block_site as write_site
 from fedgin.train.experiment import Experiment
 
-__all__ = ["AFFINE", "ORGANS", "SHAPE", "make_case", "make_volume", "tiny_experiment", "write_case", "write_site"]
+__all__ = [
+    "AFFINE",
+    "ORGANS",
+    "SHAPE",
+    "make_case",
+    "make_volume",
+    "tiny_experiment",
+    "tiny_volumes",
+    "write_case",
+    "write_site",
+]
 
 
 def make_case(folder: Path, image: NDArray[np.float32], label: NDArray[np.uint8], modality: str = "CT") -> Case:
@@ -32,3 +42,8 @@ def make_case(folder: Path, image: NDArray[np.float32], label: NDArray[np.uint8]
 def tiny_experiment(**changes: object) -> Experiment:
     """Return an experiment that trains in well under a second."""
     return Experiment.model_validate(EXPERIMENT | changes)
+
+
+def tiny_volumes(**changes: object) -> Experiment:
+    """Return the same in 3D; a patch is thicker than the volumes of block sites and does not cover them in plane."""
+    return tiny_experiment(preprocessing={"spacing_mm": [10.0, 10.0, 5.0], "size": [16, 16, 16]}, **changes)

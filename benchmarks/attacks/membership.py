@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedgin.data.cache import CachedCase
-from fedgin.data.slices import SliceDataset
+from fedgin.data.samples import SampleDataset
+from fedgin.data.slices import slices_of
 from fedgin.nets.dsbn import route
 from fedgin.train.losses import MarginalLoss, Targets
 
@@ -76,8 +77,8 @@ def losses(network: nn.Module, loss: MarginalLoss, cases: Sequence[CachedCase]) 
 
 @torch.no_grad()
 def _case_losses(network: nn.Module, loss: MarginalLoss, case: CachedCase) -> NDArray[np.float64]:
-    dataset = SliceDataset([case])
-    items = [dataset[place] for place, entry in enumerate(dataset.slices) if entry.foreground]
+    dataset = SampleDataset([entry for entry in slices_of([case]) if entry.foreground])
+    items = [dataset[place] for place in range(len(dataset))]
     route(network, [item["modality"] for item in items])
     logits = network(torch.stack([item["image"] for item in items]))
     targets = [Targets(item["label"][None].long(), item["labelled"][None]) for item in items]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from fedgin.data.limits import LimitError
 from fedgin.data.native_labels import to_native_labels
 from fedgin.data.preprocessing import Canonical, canonical_grid, preprocess
 from fedgin.data.preprocessing_settings import Preprocessing
@@ -16,6 +17,7 @@ from fedgin.data.volumes import Volume
 from tests.sites import make_volume
 
 SETTINGS = Preprocessing(spacing_mm=10.0, size=(48, 32))
+VOLUMES = Preprocessing(spacing_mm=(10.0, 12.0, 4.0), size=(16, 32, 16))
 OBLIQUE = np.array([[-7.7, 1.4, 0.0, 80.0], [1.4, 7.7, -0.4, -110.0], [0.1, 0.3, 5.0, 20.0], [0.0, 0.0, 0.0, 1.0]])
 
 
@@ -28,8 +30,8 @@ def reoriented(volume: Volume, axes: str) -> Volume:
     return Volume(np.asarray(turned.dataobj), turned.affine)
 
 
-def canonical(image: Volume, label: Volume, modality: str) -> Canonical:
-    return preprocess(image, np.asarray(label.voxels, dtype=np.uint8), modality == "CT", SETTINGS)
+def canonical(image: Volume, label: Volume, modality: str, asked: Preprocessing = SETTINGS) -> Canonical:
+    return preprocess(image, np.asarray(label.voxels, dtype=np.uint8), modality == "CT", asked)
 
 
 def one_hot(labels: torch.Tensor, classes: int = 3) -> torch.Tensor:
@@ -43,11 +45,14 @@ ORIENTATIONS = [
 
 @settings(max_examples=25)
 @given(axes=st.sampled_from(ORIENTATIONS), modality=st.sampled_from(["CT", "MR"]), seed=st.integers(0, 50))
-def test_any_flip_or_permutation_gives_the_same_canonical_volume(axes: str, modality: str, seed: int) -> None:
+@pytest.mark.parametrize("asked", [SETTINGS, VOLUMES], ids=["slices", "volumes"])
+def test_any_flip_or_permutation_gives_the_same_canonical_volume(
+    asked: Preprocessing, axes: str, modality: str, seed: int
+) -> None:
     voxels, labels = make_volume(modality, seed)
     image, label = Volume(voxels, OBLIQUE), Volume(labels, OBLIQUE)
-    straight = canonical(image, label, modality)
-    turned = canonical(reoriented(image, axes), reoriented(label, axes), modality)
+    straight = canonical(image, label, modality, asked)
+    turned = canonical(reoriented(image, axes), reoriented(label, axes), modality, asked)
     np.testing.assert_allclose(turned.affine, straight.affine, atol=1e-6)
     np.testing.assert_allclose(turned.image, straight.image, atol=2e-3)
     assert (turned.label != straight.label).float().mean() < 1e-3
@@ -55,10 +60,17 @@ def test_any_flip_or_permutation_gives_the_same_canonical_volume(axes: str, moda
 
 @settings(max_examples=15)
 @given(axes=st.sampled_from(ORIENTATIONS), seed=st.integers(0, 50))
-def test_a_prediction_returns_to_the_native_grid(axes: str, seed: int) -> None:
+@pytest.mark.parametrize(
+    "fine",
+    [
+        Preprocessing(spacing_mm=4.0, size=(96, 96)),
+        Preprocessing(spacing_mm=(4.0, 3.0, 2.0), size=(32, 32, 16)),
+    ],
+    ids=["slices", "volumes"],
+)
+def test_a_prediction_returns_to_the_native_grid(fine: Preprocessing, axes: str, seed: int) -> None:
     voxels, labels = make_volume("CT", seed)
     image, label = (reoriented(Volume(part, np.diag([8.0, 8.0, 5.0, 1.0])), axes) for part in (voxels, labels))
-    fine = Preprocessing(spacing_mm=4.0, size=(96, 96))
     prepared = preprocess(image, np.asarray(label.voxels, dtype=np.uint8), True, fine)
     returned = to_native_labels(one_hot(prepared.label), prepared.affine, prepared.native)
     assert returned.shape == label.voxels.shape
@@ -143,6 +155,24 @@ def test_the_grid_is_centred_on_the_body() -> None:
     np.testing.assert_allclose(centre[:2], [15 * 8.0, 9 * 8.0])
 
 
+def test_a_volume_holds_the_body_in_the_asked_voxels_whatever_the_patch() -> None:
+    body = np.zeros((40, 36, 6), dtype=bool)
+    body[10:20, 4:16, 2:4] = True
+    grid = canonical_grid(VoxelGrid(body.shape, np.diag([-8.0, 8.0, 5.0, 1.0])), body, VOLUMES)
+    assert nibabel.aff2axcodes(grid.affine) == ("R", "A", "S")
+    np.testing.assert_allclose(np.linalg.norm(grid.affine[:3, :3], axis=0), [10.0, 12.0, 4.0])
+    assert grid.shape == (8, 8, 8), "80 x 96 mm of the body, and 30 mm of all slices"
+    centre = grid.affine @ np.array([3.5, 3.5, 3.5, 1.0])
+    np.testing.assert_allclose(centre[:3], [-14.5 * 8.0, 9.5 * 8.0, 2.5 * 5.0])
+
+
+def test_a_volume_that_is_too_large_is_refused_before_it_is_computed() -> None:
+    body = np.ones((40, 36, 6), dtype=bool)
+    tiny = Preprocessing(spacing_mm=(0.2, 0.2, 0.2), size=(16, 16, 16))
+    with pytest.raises(LimitError, match=r"8,640,000,000 of the asked voxels.*Fix: .*spacing_mm"):
+        canonical_grid(VoxelGrid(body.shape, np.diag([40.0, 40.0, 5.0, 1.0])), body, tiny)
+
+
 @pytest.mark.parametrize("modality", ["CT", "MR"])
 def test_zscores_are_taken_over_the_body(modality: str) -> None:
     voxels, labels = make_volume(modality, 0)
@@ -159,6 +189,11 @@ def test_zscores_are_taken_over_the_body(modality: str) -> None:
     [
         {"size": [100, 128]},
         {"spacing_mm": 0},
+        {"spacing_mm": [2.0, 2.0, 0.0], "size": [32, 32, 16]},
+        {"spacing_mm": [2.0, 2.0], "size": [32, 32]},
+        {"spacing_mm": [2.0, 2.0, 5.0]},
+        {"size": [32, 32, 16]},
+        {"spacing_mm": [2.0, 2.0, 5.0], "size": [32, 32, 20]},
         {"ct_window_hu": [5, 5]},
         {"mr_percentiles": [0, 101]},
         {"sise": [64, 64]},

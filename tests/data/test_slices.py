@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from fedgin.data.cache import CachedCase
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import prepare_site
+from fedgin.data.samples import SampleDataset
 from fedgin.data.site import load_site
-from fedgin.data.slices import BalancedBatches, SliceDataset, SliceIndex
+from fedgin.data.slices import BalancedBatches, SliceIndex, slices_of
 from fedgin.errors import DataError
 from tests.sites import ORGANS, tiny_experiment, write_site
 
@@ -67,7 +68,7 @@ def test_items_say_which_classes_the_site_labels_and_its_modality(tmp_path: Path
     contract = load_site(write_site(tmp_path, "site-1", modality, labels={"spleen": 7}))
     experiment = tiny_experiment()
     data = prepare_site(contract, experiment.preprocessing, ORGANS)
-    item = SliceDataset(data.cases[Split.TRAINING])[2]
+    item = SampleDataset(slices_of(data.cases[Split.TRAINING]))[2]
     assert item["labelled"].tolist() == [True, False, True]
     assert item["modality"] == modality
     assert item["image"].shape == item["label"].shape == item["body"].shape == (1, 32, 32)
@@ -76,6 +77,6 @@ def test_items_say_which_classes_the_site_labels_and_its_modality(tmp_path: Path
 
 def test_slices_of_a_split_come_from_its_cases_only(tmp_path: Path) -> None:
     data = prepare_site(load_site(write_site(tmp_path, "s", counts=(2, 1, 1))), tiny_experiment().preprocessing, ORGANS)
-    files = {split: {entry.case.path for entry in SliceDataset(cases).slices} for split, cases in data.cases.items()}
+    files = {split: {entry.case.path for entry in slices_of(cases)} for split, cases in data.cases.items()}
     assert not files[Split.TRAINING] & (files[Split.VALIDATION] | files[Split.TEST])
     assert data.training_slices == 12

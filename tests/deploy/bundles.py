@@ -15,8 +15,9 @@ from tests.sites import tiny_experiment
 
 def write_run(folder: Path, **changes: object) -> Provenance:
     """Write what a finished run leaves: a model and its provenance."""
-    values = tiny_experiment().model_dump(mode="json") | {"organs": ["liver", "left_kidney"]}
-    experiment = Experiment.model_validate(values)
+    base = changes.pop("experiment", None) or tiny_experiment()
+    assert isinstance(base, Experiment)
+    experiment = Experiment.model_validate(base.model_dump(mode="json") | {"organs": ["liver", "left_kidney"]})
     network = experiment.initial_network()
     with torch.no_grad():
         for parameter in network.parameters():

@@ -1,21 +1,28 @@
 import json
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
+from fedgin.data.datalist import Split
+from fedgin.data.prepare import prepare_site
 from fedgin.data.site import Modality, load_site
 from fedgin.data.validation import validate_site
 from fedgin.data.validation.fingerprint import build_fingerprint
 from fedgin.deploy.bundle import INFERENCE, METADATA, WEIGHTS, load_bundle
+from fedgin.deploy.model_card import CARD_MD
+from fedgin.deploy.predict import open_segmenter
 from fedgin.errors import ConfigError, FedginError, WeightsError
 from fedgin.folders import FolderError
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint
+from fedgin.train.evaluate.evaluator import Segmentation, segment
 from tests.deploy.bundles import make_bundle, write_run
-from tests.sites import write_site
+from tests.sites import tiny_volumes, write_site
 
 
 def test_the_bundle_s_network_has_the_run_s_weights(tmp_path: Path) -> None:
@@ -135,3 +142,18 @@ def test_the_card_says_what_is_unknown_and_what_was_not_tested(tmp_path: Path) -
 def test_the_runner_s_configuration_names_one_class_of_this_package(tmp_path: Path) -> None:
     values = json.loads((make_bundle(tmp_path).folder / INFERENCE).read_text())
     assert values["segmenter"]["_target_"] == "fedgin.deploy.predict.open_segmenter"
+
+
+def test_a_bundle_of_volumes_says_so_and_segments_as_it_was_scored(tmp_path: Path) -> None:
+    """What MONAI's runner calls writes, for an image of the site, the labels that the site's evaluator counts."""
+    bundle = make_bundle(tmp_path, experiment=tiny_volumes())
+    shown = json.loads((bundle.folder / METADATA).read_text())["network_data_format"]["inputs"]["image"]
+    assert (shown["spatial_shape"], shown["is_patch_data"]) == ([16, 16, 16], True)
+    assert "volumes of 10 x 10 x 5 mm voxels, in patches of 16 x 16 x 16" in (bundle.folder / CARD_MD).read_text()
+    contract = load_site(write_site(tmp_path / "site", "site-1", "CT", labels={"liver": 1, "left_kidney": 2}))
+    [case] = prepare_site(contract, bundle.experiment.preprocessing, bundle.experiment.organs).cases[Split.TEST]
+    scored: list[Segmentation] = []
+    segment(bundle.network(), [case], torch.device("cpu"), scored.append)
+    written = open_segmenter(bundle.folder).write_nifti(str(case.case.image), str(tmp_path))
+    assert np.array_equal(np.asarray(nibabel.load(written).dataobj), scored[0].predicted)
+    assert scored[0].predicted.shape == (40, 36, 6)

@@ -1,4 +1,4 @@
-"""Preprocess each case once and keep the result; a cached case is read slice by slice, not as a whole set."""
+"""Preprocess each case once and keep the result; a cached case is read by slice or patch, not as a whole set."""
 
 import contextlib
 import hashlib
@@ -20,6 +20,7 @@ from fedgin.data.appearance import Look
 from fedgin.data.datalist import Case
 from fedgin.data.limits import LimitError
 from fedgin.data.look import look_at
+from fedgin.data.places import find_places
 from fedgin.data.preprocessing import Canonical, preprocess
 from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.resampling import VoxelGrid
@@ -28,7 +29,7 @@ from fedgin.errors import DataError
 from fedgin.files import hash_file, whole_file
 
 # Counts up whenever preprocessing computes something else, so that a cache of older code is never used.
-RECIPE_VERSION = 4
+RECIPE_VERSION = 5
 # Key of an entry's header under which the hash of all else stands.
 DIGEST = "sha256"
 
@@ -39,18 +40,28 @@ class CachedCase:
 
     Attributes:
         case: where it comes from.
-        path: a safetensors file with ``image`` float32, ``label`` uint8 and ``body`` bool, each [D, X, Y].
+        path: a safetensors file with ``image`` float32, ``label`` uint8 and ``body`` bool, each [D, X, Y], and with
+            ``places`` int16 [N, 4]: voxels of each class, as class, D, X, Y; see :mod:`fedgin.data.places`.
         organs: the experiment's organs; ``label`` holds their position plus 1.
+        window: what the network sees at once: (X, Y) of a slice, or (D, X, Y) of a patch.
     """
 
     case: Case
     path: Path
     organs: tuple[str, ...]
+    window: tuple[int, ...]
 
     @cached_property
     def _header(self) -> dict[str, str]:
         with safe_open(self.path, framework="pt") as file:
             return dict(file.metadata())
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """Size of the canonical volume, (D, X, Y)."""
+        with safe_open(self.path, framework="pt") as file:
+            d, x, y = file.get_slice("image").get_shape()
+        return d, x, y
 
     @property
     def affine(self) -> NDArray[np.float64]:
@@ -78,8 +89,8 @@ class CachedCase:
         """The experiment's organs that this case's site labels."""
         return tuple(organ for organ in self.organs if organ in self.case.label_ids)
 
-    def read(self, name: str, index: int | slice = slice(None)) -> Tensor:
-        """Read ``image``, ``label`` or ``body``: one slice [X, Y] or, by default, all of them [D, X, Y].
+    def read(self, name: str, index: int | slice | tuple[slice, ...] = slice(None)) -> Tensor:
+        """Read a tensor, or a part of it, such as one slice [X, Y] of an image [D, X, Y]; nothing else is in memory.
 
         Raises:
             DataError: the file is gone or damaged since it was written.
@@ -129,7 +140,7 @@ class CaseCache:
         path = self.folder / f"{key}.safetensors"
         if not _is_whole(path, key):
             self._write(path, key, case)
-        return CachedCase(case, path, self.organs)
+        return CachedCase(case, path, self.organs, self.settings.network_size)
 
     def _key(self, case: Case) -> str:
         recipe = {
@@ -157,6 +168,7 @@ class CaseCache:
             )
         prepared = preprocess(image, organs, case.in_hounsfield_units, self.settings)
         tensors = {"image": prepared.image, "label": prepared.label, "body": prepared.body}
+        tensors["places"] = find_places(prepared.label, prepared.body, len(self.organs))
         header = _describe(prepared) | {"look": look_at(image).model_dump_json()}
         self._make_room(case, sum(tensor.nbytes for tensor in tensors.values()))
         try:

@@ -20,7 +20,7 @@ class Limits(Settings):
     Attributes:
         pause: take part in no job for now. One that runs goes on.
         parameters: most weights of the network.
-        batch_pixels: most pixels in a batch: ``training.batch_size`` times both numbers of ``preprocessing.size``.
+        batch_pixels: most pixels or voxels in a batch: ``training.batch_size`` times all of ``preprocessing.size``.
         local_steps: most optimiser steps in a round.
         rounds: most rounds of a job.
         hours: longest time that the site works for a job; then it answers each task with an error. A resumed job is

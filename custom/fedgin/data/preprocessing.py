@@ -1,9 +1,11 @@
 """Bring an image to the canonical grid and intensity range of the experiment.
 
-The canonical grid is RAS+, square in plane, centred on the body, with the image's own slice positions: the network sees
-axial slices of one pixel size and one field of view, whatever the site's orientation and spacing.
+The canonical grid is RAS+, whatever the site's orientation and spacing. For slices it is square in plane and centred on
+the body, with the image's own slice positions: the network sees axial slices of one pixel size and one field of view.
+For volumes it has the experiment's voxels and holds the body over all of the image's slices: the network sees patches.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgin.data.body import find_body
+from fedgin.data.limits import LimitError
 from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.regions import bounding_box
 from fedgin.data.resampling import VoxelGrid, resample
@@ -21,6 +24,8 @@ from fedgin.data.volumes import Volume
 
 # z-scores are taken over the body, so air can be far below: without a limit it would dominate GIN's norm.
 ZSCORE_LIMIT = 5.0
+# A whole canonical volume is in memory while a case is prepared: 1 GB, 1 m of a large body in voxels of 0.9 mm.
+MOST_VOXELS = 2**28
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,9 @@ def preprocess(image: Volume, organs: NDArray[np.uint8], hounsfield: bool, setti
         organs: label on the same grid, 0 for background.
         hounsfield: clip to the HU window; otherwise (MR, PNG slices) to percentiles of the body.
         settings: the experiment's preprocessing.
+
+    Raises:
+        LimitError: as :func:`canonical_grid`.
     """
     native = VoxelGrid.of(image)
     body = find_body(image, hounsfield, settings)
@@ -69,21 +77,37 @@ def preprocess(image: Volume, organs: NDArray[np.uint8], hounsfield: bool, setti
 
 
 def canonical_grid(native: VoxelGrid, body: NDArray[np.bool_], settings: Preprocessing) -> VoxelGrid:
-    """Lay the canonical grid: RAS+, the native slices, square pixels, centred in plane on the body's bounding box."""
+    """Lay the canonical grid, RAS+ and centred on the body's bounding box in plane and on the image along the body.
+
+    For slices: square pixels of the asked number, and the native slices. For volumes: the asked voxels, as many as hold
+    the body's bounding box in plane and all native slices.
+
+    Raises:
+        LimitError: the volume would have more than ``MOST_VOXELS``.
+    """
     to_ras = nibabel.orientations.io_orientation(native.affine)
     ras = native.affine @ nibabel.orientations.inv_ornt_aff(to_ras, native.shape)
     body_ras = nibabel.orientations.apply_orientation(body, to_ras)
     spacing = np.linalg.norm(ras[:3, :3], axis=0)
-    wanted = np.array([settings.spacing_mm, settings.spacing_mm, spacing[2]])
-    affine = ras.copy()
-    affine[:3, :3] = ras[:3, :3] / spacing * wanted
     box = bounding_box(body_ras)
     assert box is not None, "a body has a voxel"
-    centre = np.array([(side.start + side.stop - 1) / 2.0 for side in box])
-    centre[2] = (body_ras.shape[2] - 1) / 2.0
-    size = (*settings.size, body_ras.shape[2])
-    affine[:3, 3] = (ras @ np.array([*centre, 1.0]))[:3] - affine[:3, :3] @ ((np.array(size) - 1) / 2.0)
-    return VoxelGrid(size, affine)
+    first = np.array([box[0].start, box[1].start, 0])
+    last = np.array([box[0].stop, box[1].stop, body_ras.shape[2]]) - 1
+    if isinstance(settings.spacing_mm, tuple):
+        wanted = np.array(settings.spacing_mm)
+        sides = np.maximum(1, np.rint((last - first + 1) * spacing / wanted)).astype(int).tolist()
+    else:
+        wanted = np.array([settings.spacing_mm, settings.spacing_mm, spacing[2]])
+        sides = [*settings.size, body_ras.shape[2]]
+    if math.prod(sides) > MOST_VOXELS:
+        raise LimitError(
+            f"a volume would have {math.prod(sides):,} of the asked voxels; at most {MOST_VOXELS:,} are prepared",
+            "ask for larger voxels in preprocessing.spacing_mm",
+        )
+    affine = ras.copy()
+    affine[:3, :3] = ras[:3, :3] / spacing * wanted
+    affine[:3, 3] = (ras @ np.array([*(first + last) / 2.0, 1.0]))[:3] - affine[:3, :3] @ ((np.array(sides) - 1) / 2.0)
+    return VoxelGrid((sides[0], sides[1], sides[2]), affine)
 
 
 def _intensity_limits(

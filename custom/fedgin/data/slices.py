@@ -1,11 +1,11 @@
-"""Training slices: a dataset over cached cases and a balanced, reproducible order of them."""
+"""Training slices: all of the cached cases, and a balanced, reproducible order of them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch import Tensor
+from torch.utils.data import Sampler
 
 from fedgin.data.cache import CachedCase
 from fedgin.errors import DataError
@@ -19,36 +19,21 @@ class SliceIndex:
     position: int
     foreground: bool
 
+    @property
+    def slices(self) -> range:
+        """The slice itself."""
+        return range(self.position, self.position + 1)
 
-class SliceDataset(Dataset[dict[str, Any]]):
-    """All slices of the given cases, as channel-first float32 images.
+    def read(self, name: str) -> Tensor:
+        """Read ``image``, ``label`` or ``body`` [X, Y]."""
+        return self.case.read(name, self.position)
 
-    Each item has ``image`` float32 [1, X, Y], ``label`` uint8 [1, X, Y], ``body`` bool [1, X, Y], ``labelled`` bool
-    [classes]: which classes, background first, the slice's site labels, and ``modality``, ``CT`` or ``MR``.
-    """
 
-    def __init__(self, cases: Sequence[CachedCase]) -> None:
-        self.slices = [
-            SliceIndex(case, position, foreground)
-            for case in cases
-            for position, foreground in enumerate(case.foreground)
-        ]
-
-    def __len__(self) -> int:
-        """Return the number of slices."""
-        return len(self.slices)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Read one slice from the cache."""
-        entry = self.slices[index]
-        known = set(entry.case.labelled)
-        return {
-            "image": entry.case.read("image", entry.position)[None],
-            "label": entry.case.read("label", entry.position)[None],
-            "body": entry.case.read("body", entry.position)[None],
-            "labelled": torch.tensor([True, *(organ in known for organ in entry.case.organs)]),
-            "modality": entry.case.case.modality.value,
-        }
+def slices_of(cases: Sequence[CachedCase]) -> list[SliceIndex]:
+    """Return all slices of the given cases."""
+    return [
+        SliceIndex(case, position, foreground) for case in cases for position, foreground in enumerate(case.foreground)
+    ]
 
 
 class BalancedBatches(Sampler[list[int]]):
@@ -58,7 +43,7 @@ class BalancedBatches(Sampler[list[int]]):
     time every slice is seen equally often. An empty pool gives its places to the other.
 
     Args:
-        slices: the dataset's slices.
+        slices: all slices.
         batch_size: slices in a batch.
         batches: how many batches to deal.
         foreground_share: share of a batch's slices that show an organ, in [0, 1].

@@ -150,10 +150,10 @@ def _metadata(provenance: Provenance, digest: str) -> dict[str, Any]:
         "format": "magnitude",
         "modality": " or ".join(provenance.modalities),
         "num_channels": 1,
-        "spatial_shape": list(experiment.preprocessing.size),
+        "spatial_shape": list(experiment.preprocessing.network_size),
         "dtype": "float32",
         "value_range": [],
-        "is_patch_data": False,
+        "is_patch_data": experiment.spatial_dims == 3,
         "channel_def": {"0": "image"},
     }
     output = {**image, "format": "segmentation", "num_channels": experiment.classes, "channel_def": channels}

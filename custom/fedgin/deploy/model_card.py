@@ -6,6 +6,7 @@ from typing import Any
 
 import jinja2
 
+from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.site import Modality
 from fedgin.deploy.bundle import NOT_A_DEVICE, Bundle, bundle_name
 from fedgin.files import write_text
@@ -103,11 +104,10 @@ def _untested(provenance: Provenance) -> list[str]:
 def _settings(provenance: Provenance) -> Sequence[tuple[str, str]]:
     experiment = provenance.experiment
     preprocessing = experiment.preprocessing
-    size = " x ".join(str(side) for side in preprocessing.size)
     return [
         ("network", f"{experiment.network.name}, normalisation {experiment.network.normalisation}"),
         ("augmentation", experiment.augmentation.name),
-        ("image", f"axial slices of {preprocessing.spacing_mm} mm pixels, {size}"),
+        ("image", _image(preprocessing)),
         ("CT window", "{:g} to {:g} HU".format(*preprocessing.ct_window_hu)),
         ("MR grey values", "percentiles {:g} to {:g} of the body".format(*preprocessing.mr_percentiles)),
         *[_images(provenance, modality) for modality in provenance.modalities],
@@ -116,6 +116,17 @@ def _settings(provenance: Provenance) -> Sequence[tuple[str, str]]:
         ("privacy settings of the sites", f"{UNKNOWN}: a site does not tell them"),
         ("seed", str(experiment.seed)),
     ]
+
+
+def _image(preprocessing: Preprocessing) -> str:
+    """Say what the network sees."""
+    size = " x ".join(str(side) for side in preprocessing.size)
+    if isinstance(preprocessing.spacing_mm, tuple):
+        voxels = " x ".join(f"{side:g}" for side in preprocessing.spacing_mm)
+        return (
+            f"volumes of {voxels} mm voxels, in patches of {size} (left-right, posterior-anterior, inferior-superior)"
+        )
+    return f"axial slices of {preprocessing.spacing_mm:g} mm pixels, {size}"
 
 
 def _images(provenance: Provenance, modality: Modality) -> tuple[str, str]:

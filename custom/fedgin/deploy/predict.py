@@ -18,7 +18,7 @@ from fedgin.deploy.bundle import Bundle, load_bundle
 from fedgin.deploy.unlike import find_unlike
 from fedgin.errors import DataError
 from fedgin.files import whole_file
-from fedgin.train.evaluate.inference import predict_probabilities
+from fedgin.train.evaluate.inference import CaseInferer, predict_probabilities
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Segmenter:
         experiment = self.bundle.experiment
         nothing = np.zeros(image.voxels.shape, dtype=np.uint8)
         prepared = preprocess(image, nothing, modality is Modality.CT, experiment.preprocessing)
-        probabilities = predict_probabilities(self.network, prepared.image.to(self.device), modality.value)
+        inferer = CaseInferer(experiment.preprocessing.network_size, self.device)
+        probabilities = predict_probabilities(self.network, prepared.image, modality.value, inferer)
         labels = to_native_labels(probabilities, prepared.affine, prepared.native)
         volumes = measure(labels, list(experiment.organs), image.voxel_ml)
         warnings = find_unlike(image, modality, labels, volumes, self.bundle.provenance)

@@ -1,4 +1,4 @@
-"""What a training step is given: a batch of slices, changed in geometry and in look, and what to compare with."""
+"""What a training step is given: a batch, changed in geometry and in look, and what to compare the output with."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

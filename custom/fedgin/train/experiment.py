@@ -28,13 +28,13 @@ class AugmentationSettings(Settings):
 
 
 class SpatialSettings(Settings):
-    """Random rotation, scaling and shift of training slices, the same in every arm of a comparison.
+    """Random rotation, scaling and shift of training slices or patches, the same in every arm of a comparison.
 
     Attributes:
-        probability: the probability of changing a slice at all.
-        rotation_degrees: largest angle.
-        scale: largest relative change of size.
-        shift_pixels: largest shift along each axis.
+        probability: the probability of changing a slice or a patch at all.
+        rotation_degrees: largest angle; a patch of a volume turns about each of its three axes.
+        scale: largest relative change of size along each axis.
+        shift_pixels: largest shift along each axis, in pixels or voxels.
     """
 
     probability: float = Field(default=0.5, ge=0.0, le=1.0)
@@ -54,8 +54,9 @@ class TrainingSettings(Settings):
 
     Attributes:
         local_steps: optimiser steps a round, equal at every site, whatever its number of slices.
-        batch_size: slices in a step.
-        foreground_share: share of a batch's slices that show an organ.
+        batch_size: slices or patches in a step.
+        foreground_share: share of the slices that show an organ; for volumes, of the patches that are centred on one,
+            each organ in its turn.
         learning_rate: the learning rate of AdamW at the first step.
         weight_decay: the weight decay of AdamW.
         schedule: ``polynomial`` lowers the rate to 0 over the run as (1 - progress) ** 0.9; ``constant`` does not.
@@ -196,8 +197,8 @@ class Experiment(Settings):
 
     @property
     def spatial_dims(self) -> Literal[2, 3]:
-        """Number of spatial axes of what the network sees."""
-        return 2
+        """Number of spatial axes of what the network sees: 2 for slices, 3 for patches of volumes."""
+        return self.preprocessing.spatial_dims
 
     def check_names(self) -> None:
         """Check the names of network, augmentation and their parameters, without loading what they name.

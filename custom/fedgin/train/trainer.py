@@ -1,4 +1,4 @@
-"""Train a network for one round: a fixed number of optimiser steps on a site's slices, with MONAI's trainer."""
+"""Train a network for one round: a fixed number of optimiser steps on a site's samples, with MONAI's trainer."""
 
 import logging
 import math
@@ -12,7 +12,9 @@ from monai.engines import SupervisedTrainer
 from torch import Tensor, nn
 
 from fedgin.data.cache import CachedCase
-from fedgin.data.slices import BalancedBatches, SliceDataset
+from fedgin.data.patches import draw_patches
+from fedgin.data.samples import SampleDataset
+from fedgin.data.slices import BalancedBatches, slices_of
 from fedgin.errors import WeightsError
 from fedgin.seeds import derive_seed, make_generator
 from fedgin.train.batches import BatchMaker, RoundPlan
@@ -29,7 +31,7 @@ class RoundResult:
     Attributes:
         steps: optimiser steps made; fewer than asked only when stopped.
         loss: mean over the steps.
-        fallbacks: slices that the augmentation could not change and left as they were.
+        fallbacks: slices or patches that the augmentation could not change and left as they were.
         cases: different cases that the round's batches are drawn from.
         slices: different slices in them.
     """
@@ -105,17 +107,22 @@ class Trainer:
         )
 
     def batches(self, cases: Sequence[CachedCase], plan: RoundPlan) -> DataLoader:
-        """Return the round's batches, before augmentation; dictionaries as :class:`SliceDataset` gives them."""
-        dataset = SliceDataset(cases)
-        settings = self.experiment.training
+        """Return the round's batches, before augmentation; dictionaries as :class:`SampleDataset` gives them."""
+        settings, seed = self.experiment.training, self.experiment.seed
+        if self.experiment.spatial_dims == 3:
+            generator = make_generator(seed, plan.site, plan.round_number, "patches")
+            count = settings.local_steps * settings.batch_size
+            patches = draw_patches(cases, count, foreground_share=settings.foreground_share, generator=generator)
+            return DataLoader(SampleDataset(patches), batch_size=settings.batch_size, num_workers=0)
+        slices = slices_of(cases)
         batches = BalancedBatches(
-            dataset.slices,
+            slices,
             batch_size=settings.batch_size,
             batches=settings.local_steps,
             foreground_share=settings.foreground_share,
-            generator=make_generator(self.experiment.seed, plan.site, plan.round_number, "slices"),
+            generator=make_generator(seed, plan.site, plan.round_number, "slices"),
         )
-        return DataLoader(dataset, batch_sampler=list(batches), num_workers=0)
+        return DataLoader(SampleDataset(slices), batch_sampler=list(batches), num_workers=0)
 
     def _attach(self, engine: SupervisedTrainer, plan: RoundPlan, losses: list[Tensor], stop: Stop) -> None:
         settings = self.experiment.training
@@ -148,9 +155,9 @@ def _mean_loss(losses: Sequence[Tensor], plan: RoundPlan) -> float:
 
 def _count_drawn(loader: DataLoader) -> tuple[int, int]:
     """Count the different cases and slices of a round's batches, which are dealt before the first step."""
-    drawn = {index for batch in loader.batch_sampler for index in batch}
-    cases = [loader.dataset.slices[index].case.case for index in drawn]
-    return len({(case.site, case.number) for case in cases}), len(drawn)
+    drawn = [loader.dataset.samples[index] for index in {index for batch in loader.batch_sampler for index in batch}]
+    shown = {(sample.case.case.site, sample.case.case.number, place) for sample in drawn for place in sample.slices}
+    return len({(site, number) for site, number, _ in shown}), len(shown)
 
 
 def learning_rate(settings: TrainingSettings, step: int, total: int) -> float:

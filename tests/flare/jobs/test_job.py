@@ -7,14 +7,17 @@ import pytest
 import torch
 
 from fedgin.data.importers.label_ids import CHD68_IDS, HVSMR_IDS
+from fedgin.data.limits import Limits
 from fedgin.data.organ_names import doubtful_organs
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.job import load_job, stage_job, write_job
+from fedgin.flare.jobs.limits import batch_pixels
 from tests.places import JOBS, TRAINING_JOBS
 
 NAMES = [path.name for path in TRAINING_JOBS]
 REFERENCE = "abdomen_reference"
 ENCRYPTED = "abdomen_fedgin_encrypted"
+VOLUMES = "abdomen_fedgin_3d"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -45,7 +48,7 @@ def test_a_round_of_a_lenient_job_waits_for_the_slower_sites() -> None:
     assert server["workflows"][1]["args"]["wait_time_after_min_received"] == 600
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {REFERENCE, ENCRYPTED}))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {REFERENCE, ENCRYPTED, VOLUMES}))
 def test_a_job_differs_from_plain_fedavg_of_its_task_in_augmentation_alone(name: str) -> None:
     job, plain = (load_job(JOBS / each).experiment for each in (name, f"{name.split('_')[0]}_fedavg"))
     same = {"name": "x", "augmentation": plain.augmentation}
@@ -60,6 +63,18 @@ def test_the_encrypted_job_is_fedgin() -> None:
     assert encrypted == plain.model_copy(update={"name": ENCRYPTED, "federation": federation})
 
 
+def test_the_job_of_volumes_has_the_task_of_the_slices_and_fits_a_site_s_limits() -> None:
+    volumes, slices = (load_job(JOBS / name).experiment for name in (VOLUMES, "abdomen_fedgin"))
+    assert (volumes.organs, volumes.federation) == (slices.organs, slices.federation)
+    assert (slices.spatial_dims, volumes.spatial_dims) == (2, 3)
+    assert volumes.preprocessing.network_size == (32, 96, 96)
+    assert volumes.preprocessing.network_spacing == (5.0, 2.5, 2.5)
+    assert batch_pixels(volumes) <= Limits().batch_pixels
+    shape = (1, 1, 16, 16, 16)
+    shown = volumes.build_augmentation()(torch.ones(shape).cumsum(2), gen=torch.Generator().manual_seed(0))
+    assert volumes.initial_network().eval()(shown).shape == (1, 7, 16, 16, 16)
+
+
 def test_the_reference_is_what_the_authors_code_is_known_to_do() -> None:
     job = load_job(JOBS / REFERENCE).experiment
     assert (job.network.name, job.network.normalisation) == ("fedgin_unet", "batch")
@@ -68,7 +83,8 @@ def test_the_reference_is_what_the_authors_code_is_known_to_do() -> None:
     assert (training.batch_size, training.learning_rate, training.weight_decay) == (8, 5e-4, 1e-4)
     assert (training.optimizer_state, job.federation.client_weighting) == ("keep", "samples")
     network = job.initial_network().eval()
-    assert network(torch.zeros(1, 1, *job.preprocessing.size)).shape == (1, 7, *job.preprocessing.size)
+    size = job.preprocessing.network_size
+    assert network(torch.zeros(1, 1, *size)).shape == (1, 7, *size)
 
 
 def test_tasks_differ_in_organs_and_preprocessing_alone() -> None:

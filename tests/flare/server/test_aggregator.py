@@ -18,6 +18,7 @@ from fedgin.flare.server.checkpoint_keeper import keep_checkpoint
 from fedgin.train.experiment import Experiment, Resumed
 from tests.flare.server.bad_updates import BAD_UPDATES
 from tests.flare.server.updates import COUNTS, SITES, Data, Server, constant, experiment_for, open_server, send
+from tests.sites import tiny_volumes
 
 Honest = tuple[str, str, int, float]
 MODALITIES = {"a": "CT", "b": "CT", "c": "MR", "d": "MR"}
@@ -406,3 +407,14 @@ def test_two_that_differ_without_a_past_stop_the_job(tmp_path: Path) -> None:
     server.run_round(0, [send(site, kind, 1, constant(experiment, kind, value)) for site, kind, value in pair])
     assert server.outliers == ["a", "c"]
     assert len(server.panics) == 1
+
+
+def test_updates_of_volumes_are_averaged_and_judged_like_those_of_slices(tmp_path: Path) -> None:
+    experiment = tiny_volumes(federation={"max_norm_ratio": 10.0})
+    server = open_server(tmp_path, experiment)
+    for site, value in (("a", 1.0), ("b", 1.0), ("c", 1.0), ("d", 1000.0)):
+        assert server.accept(send(site, MODALITIES[site], 5, constant(experiment, MODALITIES[site], value)))
+    average = server.close_round()
+    assert {value.ndim for value in average.values()} == {1, 5}
+    assert {float(number) for value in average.values() for number in value.flat} == {1.0}
+    assert server.outliers == ["d"]

@@ -1,9 +1,10 @@
-"""Segment whole cases slice by slice and score them in 3D on the grid of the original image, with MONAI's evaluator."""
+"""Segment whole cases and score them in 3D on the grid of the original image, with MONAI's evaluator."""
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ def evaluate(
     The network is put into evaluation mode for the time, no image is augmented and no weight or statistic changes.
 
     Args:
-        network: maps [B, 1, X, Y] to logits.
+        network: maps slices [B, 1, X, Y] or patches [B, 1, D, X, Y] to logits.
         cases: one is in memory at a time.
         device: where to compute.
         surfaces: whether surfaces are compared too, which takes longer than the Dice.
@@ -81,13 +82,14 @@ def segment(
     if not cases:
         return
     training = network.training
-    inferer = CaseInferer()
+    inferer = CaseInferer(cases[0].window, device)
     engine = SupervisedEvaluator(
         device=device,
         val_data_loader=_CaseVolumes(cases),
         epoch_length=len(cases),
         network=network.to(device),
         inferer=inferer,
+        prepare_batch=_stay_on_the_cpu,
         decollate=False,
     )
     engine.logger.setLevel(logging.CRITICAL)
@@ -107,6 +109,10 @@ def segment(
         engine.run()
     finally:
         network.train(training)
+
+
+def _stay_on_the_cpu(batch: Mapping[str, Tensor], *_: Any, **__: Any) -> tuple[Tensor, None]:
+    return batch["image"], None
 
 
 def score(segmentation: Segmentation, *, surfaces: bool = False) -> list[CaseScore]:
@@ -157,7 +163,7 @@ def _finish(case: CachedCase, probabilities: Tensor) -> Segmentation:
     label = with_axes_of(case.native.affine, read_label(case.case))
     return Segmentation(
         case=case,
-        predicted=to_native_labels(torch.as_tensor(probabilities.cpu()), case.affine, case.native),
+        predicted=to_native_labels(torch.as_tensor(probabilities), case.affine, case.native),
         reference=map_organs(case.case, label, list(case.organs)),
         voxel_ml=label.voxel_ml,
         spacing_mm=tuple(label.spacing.tolist()),
