@@ -43,11 +43,11 @@ def test_one_bad_image_stops_no_other(tmp_path: Path) -> None:
     write_image(tmp_path / "in", "a.nii.gz")
     (tmp_path / "in" / "b.nii.gz").write_bytes(b"no image")
     write_image(tmp_path / "in", "c.nii.gz", 1)
-    done = CliRunner().invoke(
-        app, ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
-    )
+    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*arguments, "--format", "json"])
     assert done.exit_code == 1, done.output
     results = {item["name"]: item for item in json.loads((tmp_path / "out" / "result.json").read_text())["results"]}
+    assert json.loads(done.stdout) == list(results.values())
     assert "not readable as NIfTI" in results["b"]["problem"]
     for name in "ac":
         assert results[name]["problem"] == ""

@@ -1,5 +1,6 @@
 """``fedgin predict``: segment new images with a bundle."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,6 +8,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+
+from fedgin.cli.format import Format
+from fedgin.cli.options import Output
+from fedgin.cli.tables import print_json
 
 if TYPE_CHECKING:
     from fedgin.deploy.results import Result
@@ -16,6 +21,7 @@ def predict(
     bundle: Annotated[Path, typer.Argument(help="Folder that 'fedgin export' wrote.")],
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="NIfTI file, folder of them, or a DICOM study.")],
     out: Annotated[Path, typer.Option(help="Folder for labels, DICOM SEG and SR, result.json, report.html.")],
+    output: Output = Format.TEXT,
 ) -> None:
     """Segment an image or every image of a folder, and write labels on their own grid, SEG and SR for DICOM.
 
@@ -31,7 +37,8 @@ def predict(
     from fedgin.folders import claimed_folder
     from fedgin.report.prediction_page import PAGE, Pictures, write_prediction_page
 
-    console = Console(highlight=False, soft_wrap=True)
+    # Standard output is the table's, or the program's that reads it.
+    console = Console(highlight=False, soft_wrap=True, stderr=output is Format.JSON)
     console.print(NOT_A_DEVICE)
     segmenter, pictures = open_segmenter(bundle), Pictures()
     claimed_folder(out, f"predictions of {segmenter.bundle.sha256[:12]}")
@@ -45,7 +52,10 @@ def predict(
             pictures.draw,
         )
     page = write_prediction_page(out / PAGE, segmenter.bundle, results, pictures)
-    _print(console, results)
+    if output is Format.JSON:
+        print_json([asdict(result) for result in results])
+    else:
+        _print(console, results)
     console.print(f"Results: {out / RESULT}\nLook at (local only): {page}")
     if any(result.problem for result in results):
         raise typer.Exit(1)
