@@ -32,6 +32,7 @@ DAMAGES: dict[str, Callable[[Model], Model]] = {
     "huge": _filled(1e30),
     "another shape": _changed(lambda entry: entry[:-1]),
     "an extra entry": lambda model: {**model, "../../extra": np.zeros(2, np.float32)},
+    "8 MB too much": lambda model: {**model, "more": np.zeros(2**20)},
     "a missing entry": lambda model: {name: model[name] for name in sorted(model)[1:]},
     "nothing again": dict,
 }

@@ -8,8 +8,8 @@ from nvflare.apis.fl_constant import ReservedKey, ReturnCode
 from nvflare.apis.shareable import ReservedHeaderKey, Shareable, make_reply
 from nvflare.app_common.app_constant import AppConstants
 
+from fedgin.flare.array_limit import UNFETCHED
 from fedgin.flare.protocol import MODALITY, TRAINED
-from fedgin.flare.server.array_limit import UNFETCHED
 from tests.flare.runs import came_from
 from tests.flare.server.updates import COUNTS, Data, send
 

@@ -21,6 +21,7 @@ from fedgin.data.limits import LimitError, Limits
 from fedgin.data.site import SiteContract, load_site
 from fedgin.data.small_groups import suppress
 from fedgin.errors import ConfigError, FedginError, one_line, unforeseen, with_fix
+from fedgin.flare.array_limit import ArrayLimit
 from fedgin.flare.audit.security_log import Kind, record
 from fedgin.flare.client.site_process import Places, SiteProcess
 from fedgin.flare.client.weights import weights_from_shareable, weights_to_dxo
@@ -60,16 +61,34 @@ class FedginExecutor(Executor):
         self._process: SiteProcess | None = None
         self._modality = ""
         self._limits = Limits()
+        self._arrays: ArrayLimit | None = None
         # FLARE makes an executor when it starts a job at the site, and starts it once.
         self._started = time.monotonic()
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        """End the training process with the run; tell the site's logs that the server refused its update."""
-        if event_type == EventType.END_RUN and self._process is not None:
-            self._process.close()
+        """Bound and end what a run takes of the site; tell its logs that the server refused its update."""
+        if event_type == EventType.START_RUN:
+            self._bound(fl_ctx)
+        elif event_type == EventType.END_RUN:
+            self._end()
         elif event_type == UPDATE_REFUSED:
             notice: Shareable = fl_ctx.get_prop(FLContextKey.EVENT_DATA)
             self._log_refusal("", one_line(str(notice.get_header(CAUSE))), fl_ctx, Kind.UPDATE_REFUSED)
+
+    def _bound(self, fl_ctx: FLContext) -> None:
+        """Fetch no larger model than the site's limits allow; a network has other entries beside its weights."""
+        try:
+            most = 2 * _load_contract(*_contract_of(fl_ctx)).limits.parameters
+        except FedginError:  # the first task says what is wrong
+            most = 0
+        self._arrays = ArrayLimit(most, lambda line: self.log_error(fl_ctx, line))
+        self._arrays.start()
+
+    def _end(self) -> None:
+        if self._arrays is not None:
+            self._arrays.stop()
+        if self._process is not None:
+            self._process.close()
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         """Do one task; every failure becomes a return code and one line in the site's logs."""

@@ -9,6 +9,7 @@ from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.shareable import Shareable
 
 from fedgin.errors import WeightsError
+from fedgin.flare.array_limit import UNFETCHED
 
 # What PyTorch has, too: neither extended precision nor another byte order.
 NUMBERS = {np.dtype(code) for code in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")}
@@ -45,6 +46,9 @@ def _plain(name: object, source: str) -> str:
 
 
 def _to_array(name: str, value: object, source: str) -> NDArray[Any]:
+    if value is UNFETCHED:
+        problem = f"{source}: the model was not fetched: it is damaged, or larger than 'limits' of site.yaml allow"
+        raise WeightsError(problem, "use this package's job on the server too")
     if isinstance(value, list) and value and all(type(number) is float for number in value):
         with np.errstate(over="ignore"):  # what becomes infinite is refused when the network takes it
             return np.array(value, np.float32)  # as FLARE's decryption hands it over, flat

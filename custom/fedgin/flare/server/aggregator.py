@@ -12,16 +12,18 @@ from nvflare.apis.shareable import Shareable
 from nvflare.app_common.abstract.aggregator import Aggregator
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.app_event_type import AppEventType
+from nvflare.app_opt.pt.decomposers import TensorDecomposer
+from nvflare.fuel.utils import fobs
 
 from fedgin.documents import read_json
 from fedgin.errors import FedginError
+from fedgin.flare.array_limit import ArrayLimit, bound_messages
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, CLAIMS, read_claims
 from fedgin.flare.jobs.encryption_library import check_encryption_installed
 from fedgin.flare.jobs.files import SERVER_CONFIG
 from fedgin.flare.jobs.numbers import read_numbers
 from fedgin.flare.participation import Absence
 from fedgin.flare.protocol import AGGREGATED, CAUSE, OUTLIERS, UPDATE_REFUSED, VERDICT
-from fedgin.flare.server.array_limit import ArrayLimit, bound_messages
 from fedgin.flare.server.average import AverageError, WeightedAverage, to_dxo
 from fedgin.flare.server.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
 from fedgin.flare.server.sender import sender
@@ -94,6 +96,7 @@ class ClientWeightedAggregator(Aggregator):
 
     def _bound_transfers(self, experiment: Experiment, fl_ctx: FLContext) -> None:
         values = sum(value.size for value in initial_model(experiment).weights.values())
+        fobs.register(TensorDecomposer)  # as FLARE's persistor does later, so that it is bound, too
         self._limit = ArrayLimit(values, lambda line: self.log_error(fl_ctx, line))
         self._limit.start()
         if not experiment.federation.homomorphic_encryption:  # ciphertexts come in the message itself

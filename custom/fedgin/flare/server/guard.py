@@ -13,9 +13,9 @@ from nvflare.apis.shareable import Shareable
 
 from fedgin.data.site import Modality
 from fedgin.errors import FedginError, with_fix
+from fedgin.flare.array_limit import UNFETCHED
 from fedgin.flare.participation import Claim, Contribution
 from fedgin.flare.protocol import MODALITY, TRAINED, WITHHELD
-from fedgin.flare.server.array_limit import UNFETCHED
 from fedgin.train.experiment import Experiment
 from fedgin.train.initial_model import initial_model
 

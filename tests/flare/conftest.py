@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fedgin.flare.server.array_limit import ArrayLimit
+from fedgin.flare.array_limit import ArrayLimit
 
 
 @pytest.fixture(autouse=True)

@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.fl_constant import ServerCommandNames
 from nvflare.app_common.np.np_downloader import ArrayDownloadable
+from nvflare.app_opt.pt.decomposers import TensorDecomposer
 from nvflare.fuel.f3.cellnet.cell import Cell
 from nvflare.fuel.f3.cellnet.core_cell import CoreCell
 from nvflare.fuel.f3.cellnet.defs import CellChannel, MessageHeaderKey, ReturnCode
 from nvflare.fuel.f3.cellnet.utils import make_reply, new_cell_message
 from nvflare.fuel.f3.comm_config import CommConfigurator
+from nvflare.fuel.utils import fobs
 from nvflare.private.fed.utils.fed_utils import nvflare_fobs_initialize
 
-from fedgin.flare.server.array_limit import UNFETCHED, ArrayLimit, bound_messages
+from fedgin.flare.array_limit import UNFETCHED, ArrayLimit, bound_messages
 
 MEGABYTE = 2**20
 MOST = MEGABYTE // 4
@@ -117,7 +119,7 @@ def test_an_update_that_is_50_mb_too_large_is_not_fetched_whole(pair: Pair) -> N
     assert all(value is UNFETCHED for value in seen.values())
     assert sum(pair.pieces) < 8 * MEGABYTE
     assert pair.told == [
-        "the arrays of a message of site-1 were not fetched: they have more than the 262,144 values of the network"
+        "the arrays of a message of site-1 were not fetched: they have more than the 262,144 values that may be fetched"
     ]
 
 
@@ -131,7 +133,7 @@ def packed(zeros: int) -> bytes:
 @pytest.mark.parametrize(
     ("piece", "fault"),
     [
-        (packed(64 * MEGABYTE), "they have more than the 262,144 values of the network"),
+        (packed(64 * MEGABYTE), "they have more than the 262,144 values that may be fetched"),
         (packed(1)[:-30], "they cannot be read (BadZipFile)"),
         (b"", "they cannot be read (BadZipFile)"),
     ],
@@ -151,6 +153,8 @@ def test_a_hostile_piece_is_not_unpacked_and_the_next_update_is_fetched(
 def test_tensors_of_pytorch_are_not_fetched(pair: Pair) -> None:
     import torch
 
+    fobs.register(TensorDecomposer)
+    ArrayLimit(MOST, pair.told.append).start()
     assert pair.send({"a": torch.ones(2)})["a"] is UNFETCHED
     assert pair.told == ["the arrays of a message of site-1 were not fetched: they are PyTorch's"]
 

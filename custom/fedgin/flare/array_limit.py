@@ -1,4 +1,4 @@
-"""A bound on the arrays that the server fetches for one message: as many values as the job's network has.
+"""A bound on the arrays that a process fetches for one message.
 
 FLARE's messages hold references to their arrays. Who reads a message fetches them from its sender in pieces of 2 MB
 until the sender says that this was all, before any of our code sees the message. So the bound is set where FLARE
@@ -58,13 +58,11 @@ class ArrayLimit:
         self.tell = tell
 
     def start(self) -> None:
-        """Bound NumPy's arrays; fetch no tensor of PyTorch's, which FLARE could read and no site of ours sends."""
-        from nvflare.app_opt.pt.decomposers import TensorDecomposer  # loads PyTorch, as FLARE's persistor does
-
-        for kind in (NumpyArrayDecomposer, TensorDecomposer):
-            fobs.register(kind)  # unless FLARE has done so; what it registers later it leaves out
+        """Bound NumPy's arrays; where FLARE can read PyTorch's tensors, which nobody of ours sends, fetch none."""
+        fobs.register(NumpyArrayDecomposer)  # unless FLARE has done so; what it registers later it leaves out
         fobs.get_dot_handler(dots.NUMPY_DOWNLOAD).download = self._fetch
-        fobs.get_dot_handler(dots.TENSOR_DOWNLOAD).download = self._refuse
+        if tensors := fobs.get_dot_handler(dots.TENSOR_DOWNLOAD):
+            tensors.download = self._refuse
 
     def stop(self) -> None:
         """Let FLARE fetch what it likes again; nothing happens if it was not bound."""
@@ -109,7 +107,7 @@ class _BoundedConsumer(ArrayConsumer):
             for item in items:
                 arrays.update(self._read(item))
         except _TooManyError:
-            self.fault = f"they have more than the {self.most:,} values of the network"
+            self.fault = f"they have more than the {self.most:,} values that may be fetched"
             raise
         except Exception as error:  # NumPy and zipfile raise many kinds for what is no array
             self.fault = f"they cannot be read ({type(error).__name__})"
