@@ -27,8 +27,7 @@ def test_further_msd_keys_are_allowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("splits", "named"),
     [
-        ({"training": [entry("a")]}, "'validation'"),
-        ({"training": [], "validation": [entry("a")]}, "'training'"),
+        ({"training": [], "name": "Task03"}, "no case under 'training', 'validation' or 'test'"),
         ({"training": [{"image": "a"}], "validation": [entry("b")]}, "'training.1.label'"),
         (
             {"training": [entry("a") | {"fold": 1}], "validation": [entry("b")]},

@@ -144,6 +144,8 @@ def test_a_bundle_scores_at_the_sites_what_its_run_s_final_evaluation_measured(
             assert scores[site].organs[organ].dice.value == pytest.approx(metrics[f"test_dice_{organ}"], abs=1e-6)
         assert [row.patient for row in scores[site].rows or ()] == [1, 1]
     assert (scores["ct-b"].patients, scores["ct-b"].organs, scores["ct-b"].rows) == ("<3", {}, None)
+    dice = scores["mr-a"].in_words()
+    assert f"site mr-a has scored the model: {dice}" in done.output
     assert "ct-b: liver, spleen: withheld, shown by too few patients" in done.output
     assert "ct-b: liver, spleen: withheld" in (tmp_path / "out" / "report.html").read_text()
 

@@ -1,6 +1,5 @@
 """``fedgin export``: the model of a run as a MONAI bundle with a model card."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,11 +51,6 @@ def export(
 
 def _read_fingerprints(paths: list[Path]) -> "list[Appearance]":
     from fedgin.data.appearance import read_fingerprints
+    from fedgin.documents import read_json
 
-    try:
-        values = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    except (OSError, ValueError):
-        raise ConfigError(
-            "a file of --fingerprint is missing or no JSON", "give fingerprint.json of 'fedgin site validate'"
-        ) from None
-    return read_fingerprints(values)
+    return read_fingerprints(read_json(path, source=f"fingerprint {path}") for path in paths)

@@ -51,7 +51,7 @@ def simulate_to_end(job: Job, sites: Mapping[str, SiteContract], folder: Path, t
             threads=threads,
             on_round=RoundPrinter(console, plan, live),
             on_organs=lambda table: console.print("\n".join(table.lines())),
-            on_site=lambda site: tell(f"{site} is done"),
+            on_site=lambda site, scores: tell(f"site {site} has scored the model: {scores.in_words()}"),
         )
     except FedginError as error:
         live.leave(error.problem)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from fedgin.config import Settings, parse_settings
 from fedgin.data.site import IgnoredIds, Modality, OrganIds, PngSlices, SiteContract
@@ -42,13 +43,22 @@ class Entry(Settings):
 
 
 class Datalist(BaseModel):
-    """The splits of a datalist; further MSD keys (name, licence, ...) are allowed and not used."""
+    """The splits of a datalist; further MSD keys (name, licence, ...) are allowed and not used.
+
+    A site that only evaluates lists ``test`` alone; a job that trains asks for the others.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    training: list[Entry] = Field(min_length=1)
-    validation: list[Entry] = Field(min_length=1)
+    training: list[Entry] = []
+    validation: list[Entry] = []
     test: list[Entry] = []
+
+    @model_validator(mode="after")
+    def _some_case_is_listed(self) -> Self:
+        if not (self.training or self.validation or self.test):
+            raise ValueError("no case under 'training', 'validation' or 'test'")
+        return self
 
     def entries(self, split: Split) -> list[Entry]:
         """Return the entries of a split."""
@@ -97,7 +107,7 @@ def read_datalist(path: Path) -> Datalist:
     """Read and check a datalist.
 
     Raises:
-        ConfigError: no JSON, a missing or empty ``training`` or ``validation`` list, an unknown key in an entry.
+        ConfigError: no JSON, no case, or an unknown key in an entry.
         DataError: one image, or one patient, in two places.
     """
     datalist = parse_datalist(path)
@@ -109,7 +119,7 @@ def parse_datalist(path: Path) -> Datalist:
     """Read a datalist without looking for repeats.
 
     Raises:
-        ConfigError: no JSON, a missing or empty ``training`` or ``validation`` list, an unknown key in an entry.
+        ConfigError: no JSON, no case, or an unknown key in an entry.
     """
     return parse_settings(read_json(path, source=SOURCE), Datalist, source=SOURCE)
 

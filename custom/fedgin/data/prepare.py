@@ -1,15 +1,15 @@
 """From a site contract to cases that can be trained on: checked, preprocessed and cached."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from fedgin.data.cache import CachedCase, CaseCache
-from fedgin.data.datalist import Split, list_cases
+from fedgin.data.datalist import Case, Split, list_cases
 from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.site import SiteContract
-from fedgin.errors import ConfigError
+from fedgin.errors import ConfigError, DataError
 
 Progress = Callable[[int, int], None]
 
@@ -51,7 +51,7 @@ def prepare_site(
 
     Raises:
         ConfigError: the site labels none of the organs.
-        DataError: a case that cannot be right.
+        DataError: a case that cannot be right, or no case to train on or to validate with, where these are needed.
         LimitError: the cache folder would hold more than the site allows.
     """
     if not set(organs) & contract.labels.keys():
@@ -61,6 +61,7 @@ def prepare_site(
         )
     cache = CaseCache(contract.cache_dir, preprocessing, organs, most=contract.limits.cache_gb * 1e9)
     cases = {split: members for split, members in list_cases(contract).items() if split in splits}
+    _refuse_missing_splits(contract, cases)
     total, done = sum(len(members) for members in cases.values()), 0
     prepared: dict[Split, list[CachedCase]] = {}
     for split, members in cases.items():
@@ -70,6 +71,16 @@ def prepare_site(
             done += 1
             progress(done, total)
     return SiteData(contract, prepared)
+
+
+def _refuse_missing_splits(contract: SiteContract, cases: Mapping[Split, Sequence[Case]]) -> None:
+    """Raise :class:`DataError` for each split without a case, but not for test, which may be empty."""
+    missing = [split for split, members in cases.items() if not members and split is not Split.TEST]
+    if missing:
+        raise DataError(
+            f"site {contract.site} has no {' and no '.join(missing)} case, and a job that trains needs some",
+            f"list cases under {' and '.join(repr(str(split)) for split in missing)} in the datalist",
+        )
 
 
 def choose_device(contract: SiteContract) -> torch.device:

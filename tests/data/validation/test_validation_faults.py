@@ -201,6 +201,10 @@ def few_cases(site: SmallSite) -> None:
     site.datalist["training"] = site.datalist["training"][:2]
 
 
+def only_evaluates(site: SmallSite) -> None:
+    site.datalist["test"] = [*site.datalist.pop("training"), *site.datalist.pop("validation")]
+
+
 FAULTS: list[tuple[Callable[[SmallSite], None], Severity, set[str]]] = [
     (missing, FAIL, {"file_missing"}),
     (truncated, FAIL, {"unreadable"}),
@@ -236,6 +240,7 @@ FAULTS: list[tuple[Callable[[SmallSite], None], Severity, set[str]]] = [
     (shared_patient, FAIL, {"patient_in_two_splits"}),
     (unnamed_patient, WARN, {"patient_unnamed"}),
     (few_cases, WARN, {"few_cases"}),
+    (only_evaluates, WARN, {"few_cases"}),
 ]
 
 

@@ -57,6 +57,14 @@ def test_only_test_cases_are_prepared(tmp_path: Path) -> None:
     assert len(open_evaluation(tmp_path).cases) == 3
 
 
+def test_a_site_that_only_evaluates_lists_test_cases_alone_and_trains_nothing(tmp_path: Path) -> None:
+    write_site(tmp_path / "data", "site-1", "MR", counts=(0, 0, 3))
+    evaluation = open_evaluation(tmp_path)
+    assert len(evaluation.cases) == 3
+    with pytest.raises(DataError, match="site site-1 has no training and no validation case"):
+        SiteSession(tiny_experiment(), evaluation.contract, tmp_path / "training")
+
+
 def test_a_site_without_test_case_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="site site-1 has no test case"):
         open_evaluation(tmp_path, tests=0)

@@ -24,7 +24,7 @@ def list_leniently(contract: SiteContract) -> list[Listed]:
     """Return every entry of the datalist; missing files, repeats and shared patients are left to the checks.
 
     Raises:
-        ConfigError: no JSON, a missing or empty ``training`` or ``validation`` list, an unknown key in an entry.
+        ConfigError: no JSON, no case, or an unknown key in an entry.
     """
     datalist = parse_datalist(contract.datalist)
     return [
@@ -77,6 +77,9 @@ def _small_splits(listed: Sequence[Listed]) -> list[Finding]:
     counts = Counter(item.case.split for item in listed)
     site = listed[0].case.site
     fix = "add cases, or move some here from another split, whole patients at a time"
+    if not counts[Split.TRAINING] and not counts[Split.VALIDATION]:
+        message = f"site {site}: test cases only: it can evaluate a bundle, but takes part in no training"
+        return [warn("few_cases", message, "to train, list cases under 'training' and 'validation', too")]
     return [
         warn("few_cases", f"site {site}: {counts[split]} {split} cases (at least {least} are of use)", fix)
         for split, least in MIN_CASES.items()

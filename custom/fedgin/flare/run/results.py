@@ -1,5 +1,6 @@
 """What a finished run left in FLARE's run folder of the server, and whether it may be called a success."""
 
+import contextlib
 import json
 import math
 import re
@@ -151,10 +152,13 @@ class RunResult:
         return read_scores(read_answers(self.cross_site)) if self.cross_site.is_file() else {}
 
     @property
-    def answered(self) -> list[str]:
-        """Sites whose scores of an evaluated model FLARE has taken so far, while the job runs."""
-        answers = (self.folder / "cross_site_val" / "result_shareables").glob(f"*_{SERVER_MODEL}{EVALUATED}")
-        return sorted(path.name.removesuffix(f"_{SERVER_MODEL}{EVALUATED}") for path in answers)
+    def scored(self) -> dict[str, SiteScores]:
+        """What sites told of an evaluated model so far, while the job runs; a file being written is left for later."""
+        model, answers = f"{SERVER_MODEL}{EVALUATED}", dict[str, dict[str, Any]]()
+        for path in (self.folder / "cross_site_val" / "result_shareables").glob(f"*_{model}"):
+            with contextlib.suppress(Exception):  # FLARE's decoder raises many kinds for half a file
+                answers[path.name.removesuffix(f"_{model}")] = {model: read_dxo(path)}
+        return read_scores(answers)
 
     def fault(self, job: Job, sites: Collection[str]) -> str:
         """Say what keeps the run from being a success, or nothing.
@@ -235,6 +239,15 @@ def read_cross_site(path: Path) -> dict[str, dict[str, dict[str, float]]]:
         return {site: {model: numbers(found) for model, found in models.items()} for site, models in answers.items()}
     except (AttributeError, OverflowError):
         raise _not_from_flare(path.name) from None
+
+
+def read_dxo(path: Path) -> Any:
+    """Return the data of a file that FLARE's server has written of an answer; what it raises for another is FLARE's."""
+    from nvflare.apis.dxo import from_file
+    from nvflare.apis.utils.decomposers import flare_decomposers
+
+    flare_decomposers.register()
+    return from_file(str(path)).data
 
 
 def read_answers(path: Path) -> dict[str, dict[str, Any]]:

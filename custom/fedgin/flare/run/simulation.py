@@ -22,6 +22,7 @@ from fedgin.flare.protocol import SESSION
 from fedgin.flare.run.results import RoundMetrics, RunResult, first_errors
 from fedgin.folders import emptied_folder
 from fedgin.processes import watch_starter
+from fedgin.train.evaluate.site_scores import SiteScores
 
 POLL_SECONDS = 0.5
 # The id that FLARE gives to every simulated job.
@@ -44,7 +45,7 @@ def simulate(
     threads: int | None = None,
     on_round: Callable[[RoundMetrics], None] = lambda metrics: None,
     on_organs: Callable[[OrganTable], None] = lambda table: None,
-    on_site: Callable[[str], None] = lambda site: None,
+    on_site: Callable[[str, SiteScores], None] = lambda site, scores: None,
 ) -> RunResult:
     """Run a job to its end.
 
@@ -55,7 +56,7 @@ def simulate(
         threads: sites that run at the same time; by default all. With fewer, FLARE starts a process for each task.
         on_round: called as soon as a round is complete.
         on_organs: called once the sites have said which organs they label, before the first round.
-        on_site: called as soon as a site has scored the model of a job that evaluates one.
+        on_site: called with what a site scored, as soon as it has, in a job that evaluates a model.
 
     Raises:
         FolderError: ``workspace`` holds something else.
@@ -129,17 +130,17 @@ def _follow(
     workspace: Path,
     on_round: Callable[[RoundMetrics], None],
     on_organs: Callable[[OrganTable], None],
-    on_site: Callable[[str], None],
+    on_site: Callable[[str, SiteScores], None],
 ) -> None:
     reported, organs, told = 0, None, set[str]()
     while True:
         running = process.poll() is None
         if organs is None and (organs := simulated_result(workspace).organs):
             on_organs(organs)
-        for site in simulated_result(workspace).answered:
+        for site, scores in simulated_result(workspace).scored.items():
             if site not in told:
                 told.add(site)
-                on_site(site)
+                on_site(site, scores)
         for metrics in simulated_result(workspace).rounds[reported:]:
             on_round(metrics)
             reported += 1
