@@ -1,5 +1,7 @@
 """The way back: from probabilities on the canonical grid to labels on the image's own."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedgin.data import native_labels
-from fedgin.data.native_labels import to_native_labels
+from fedgin.data.native_labels import join_native_labels, to_native_labels
 from fedgin.data.preprocessing import preprocess
 from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.resampling import VoxelGrid, resample
@@ -69,6 +71,30 @@ def test_boxes_and_slabs_give_what_the_whole_volume_gives(axes: str, seed: int, 
         found = to_native_labels(soft, source.affine, native)
     np.testing.assert_array_equal(found, expected.numpy())
     assert found.any()
+
+
+@settings(max_examples=25)
+@given(
+    axes=st.sampled_from(ORIENTATIONS),
+    seed=st.integers(0, 10**6),
+    cuts=st.lists(st.integers(1, 8), max_size=4, unique=True),
+    spacing=st.floats(0.9, 9.0),
+    shift=st.floats(-9.0, 9.0),
+)
+def test_pieces_give_what_the_whole_volume_gives(
+    axes: str, seed: int, cuts: list[int], spacing: float, shift: float
+) -> None:
+    """Wherever it is cut, and however the image's own slices lie between the canonical ones and beyond them."""
+    image = reoriented(Volume(np.zeros((9, 8, 11), dtype=np.uint8), np.diag([-2.0, 3.0, spacing, 1.0])), axes)
+    native = VoxelGrid.of(image)
+    affine = np.diag([2.8, 2.8, 4.0, 1.0])
+    affine[:3, 3] = (-20.0, 1.0, shift)
+    soft = (3.0 * torch.randn((3, 9, 7, 8), generator=torch.Generator().manual_seed(seed))).softmax(0)
+    ends = [0, *sorted(cuts), 9]
+    pieces = (soft[:, start:end] for start, end in itertools.pairwise(ends))
+    found = join_native_labels(pieces, 9, affine, native)
+    np.testing.assert_array_equal(found, to_native_labels(soft, affine, native))
+    assert found.flags.f_contiguous
 
 
 def test_no_organ_gives_an_empty_label() -> None:

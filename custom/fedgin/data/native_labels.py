@@ -1,8 +1,9 @@
 """From class probabilities on the canonical grid to labels on an image's own grid."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -37,6 +38,37 @@ def to_native_labels(probabilities: Tensor, affine: NDArray[np.float64], native:
         seen = _box_in(source, native, slab)
         if seen is not None:
             labels[slab] = _largest(volume[:, *seen], above[:, *seen], _part(source, seen), _part(native, slab))
+    return labels
+
+
+def join_native_labels(
+    pieces: Iterable[Tensor], depth: int, affine: NDArray[np.float64], native: VoxelGrid
+) -> NDArray[np.uint8]:
+    """Do as :func:`to_native_labels` with a volume that comes in pieces and is never there as a whole.
+
+    Args:
+        pieces: probabilities [classes, slices, X, Y] from the first slice to the last. Of each only the last slice is
+            kept until the next.
+        depth: how many slices the pieces have together.
+        affine: the affine of the canonical volume.
+        native: the grid to return to.
+    """
+    between = np.linalg.inv(affine) @ native.affine
+    axis = int(np.abs(between[2, :3]).argmax())
+    # On which canonical slice each native one lies, or between which two.
+    places = between[2, 3] + between[2, axis] * np.arange(native.shape[axis])
+    labels = np.zeros(native.shape, dtype=np.uint8, order="F")
+    first, known = 0, torch.zeros(0)
+    for piece in pieces:
+        shown = torch.cat([known, piece], dim=1) if first else piece
+        start, end = first - (1 if first else 0), first + piece.shape[1]
+        inside = (places > (start if first else -np.inf)) & (places <= (end - 1 if end < depth else np.inf))
+        box = bounding_box(inside)
+        if box is not None:
+            native_box = tuple(box[0] if other == axis else slice(0, native.shape[other]) for other in range(3))
+            origin = affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, start], [0, 0, 0, 1]])
+            labels[native_box] = to_native_labels(shown, origin, _part(native, native_box))
+        first, known = end, piece[:, -1:]
     return labels
 
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedgin.data.label_values import count_ids
-from fedgin.data.native_labels import to_native_labels
 from fedgin.data.preprocessing import preprocess
 from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume, is_hu_like
@@ -18,7 +17,7 @@ from fedgin.deploy.bundle import Bundle, load_bundle
 from fedgin.deploy.unlike import find_unlike
 from fedgin.errors import DataError
 from fedgin.files import whole_file
-from fedgin.train.evaluate.inference import CaseInferer, predict_probabilities
+from fedgin.train.evaluate.inference import CaseInferer, Segmented, segment_case
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,8 @@ class Segmenter:
         nothing = np.zeros(image.voxels.shape, dtype=np.uint8)
         prepared = preprocess(image, nothing, modality is Modality.CT, experiment.preprocessing)
         inferer = CaseInferer(experiment.preprocessing.network_size, self.device)
-        probabilities = predict_probabilities(self.network, prepared.image, modality.value, inferer)
-        labels = to_native_labels(probabilities, prepared.affine, prepared.native)
+        case = Segmented(modality.value, prepared.affine, prepared.native)
+        labels = segment_case(self.network, prepared.image, case, inferer)
         volumes = measure(labels, list(experiment.organs), image.voxel_ml)
         warnings = find_unlike(image, modality, labels, volumes, self.bundle.provenance)
         return Prediction(labels, volumes, tuple(warnings))

@@ -1,10 +1,15 @@
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from fedgin.train.evaluate.inference import CaseInferer, predict_probabilities
+from fedgin.data.resampling import VoxelGrid
+from fedgin.train.evaluate.inference import CaseInferer, Segmented, segment_case
 
 CPU = torch.device("cpu")
 SIDES = st.tuples(st.integers(1, 40), st.integers(1, 21), st.integers(1, 21))
@@ -38,8 +43,21 @@ def volume(shape: tuple[int, int, int]) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(1))
 
 
+def placed(image: Tensor) -> Segmented:
+    """Return a case whose own grid is the canonical one."""
+    d, x, y = image.shape
+    return Segmented("CT", np.eye(4), VoxelGrid((x, y, d), np.eye(4)))
+
+
+def pieces(network: nn.Module, image: Tensor, window: tuple[int, ...] = PATCH) -> list[Tensor]:
+    inferer = CaseInferer(window, CPU)
+    inferer.case = placed(image)
+    with torch.inference_mode():
+        return list(inferer.probabilities(image, network))
+
+
 def segmented(network: nn.Module, image: Tensor, window: tuple[int, ...] = PATCH) -> Tensor:
-    return predict_probabilities(network, image, "CT", CaseInferer(window, CPU))
+    return torch.cat(pieces(network, image, window), dim=1)
 
 
 @settings(max_examples=25)
@@ -82,6 +100,39 @@ def test_the_device_holds_one_batch_of_patches_however_long_the_volume_is(
     segmented(network, volume((depth, 20, 20)))
     assert {shape[1:] for shape in network.shapes} == {(1, *PATCH)}
     assert max(shape[0] for shape in network.shapes) == 2
+
+
+class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Remember the largest tensor of numbers that anything computes, but for views of an image."""
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.image = image.untyped_storage().data_ptr()
+        self.size = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(value, Tensor) and value.is_floating_point():
+                own = value.untyped_storage().data_ptr() != self.image
+                self.size = max(self.size, value.numel() if own else 0)
+        return result
+
+
+@pytest.mark.parametrize("window", [(20, 20), PATCH], ids=["slices", "volumes"])
+def test_no_more_than_two_layers_of_patches_are_held_however_long_the_volume_is(
+    window: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedgin.train.evaluate.inference.PIXELS_AT_ONCE", 8 * 20 * 20)
+    network = nn.Conv2d(1, 3, 1) if len(window) == 2 else nn.Conv3d(1, 3, 1)
+    held = set()
+    for depth in (32, 96):
+        image = volume((depth, 20, 20))
+        with Largest(image) as seen:
+            segment_case(network, image, placed(image), CaseInferer(window, CPU))
+        held.add(seen.size)
+    assert len(held) == 1
+    assert held.pop() <= 2 * 3 * PATCH[0] * 20 * 20
 
 
 def test_a_patch_larger_than_a_batch_is_shown_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedgin.data.cache import CachedCase
-from fedgin.data.native_labels import to_native_labels
 from fedgin.data.volumes import map_organs, read_label, with_axes_of
-from fedgin.train.evaluate.inference import CaseInferer
+from fedgin.train.evaluate.inference import CaseInferer, Segmented
 from fedgin.train.evaluate.scores import CaseScore
 from fedgin.train.evaluate.surface_metrics import SurfaceScore, compare_surfaces
 
@@ -97,7 +96,8 @@ def segment(
     def before_case(evaluator: Engine) -> None:
         if stop():
             evaluator.terminate()
-        inferer.modality = cases[evaluator.state.iteration - 1].case.modality.value
+        case = cases[evaluator.state.iteration - 1]
+        inferer.case = Segmented(case.case.modality.value, case.affine, case.native)
 
     def after_case(evaluator: Engine) -> None:
         case = cases[evaluator.state.iteration - 1]
@@ -159,11 +159,11 @@ class _CaseVolumes:
             yield {"image": case.read("image")[None, None]}
 
 
-def _finish(case: CachedCase, probabilities: Tensor) -> Segmentation:
+def _finish(case: CachedCase, labels: Tensor) -> Segmentation:
     label = with_axes_of(case.native.affine, read_label(case.case))
     return Segmentation(
         case=case,
-        predicted=to_native_labels(torch.as_tensor(probabilities), case.affine, case.native),
+        predicted=torch.as_tensor(labels).numpy(),
         reference=map_organs(case.case, label, list(case.organs)),
         voxel_ml=label.voxel_ml,
         spacing_mm=tuple(label.spacing.tolist()),
