@@ -19,7 +19,8 @@ class OrganTable:
 
     Attributes:
         organs: of the job, in its order.
-        sites: by site, the organs that it labels, each with the number of its training cases; ``<3`` for a small one.
+        sites: by site, the organs that it labels, each with the number of the site's training cases; ``<3`` for a
+            small one. In how many of them the organ is, nobody has counted.
         silent: sites that gave no answer.
     """
 
@@ -38,11 +39,16 @@ class OrganTable:
 
     def lines(self) -> list[str]:
         """Return a line for each site, as logs and consoles have it."""
-        found = []
-        for site, labelled in self.sites.items():
-            shown = ", ".join(f"{organ} {labelled.get(organ, '-')}" for organ in self.organs)
-            found.append(f"site {site} labels in its training cases: {shown}")
+        found = [self._line(site, labelled) for site, labelled in self.sites.items()]
         return found + [f"site {site} did not say which organs it labels" for site in self.silent]
+
+    def _line(self, site: str, labelled: Mapping[str, str]) -> str:
+        if not labelled:
+            return f"site {site} labels none of the job's organs"
+        cases = " or ".join(dict.fromkeys(labelled.values()))
+        others = [organ for organ in self.organs if organ not in labelled]
+        without = f"; not {', '.join(others)}" if others else ""
+        return f"site {site}, {cases} training cases, labels {', '.join(labelled)}{without}"
 
     def values(self) -> dict[str, Any]:
         """Return the table as JSON values; :func:`read_table` reads them."""

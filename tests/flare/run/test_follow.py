@@ -163,7 +163,7 @@ def test_the_organs_of_each_site_are_told_once(monkeypatch: pytest.MonkeyPatch) 
     stats["server"][ORGANS] = {"organs": ["liver", "spleen"], "sites": {"a": {"liver": "<3"}}, "silent": ["b"]}
     monkeypatch.setattr(server, "show_stats", lambda job_id, target: stats)
     assert [line for line in said_by(monkeypatch, server, late=60.0) if "labels" in line] == [
-        "site a labels in its training cases: liver <3, spleen -",
+        "site a, <3 training cases, labels liver; not spleen",
         "site b did not say which organs it labels",
     ]
 

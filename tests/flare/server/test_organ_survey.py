@@ -56,8 +56,8 @@ def test_the_answers_are_told_kept_and_shown(survey: Survey) -> None:
     survey.hear("ct-a", labels(spleen="12", liver="12"))
     assert survey.end() == []
     assert survey.log == [
-        "site ct-a labels in its training cases: liver 12, spleen 12",
-        "site mr-a labels in its training cases: liver <3, spleen -",
+        "site ct-a, 12 training cases, labels liver, spleen",
+        "site mr-a, <3 training cases, labels liver; not spleen",
     ]
     kept = json.loads((survey.run / FILE).read_text())
     collector = GroupInfoCollector()
@@ -97,3 +97,7 @@ def test_a_site_whose_answer_is_none_is_named_and_ends_nothing(survey: Survey, a
 @pytest.mark.parametrize("said", [None, [], {}, {"organs": 1, "sites": {}, "silent": []}, {"organs": [], "sites": []}])
 def test_what_is_no_table_is_none(said: object) -> None:
     assert read_table(said) is None
+
+
+def test_a_site_without_an_organ_of_the_job_is_told() -> None:
+    assert OrganTable(["liver"], {"ct-a": {}}, []).lines() == ["site ct-a labels none of the job's organs"]
