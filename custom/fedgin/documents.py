@@ -1,5 +1,6 @@
 """Read YAML and JSON that came from outside as plain values of bounded size: nothing is built, expanded or run."""
 
+import codecs
 import json
 import math
 import os
@@ -64,13 +65,18 @@ def _read(path: Path, source: str, language: str, largest: int, parse: Callable[
     try:
         if path.stat().st_size > largest:
             raise ConfigError(f"{source}: larger than {largest} bytes", "leave out what does not belong there")
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(_decode(path.read_bytes()))
     except (OSError, UnicodeDecodeError):
         raise ConfigError(
             f"{source}: not readable as {language}", "write it as UTF-8 and check its permissions"
         ) from None
     except ValueError as error:
         raise ConfigError(f"{source}: {error}", f"write plain {language}, like the README's example") from None
+
+
+def _decode(content: bytes) -> str:
+    """Decode UTF-8, or what editors on Windows mark by a byte order mark as UTF-8 or UTF-16."""
+    return content.decode("utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
 
 
 def _parse_yaml(text: str) -> Any:

@@ -41,6 +41,20 @@ def test_a_wrong_datalist_names_its_key(tmp_path: Path, splits: dict[str, object
     assert named in str(caught.value)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "d.json"
+    path.write_text(json.dumps({"training": [entry("ä")], "validation": [entry("b")]}, ensure_ascii=False), encoding)
+    assert [str(one.image) for one in read_datalist(path).training] == ["ä.nii.gz"]
+
+
+def test_test_images_without_labels_are_counted_and_not_used(tmp_path: Path) -> None:
+    """The Decathlon's own dataset.json: the labels of its test cases are secret."""
+    splits = {"training": [entry("a")], "validation": [entry("b")], "test": ["./imagesTs/c.nii.gz", entry("d")]}
+    datalist = read_datalist(write(tmp_path / "d.json", numTest=2, **splits))
+    assert ([str(case.image) for case in datalist.test], datalist.test_names) == (["d.nii.gz"], 1)
+
+
 def test_an_image_in_two_splits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="validation case 1 is the same file as training case 1"):
         read_datalist(write(tmp_path / "d.json", training=[entry("a")], validation=[entry("a")]))

@@ -46,6 +46,13 @@ class Datalist(BaseModel):
     """The splits of a datalist; further MSD keys (name, licence, ...) are allowed and not used.
 
     A site that only evaluates lists ``test`` alone; a job that trains asks for the others.
+
+    Attributes:
+        training: cases to train on.
+        validation: cases that choose the model.
+        test: cases that are only measured.
+        test_names: entries of ``test`` that are only an image's name, as in the Decathlon, whose test labels are
+            secret; nothing can be measured on them, so they are not used.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -53,6 +60,16 @@ class Datalist(BaseModel):
     training: list[Entry] = []
     validation: list[Entry] = []
     test: list[Entry] = []
+    test_names: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_are_no_cases(cls, values: object) -> object:
+        if not isinstance(values, dict):
+            return values
+        test = values.get("test", [])
+        cases = [entry for entry in test if not isinstance(entry, str)] if isinstance(test, list) else test
+        return values | {"test": cases, "test_names": len(test) - len(cases) if isinstance(test, list) else 0}
 
     @model_validator(mode="after")
     def _some_case_is_listed(self) -> Self:

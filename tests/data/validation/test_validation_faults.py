@@ -205,6 +205,10 @@ def only_evaluates(site: SmallSite) -> None:
     site.datalist["test"] = [*site.datalist.pop("training"), *site.datalist.pop("validation")]
 
 
+def unlabelled_test(site: SmallSite) -> None:
+    site.datalist["test"] = ["./imagesTs/one.nii.gz"]  # type: ignore[list-item]
+
+
 FAULTS: list[tuple[Callable[[SmallSite], None], Severity, set[str]]] = [
     (missing, FAIL, {"file_missing"}),
     (truncated, FAIL, {"unreadable"}),
@@ -241,6 +245,7 @@ FAULTS: list[tuple[Callable[[SmallSite], None], Severity, set[str]]] = [
     (unnamed_patient, WARN, {"patient_unnamed"}),
     (few_cases, WARN, {"few_cases"}),
     (only_evaluates, WARN, {"few_cases"}),
+    (unlabelled_test, WARN, {"test_unlabelled"}),
 ]
 
 

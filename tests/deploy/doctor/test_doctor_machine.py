@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -122,6 +123,20 @@ def test_packages_are_compared_with_the_lock(tmp_path: Path) -> None:
     assert f"torch {torch.__version__} (==0.1)" in finding.message
     assert "not-installed-anywhere is missing" in finding.message
     assert packages.check_packages(tmp_path / "none")[0].severity is WARN
+
+
+def test_the_lock_of_a_wheelhouse_is_compared_and_an_empty_one_fails(tmp_path: Path) -> None:
+    lock = tmp_path / "requirements.lock"
+    pinned = f"{torch.__version__} --hash=sha256:{'0' * 64}"
+    further = f"numpy=={np.__version__} \\\n    --hash=sha256:{'0' * 64} \\\n    --hash=sha256:{'1' * 64}"
+    lock.write_text(f"torch=={pinned}\n{further}\n")
+    (finding,) = packages.check_packages(lock)
+    assert (finding.severity, finding.message) == (PASS, "2 packages have the locked versions")
+    lock.write_text(f"torch==0.{pinned}\n")
+    assert packages.check_packages(lock)[0].severity is FAIL
+    for text in ("", "# nothing\n--index-url x\n", "{}"):
+        lock.write_text(text)
+        assert packages.check_packages(lock)[0].severity is FAIL
 
 
 def test_the_lock_of_this_repository_holds_here() -> None:

@@ -73,5 +73,5 @@ def hash_inputs(contract: SiteContract, key: bytes) -> str:
         for path in (item.case.image, item.case.label):
             status = path.stat() if path.is_file() else None
             stamps.append((status.st_size, status.st_mtime_ns) if status else None)
-    parts = [contract.model_dump_json(), contract.datalist.read_text(encoding="utf-8"), json.dumps(stamps)]
-    return keyed_hash(key, *(part.encode() for part in parts))
+    parts = [contract.model_dump_json().encode(), contract.datalist.read_bytes(), json.dumps(stamps).encode()]
+    return keyed_hash(key, *parts)

@@ -87,6 +87,15 @@ def _small_splits(listed: Sequence[Listed]) -> list[Finding]:
     ]
 
 
+def check_test_names(contract: SiteContract) -> list[Finding]:
+    """Say that a test split of bare image names, as the Decathlon's, is not used."""
+    names = parse_datalist(contract.datalist).test_names
+    if not names:
+        return []
+    message = f"site {contract.site}: {names} entries of 'test' name an image without a label and are not used"
+    return [warn("test_unlabelled", message, "give image and label for each, as in 'training', if they are labelled")]
+
+
 def unique_by_image(listed: Sequence[Listed]) -> list[Case]:
     """Return the cases to open: each image once."""
     groups: dict[str, list[Case]] = defaultdict(list)

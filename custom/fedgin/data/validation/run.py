@@ -7,7 +7,7 @@ from fedgin.data.site import SiteContract
 from fedgin.data.validation.case_checks import SPACING_MM, check_case
 from fedgin.data.validation.facts import CaseFacts
 from fedgin.data.validation.findings import Finding, Severity, passed, worst
-from fedgin.data.validation.roster import check_roster, list_leniently, unique_by_image
+from fedgin.data.validation.roster import check_roster, check_test_names, list_leniently, unique_by_image
 from fedgin.data.validation.set_checks import check_set
 from fedgin.data.volumes import GRID_TOLERANCE_MM
 
@@ -47,7 +47,7 @@ def validate_site(contract: SiteContract, *, progress: Progress = lambda done, t
     listed = list_leniently(contract)
     cases = unique_by_image(listed)
     facts: list[CaseFacts] = []
-    findings = check_roster(listed)
+    findings = check_roster(listed) + check_test_names(contract)
     for done, case in enumerate(cases, start=1):
         measured, faults = check_case(case)
         facts.append(measured)
@@ -100,6 +100,11 @@ def _groups(contract: SiteContract, facts: list[CaseFacts]) -> list[_Group]:
             "label_empty organ_never_seen organ_absent organ_tiny",
         ),
         ("sides", solid, "organs with a side lie on it", "left_right"),
-        ("splits", cases, "filled, no patient in two", "patient_in_two_splits patient_unnamed few_cases"),
+        (
+            "splits",
+            cases,
+            "filled, no patient in two",
+            "patient_in_two_splits patient_unnamed few_cases test_unlabelled",
+        ),
     ]
     return [_Group(name, count, text, frozenset(codes.split())) for name, count, text, codes in rows]

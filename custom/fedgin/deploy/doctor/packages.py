@@ -1,6 +1,7 @@
 """Python and the installed packages against the lock: other versions are other arithmetic, or no connection at all."""
 
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, metadata, version
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def check_packages(lock: Path) -> list[Finding]:
     """Check each pin of a requirements file against what is installed.
 
     Args:
-        lock: lines such as ``torch==2.13.0``; comments and options are passed over.
+        lock: lines such as ``torch==2.13.0``, with or without hashes; comments and options are passed over.
     """
     try:
         lines = lock.read_text(encoding="utf-8").splitlines()
@@ -33,6 +34,9 @@ def check_packages(lock: Path) -> list[Finding]:
         fix = "give the requirements.txt that came with this release: --lock requirements.txt"
         return [warn("packages", "versions were not compared: there is no lock file", fix)]
     pins = [pin for line in lines if (pin := _parse(line))]
+    if not pins:
+        fix = "give the requirements.txt of this release or the requirements.lock of its wheelhouse with --lock"
+        return [fail("packages", "the lock file pins no package", fix)]
     wrong = [difference for pin in pins if (difference := _compare(pin))]
     if not wrong:
         return [passed("packages", f"{len(pins)} packages have the locked versions")]
@@ -42,9 +46,12 @@ def check_packages(lock: Path) -> list[Finding]:
 
 
 def _parse(line: str) -> Requirement | None:
-    """Return the pin of a line; ``None`` for comments, options and pins for another system."""
+    """Return the pin of a line; ``None`` for comments, options and pins for another system.
+
+    A lock has hashes behind the pin, on the same line or after a backslash on further ones.
+    """
     try:
-        pin = Requirement(line.partition("#")[0].strip())
+        pin = Requirement(re.split(r"(?:^|\s)(?:#|--|\\)", line, maxsplit=1)[0].strip())
     except InvalidRequirement:
         return None
     return pin if pin.marker is None or pin.marker.evaluate() else None
