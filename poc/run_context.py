@@ -42,7 +42,7 @@ def lay_out_server(root: Path, experiment: Experiment, min_clients: int = 1) -> 
     workspace = lay_out(root, "server", experiment)
     numbers = Numbers(num_rounds=1, min_clients=min_clients)
     config = Path(workspace.get_app_config_dir(JOB)) / "config_fed_server.json"
-    config.write_text(json.dumps(server_config(numbers, first_round=0, encrypted=False)))
+    config.write_text(json.dumps(server_config(numbers, experiment.federation)))
     return workspace
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from fedgin.cli.main import Verbs
 from fedgin.cli.site import SiteVerbs
+from fedgin.flare.jobs.allow_list import KINDS
 from fedgin.flare.jobs.configuration import client_config, named_classes, server_config
 from fedgin.flare.jobs.numbers import Numbers
 from tests.places import JOBS, ROOT, TRAINING_JOBS
@@ -62,7 +63,7 @@ for folder in {[str(job) for job in TRAINING_JOBS]}:
 def test_a_jobs_process_at_the_server_leaves_monai_to_the_one_that_builds_the_network() -> None:
     """PyTorch itself is there: FLARE's persistor writes its format."""
     numbers = Numbers(num_rounds=1, min_clients=1)
-    made = [server_config(numbers, first_round=0, encrypted=encrypted) for encrypted in (False, True)]
+    made = [server_config(numbers, federation) for federation in KINDS]
     experiment = JOBS / "abdomen_fedgin" / "app" / "config" / "experiment.yaml"
     starts = f"""
 import nvflare.private.fed.app.server.runner_process, {modules(named_classes(made))}

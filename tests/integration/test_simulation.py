@@ -157,6 +157,14 @@ def test_branches_of_each_modality_equal_the_closed_form(tmp_path: Path) -> None
     check_result(result, job, contracts, tmp_path / "by-hand", atol=1e-4)
 
 
+def test_the_server_s_optimiser_works_in_flare(tmp_path: Path) -> None:
+    """With rate 1 and without momentum it averages."""
+    contracts, job = sites(tmp_path / "sites", ["ct-a", "mr-a"]), stage(tmp_path, rounds=2, count=2)
+    plain = {"federation": {"algorithm": {"name": "fedavgm", "momentum": 0.0}}}
+    averaged = stage_job(job, tmp_path / "averaged", sites=2, rounds=2, changes=plain)
+    check_result(simulate(averaged, contracts, tmp_path / "flare"), averaged, contracts, tmp_path / "by-hand")
+
+
 def test_fewer_threads_than_sites_give_the_same_model(tmp_path: Path) -> None:
     """FLARE then starts a new process for each task; all that must last is on disk."""
     contracts, job = sites(tmp_path / "sites", ["ct-a", "mr-a"]), stage(tmp_path, rounds=2, count=2)

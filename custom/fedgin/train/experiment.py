@@ -10,6 +10,7 @@ from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.site import Modality, OrganName
 from fedgin.nets.settings import NetworkSettings
 from fedgin.registry import check_choice, declared
+from fedgin.train.algorithm import AlgorithmSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -98,6 +99,7 @@ class FederationSettings(Settings):
         max_norm_ratio: an update whose size differs by more than this factor from those of more than half of the others
             is refused; also one that a site's own privacy filter has made that much larger or smaller.
         homomorphic_encryption: the server adds up what it cannot read, and so cannot judge; see ``docs/privacy.md``.
+        algorithm: what the server does with the mean of the updates, and what holds a site near the others.
     """
 
     client_weighting: Literal["samples", "uniform", "modality_balanced"] = "modality_balanced"
@@ -107,6 +109,13 @@ class FederationSettings(Settings):
     )
     max_norm_ratio: float = Field(default=10.0, gt=1.0)
     homomorphic_encryption: bool = False
+    algorithm: AlgorithmSettings = AlgorithmSettings()
+
+    @model_validator(mode="after")
+    def _a_server_that_cannot_read_only_adds(self) -> "FederationSettings":
+        if self.homomorphic_encryption and self.algorithm.server_optimizer():
+            raise ValueError(f"{self.algorithm.name} needs updates that the server can read: no homomorphic_encryption")
+        return self
 
 
 class Resumed(Settings):

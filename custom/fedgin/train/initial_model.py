@@ -8,7 +8,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +28,12 @@ class InitialModel:
     Attributes:
         weights: the whole state dict with its seeded initial values.
         sent: by modality, the names of the entries of a site's update; see :mod:`fedgin.train.site.sent_entries`.
+        trained: names of the entries that an optimiser moves; the others are statistics and counters.
     """
 
     weights: Mapping[str, NDArray[Any]]
     sent: Mapping[str, list[str]]
+    trained: Collection[str]
 
     def sent_shapes(self, modality: str) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the entries of an update from a site of a modality, by name."""
@@ -52,7 +54,7 @@ def _initial_model(experiment: str) -> InitialModel:
     answer = ask(experiment)
     if answer.kind == "error":
         raise told_error(answer)
-    return InitialModel(answer.arrays, answer.values["sent"])
+    return InitialModel(answer.arrays, answer.values["sent"], answer.values["trained"])
 
 
 def ask(experiment: str) -> Message:
@@ -84,7 +86,8 @@ def answer_to(experiment: str) -> Message:
         return error_message(error if isinstance(error, FedginError) else unforeseen(error, "initial weights"))
     normalisation = settings.network.normalisation
     sent = {modality.value: sorted(sent_entries(network, normalisation, modality)) for modality in Modality}
-    return Message("done", {"sent": sent}, {name: value.numpy() for name, value in network.state_dict().items()})
+    names = {"sent": sent, "trained": [name for name, _ in network.named_parameters()]}
+    return Message("done", names, {name: value.numpy() for name, value in network.state_dict().items()})
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from fedgin.seeds import derive_seed, make_generator
 from fedgin.train.batches import BatchMaker, RoundPlan
 from fedgin.train.experiment import Experiment, TrainingSettings
 from fedgin.train.method_loss import MethodLoss
+from fedgin.train.proximal import ProximalLoss
 
 Stop = Callable[[], bool]
 
@@ -66,12 +67,15 @@ class Trainer:
         )
         self.loss = MethodLoss(experiment.loss, augmentation, experiment.classes)
 
-    def train_round(self, cases: Sequence[CachedCase], plan: RoundPlan, *, stop: Stop = lambda: False) -> RoundResult:
+    def train_round(
+        self, cases: Sequence[CachedCase], plan: RoundPlan, *, proximal: float = 0.0, stop: Stop = lambda: False
+    ) -> RoundResult:
         """Train ``local_steps`` steps.
 
         Args:
             cases: the training cases.
             plan: which round of which run.
+            proximal: above 0, FedProx's mu: the weights are held near those that the round begins with.
             stop: asked before each step; once it says true, training ends early.
 
         Raises:
@@ -87,7 +91,7 @@ class Trainer:
             epoch_length=self.experiment.training.local_steps,
             network=self.network,
             optimizer=self.optimizer,
-            loss_function=self.loss,
+            loss_function=ProximalLoss(self.loss, self.network, proximal) if proximal else self.loss,
             prepare_batch=BatchMaker(self.network, self.experiment, self.augmentation, plan),
             amp=self.experiment.training.amp and self.device.type == "cuda",
             decollate=False,

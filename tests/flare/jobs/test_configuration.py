@@ -14,8 +14,9 @@ from fedgin.errors import ConfigError, FedginError
 from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES
 from fedgin.flare.jobs.application import check_configuration, read_application
 from fedgin.flare.jobs.configuration import client_config, named_classes, server_config
-from fedgin.flare.jobs.job import load_job, write_job
+from fedgin.flare.jobs.job import load_job, stage_job, write_job
 from fedgin.flare.jobs.numbers import Numbers, read_numbers
+from fedgin.train.experiment import FederationSettings
 from tests.flare.jobs.evaluation_jobs import TEMPLATE, evaluating
 from tests.places import JOBS, TRAINING_JOBS
 
@@ -155,7 +156,7 @@ def add(values: Any, place: tuple[str | int, ...]) -> None:
 @pytest.mark.parametrize("value", [True, "5", [5], None, -1, 1e9, 10**12])
 def test_a_number_is_a_number_within_its_bounds(name: str, value: object) -> None:
     numbers = Numbers(num_rounds=3, min_clients=2)
-    server = server_config(numbers, first_round=0, encrypted=False)
+    server = server_config(numbers, FederationSettings())
     # The survey of organs, which comes before training, has a wait of its own.
     [place] = [place for place in every_place(server) if place[-1] == name and place[:2] != ("workflows", 0)]
     holder(server, place)[name] = value
@@ -178,9 +179,9 @@ def test_every_number_is_read_where_it_is_written() -> None:
         task_request_interval=0.25,
         task_check_period=2,
     )
-    assert read_numbers(server_config(numbers, first_round=0, encrypted=False)) == numbers
+    assert read_numbers(server_config(numbers, FederationSettings())) == numbers
     without = numbers.model_copy(update={"submit_model_timeout": 600})
-    assert read_numbers(server_config(numbers, first_round=0, encrypted=True)) == without
+    assert read_numbers(server_config(numbers, FederationSettings(homomorphic_encryption=True))) == without
 
 
 @pytest.mark.parametrize("value", [True, 1.0])
@@ -199,5 +200,19 @@ def test_the_encryption_of_a_job_follows_from_its_experiment(app: Path) -> None:
 
 def test_the_allow_list_is_what_the_jobs_name_and_nothing_more() -> None:
     files = JOBS.glob("*/app/config/config_fed_*.json")
-    assert {path for file in files for path in named_classes(json.loads(file.read_text()))} == set(ALLOWED_CLASSES)
+    shipped = {path for file in files for path in named_classes(json.loads(file.read_text()))}
+    others = {"fedgin.flare.server.server_optimizer.ServerOptimizer", "torch.optim.Adam", "torch.optim.SGD"}
+    assert set(ALLOWED_CLASSES) == shipped | others
     assert set(named_classes(client_config(encrypted=False))) < set(ALLOWED_CLASSES)
+
+
+@pytest.mark.parametrize("name", ["fedavgm", "fedadam"])
+def test_the_optimiser_of_a_server_follows_from_the_experiment(tmp_path: Path, name: str) -> None:
+    federation = {"federation": {"algorithm": {"name": name, "learning_rate": 0.5}}}
+    job = stage_job(load_job(PLAIN), tmp_path / "job", sites=2, rounds=1, changes=federation)
+    assert read_application(job.folder / "app").experiment.federation.algorithm.name == name
+    config = job.folder / "app" / "config" / CONFIGS[0]
+    config.write_text(config.read_text().replace('"lr": 0.5', '"lr": 5'))
+    assert "'components.1.args.optimizer_args.args.lr'" in refusal(job.folder / "app")
+    shutil.copyfile(PLAIN / "app" / "config" / CONFIGS[0], config)
+    assert "config_fed_server.json" in refusal(job.folder / "app")

@@ -10,6 +10,14 @@ from fedgin.flare.jobs.configuration import (
     server_config,
 )
 from fedgin.flare.jobs.numbers import Numbers
+from fedgin.train.algorithm import PARAMETERS
+from fedgin.train.experiment import FederationSettings
+
+# Federations whose servers have different parts.
+KINDS = (
+    FederationSettings(homomorphic_encryption=True),
+    *(FederationSettings.model_validate({"algorithm": {"name": name}}) for name in PARAMETERS),
+)
 
 
 def _named() -> Iterator[str]:
@@ -17,7 +25,8 @@ def _named() -> Iterator[str]:
     yield from named_classes([evaluation_server_config(numbers), evaluation_client_config()])
     for encrypted in (False, True):
         yield from named_classes(client_config(encrypted=encrypted))
-        yield from named_classes(server_config(numbers, first_round=0, encrypted=encrypted))
+    for federation in KINDS:
+        yield from named_classes(server_config(numbers, federation))
 
 
 ALLOWED_CLASSES = tuple(sorted(set(_named())))

@@ -11,7 +11,7 @@ from nvflare.app_common.app_constant import AppConstants
 
 from fedgin.flare.jobs.numbers import Numbers
 from fedgin.flare.protocol import ORGANS
-from fedgin.train.experiment import EVALUATED_MODEL, Experiment
+from fedgin.train.experiment import EVALUATED_MODEL, Experiment, FederationSettings
 
 SURVEY = "nvflare.app_common.workflows.broadcast_and_process.BroadcastAndProcess"
 # Seconds for the other sites once min_clients have said which organs they label, and for all of them: it takes no work.
@@ -48,19 +48,20 @@ def flare_config(experiment: Experiment, numbers: Numbers) -> tuple[dict[str, An
     """
     if experiment.evaluates:
         return evaluation_server_config(numbers), evaluation_client_config()
-    encrypted = experiment.federation.homomorphic_encryption
-    server = server_config(numbers, first_round=first_round(experiment), encrypted=encrypted)
-    return server, client_config(encrypted=encrypted)
+    federation = experiment.federation
+    server = server_config(numbers, federation, first_round=first_round(experiment))
+    return server, client_config(encrypted=federation.homomorphic_encryption)
 
 
-def server_config(numbers: Numbers, *, first_round: int, encrypted: bool) -> dict[str, Any]:
+def server_config(numbers: Numbers, federation: FederationSettings, *, first_round: int = 0) -> dict[str, Any]:
     """Return ``config_fed_server.json`` of a job that trains.
 
     Args:
         numbers: what a lead may choose.
+        federation: of the experiment; says whether updates are encrypted, and which algorithm the server follows.
         first_round: counted from 0; a resumed job begins later.
-        encrypted: ``federation.homomorphic_encryption`` of the experiment.
     """
+    encrypted = federation.homomorphic_encryption
     own = {"experiment": EXPERIMENT_AT_SERVER}
     network = {"model": {"path": "fedgin.flare.server.model.initial_network", "args": own}}
     persistor = network | ({"filter_id": "serializer"} if encrypted else {})
@@ -69,7 +70,7 @@ def server_config(numbers: Numbers, *, first_round: int, encrypted: bool) -> dic
     components = [
         _component("persistor", f"{PT}.file_model_persistor.PTFileModelPersistor", persistor),
         *serializer,
-        _component("shareable_generator", _generator(encrypted=encrypted)),
+        _generator(federation, network),
         _component("aggregator", "fedgin.flare.server.aggregator.ClientWeightedAggregator", own),
         _component("model_selector", "fedgin.flare.server.model_selector.AcceptedModelSelector"),
         _component("model_locator", f"{PT}.file_model_locator.PTFileModelLocator", {"pt_persistor_id": "persistor"}),
@@ -106,9 +107,17 @@ def _server(numbers: Numbers, workflows: list[dict[str, Any]], components: list[
     return {"format_version": 2, "server": server, "workflows": workflows, "components": components}
 
 
-def _generator(*, encrypted: bool) -> str:
-    stock = "nvflare.app_common.shareablegenerators.full_model_shareable_generator.FullModelShareableGenerator"
-    return f"{HE}.model_shareable_generator.HEModelShareableGenerator" if encrypted else stock
+def _generator(federation: FederationSettings, network: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes a round's model of the last one and the mean of the updates."""
+    path = "nvflare.app_common.shareablegenerators.full_model_shareable_generator.FullModelShareableGenerator"
+    args: dict[str, Any] = {}
+    if federation.homomorphic_encryption:
+        path = f"{HE}.model_shareable_generator.HEModelShareableGenerator"
+    elif optimizer := federation.algorithm.server_optimizer():
+        path = "fedgin.flare.server.server_optimizer.ServerOptimizer"
+        # FLARE would build every class that it finds; this one it builds when the run starts, with the weights.
+        args = {"optimizer_args": {**optimizer, "config_type": "dict"}, "source_model": network["model"]}
+    return _component("shareable_generator", path, args)
 
 
 def _component(identity: str, path: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:

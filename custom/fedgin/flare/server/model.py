@@ -1,19 +1,16 @@
 """The weights that the server starts from, named in a job's ``config_fed_server.json`` for ``PTFileModelPersistor``."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_round
 from fedgin.train.checkpoint import load_weights
 from fedgin.train.experiment import load_experiment
-from fedgin.train.initial_model import initial_model
+from fedgin.train.initial_model import InitialModel, initial_model
 
 
 def initial_network(experiment: str) -> nn.Module:
@@ -29,7 +26,7 @@ def initial_network(experiment: str) -> nn.Module:
         FedginError: the network cannot be built, or the checkpoint is missing or damaged, or does not fit.
     """
     settings = load_experiment(Path(experiment))
-    network = _as_module(initial_model(settings).weights)
+    network = _as_module(initial_model(settings))
     if settings.resumes is not None:
         checkpoint = Path(experiment).with_name(CHECKPOINT)
         if read_round(checkpoint) + 1 != settings.resumes.round:
@@ -41,15 +38,18 @@ def initial_network(experiment: str) -> nn.Module:
     return network
 
 
-def _as_module(weights: Mapping[str, NDArray[Any]]) -> nn.Module:
-    """Return nested modules that have weights as their state dict."""
+def _as_module(model: InitialModel) -> nn.Module:
+    """Return nested modules that have weights as their state dict, and what is trained as their parameters."""
     root = nn.Module()
-    for name, value in weights.items():
+    for name, value in model.weights.items():
         *path, entry = name.split(".")
         module = root
         for part in path:
             if part not in dict(module.named_children()):
                 module.add_module(part, nn.Module())
             module = module.get_submodule(part)
-        module.register_buffer(entry, torch.tensor(value))
+        if name in model.trained:
+            module.register_parameter(entry, nn.Parameter(torch.tensor(value)))
+        else:
+            module.register_buffer(entry, torch.tensor(value))
     return root

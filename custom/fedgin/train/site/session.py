@@ -86,7 +86,8 @@ class SiteSession:
         metrics = self._score(Split.VALIDATION, f"validation_round_{round_number:04d}.csv", stop)
         self._restore_optimizer(round_number)
         plan = RoundPlan(self.contract.site, round_number, total_rounds)
-        result = self.trainer.train_round(self.data.cases[Split.TRAINING], plan, stop=stop)
+        mu = self.experiment.federation.algorithm.parameters.get("mu", 0.0)
+        result = self.trainer.train_round(self.data.cases[Split.TRAINING], plan, proximal=mu, stop=stop)
         if result.steps < self.experiment.training.local_steps:
             raise InterruptedTaskError(self.contract.site)
         after = _on_cpu(averaged_weights(network))
