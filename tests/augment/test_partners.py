@@ -44,3 +44,17 @@ def test_an_unknown_partner_is_refused_with_the_choices() -> None:
     with pytest.raises(ConfigError, match="partner") as caught:
         build_augmentation("gin", partner="original")
     assert "location_scale" in str(caught.value)
+
+
+@pytest.mark.parametrize(("progress", "share"), [(0.0, 0.0), (0.15, 0.5), (0.3, 1.0), (0.9, 1.0)])
+@pytest.mark.parametrize("method", ["gin", "randconv"])
+def test_the_weight_of_consistency_rises_over_the_first_steps(method: str, progress: float, share: float) -> None:
+    """With the share of steps over which it rises at 30 %."""
+    logits = [torch.randn(2, 3, 4, 4, generator=make_generator(n)) for n in range(3)]
+    full = build_augmentation(method, consistency_weight=10).extra_loss(logits, [], image())
+    ramped = build_augmentation(method, consistency_weight=10, consistency_ramp=0.3)
+    ramped.progress = progress
+    found = ramped.extra_loss(logits, [], image())
+    assert full is not None
+    assert found is not None
+    torch.testing.assert_close(found, share * full)

@@ -131,3 +131,17 @@ def test_domain_normalisation_learns_from_its_own_modality_alone(
     for modality in ("CT", "MR"):
         unchanged = [torch.equal(before[name], after[name]) for name in branch_entries(trainer.network, modality)]
         assert all(unchanged) if modality not in moved else not any(unchanged)
+
+
+def test_a_method_is_told_how_much_of_the_run_is_done(tmp_path: Path) -> None:
+    trainer, seen = make_trainer(tiny_experiment()), list[float]()
+    views = trainer.augmentation.views
+
+    def watched(*args: object, **kwargs: object) -> object:
+        seen.append(trainer.augmentation.progress)
+        return views(*args, **kwargs)  # type: ignore[arg-type]
+
+    trainer.augmentation.views = watched  # type: ignore[method-assign,assignment]
+    for number in range(2):
+        trainer.train_round(cases(tmp_path), RoundPlan("site-1", number, 2))
+    assert seen == [0.0, 0.25, 0.5, 0.75]

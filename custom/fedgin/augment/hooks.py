@@ -14,10 +14,12 @@ class TrainingHooks(ABC):
         supervised_views: how many of the first views the segmentation loss is computed on; their losses are added.
         extra_channels: network outputs beyond the classes, such as one for the reconstruction of a filtered image.
             They come from the last layer of the same decoder and are dropped outside of training.
+        progress: share of the whole run's steps that are done, from 0 to 1; the trainer sets it before each step.
     """
 
     supervised_views: int = 1
     extra_channels: int = 0
+    progress: float = 1.0
 
     @abstractmethod
     def views(self, image: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> list[Tensor]:

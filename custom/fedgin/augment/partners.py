@@ -25,6 +25,7 @@ class PartneredAugmentation(Augmentation[ParamsT]):
             mild view of it, ``location_scale``.
         consistency_weight: above 0, this weight times the divergence of the views' predictions from their mean is
             added. The views are the partner and the draw; without a partner, three draws.
+        consistency_ramp: share of the run's steps over which that weight rises from 0; 0 is FedGIN and the originals.
         probability: see :class:`fedgin.augment.base.Augmentation`.
         background: see :class:`fedgin.augment.base.Augmentation`.
 
@@ -42,12 +43,14 @@ class PartneredAugmentation(Augmentation[ParamsT]):
         *,
         partner: str = "none",
         consistency_weight: float = 0.0,
+        consistency_ramp: float = 0.0,
         probability: float = 1.0,
         background: str = "free",
     ) -> None:
         super().__init__(probability=probability, background=background)
         self.partner = check_choice("partner", partner, PARTNERS)
         self.consistency_weight = check_number("consistency_weight", consistency_weight, low=0.0, high=1e4)
+        self.consistency_ramp = check_number("consistency_ramp", consistency_ramp, low=0.0, high=1.0)
         self.supervised_views = 1 if partner == "none" else 2
 
     def views(self, image: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> list[Tensor]:
@@ -65,4 +68,5 @@ class PartneredAugmentation(Augmentation[ParamsT]):
         """Return the weighted divergence of the predictions from their mean."""
         if not self.consistency_weight:
             return None
-        return self.consistency_weight * divergence_from_mean(logits, to_mean=self.to_mean)
+        risen = min(1.0, self.progress / self.consistency_ramp) if self.consistency_ramp else 1.0
+        return self.consistency_weight * risen * divergence_from_mean(logits, to_mean=self.to_mean)

@@ -135,8 +135,10 @@ class Trainer:
             if stop():
                 trainer.terminate()
             step = plan.round_number * settings.local_steps + trainer.state.iteration - 1
+            total = plan.total_rounds * settings.local_steps
+            self.augmentation.progress = step / total
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(settings, step, plan.total_rounds * settings.local_steps)
+                group["lr"] = learning_rate(settings, step, total)
 
         def after_step(trainer: Engine) -> None:
             # Read at the end of the round: whoever reads a number of a GPU waits for all it has still to do.

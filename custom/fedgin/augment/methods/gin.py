@@ -55,6 +55,7 @@ class GIN(PartneredAugmentation[GINParams]):
         partner: see :class:`fedgin.augment.partners.PartneredAugmentation`; ``none`` is FedGIN.
         consistency_weight: see :class:`fedgin.augment.partners.PartneredAugmentation`. The original's training has
             weight 10, three draws and a mean over classes too; 0 is FedGIN.
+        consistency_ramp: see :class:`fedgin.augment.partners.PartneredAugmentation`.
         padding: ``reflect`` (our default; constant areas stay constant up to the border, see
             :func:`fedgin.augment.filters.random_conv.random_conv_net` for axes of size 1) or ``zeros`` (original).
         probability: see :class:`fedgin.augment.base.Augmentation`.
@@ -91,12 +92,17 @@ class GIN(PartneredAugmentation[GINParams]):
         match_norm_before_mix: bool = False,
         partner: str = "none",
         consistency_weight: float = 0.0,
+        consistency_ramp: float = 0.0,
         padding: str = "reflect",
         probability: float = 1.0,
         background: str = "free",
     ) -> None:
         super().__init__(
-            partner=partner, consistency_weight=consistency_weight, probability=probability, background=background
+            partner=partner,
+            consistency_weight=consistency_weight,
+            consistency_ramp=consistency_ramp,
+            probability=probability,
+            background=background,
         )
         self.layers = check_count("layers", layers)
         self.hidden_channels = check_count("hidden_channels", hidden_channels)

@@ -49,6 +49,7 @@ class RandConv(PartneredAugmentation[RandConvParams]):
         consistency_weight: see :class:`fedgin.augment.partners.PartneredAugmentation`. The authors advise 10 for
             ``mix`` and 5 for ``image``; their loop draws the second and third view from the augmented image, which we
             do not copy.
+        consistency_ramp: see :class:`fedgin.augment.partners.PartneredAugmentation`.
         per_sample: every sample draws its own kernel and alpha (ours); otherwise a batch shares them (original).
         padding: ``reflect`` (our default) or ``zeros`` (original).
         probability: see :class:`fedgin.augment.base.Augmentation`.
@@ -76,12 +77,18 @@ class RandConv(PartneredAugmentation[RandConvParams]):
         variant: str = "mix",
         identity_probability: float = 0.5,
         consistency_weight: float = 0.0,
+        consistency_ramp: float = 0.0,
         per_sample: bool = False,
         padding: str = "reflect",
         probability: float = 1.0,
         background: str = "free",
     ) -> None:
-        super().__init__(consistency_weight=consistency_weight, probability=probability, background=background)
+        super().__init__(
+            consistency_weight=consistency_weight,
+            consistency_ramp=consistency_ramp,
+            probability=probability,
+            background=background,
+        )
         self.variant = check_choice("variant", variant, VARIANTS)
         self.identity_probability = check_number("identity_probability", identity_probability, low=0.0, high=1.0)
         self.per_sample = check_flag("per_sample", per_sample)
