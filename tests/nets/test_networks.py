@@ -9,12 +9,12 @@ from fedgin.nets.registry import build_network, network_names
 from fedgin.nets.settings import NetworkSettings, Normalisation
 
 
-@pytest.mark.parametrize("name", ["attention_unet", "dynunet", "fedgin_unet", "segresnet", "unet"])
+@pytest.mark.parametrize("name", ["attention_unet", "dynunet", "fedgin_unet", "segresnet", "segresnet_ds", "unet"])
 @pytest.mark.parametrize("classes", [2, 7])
 @pytest.mark.parametrize("size", [(64, 48), (16, 32, 16)])
 def test_every_network_maps_images_to_logits_of_their_size(name: str, classes: int, size: tuple[int, ...]) -> None:
     dims: Literal[2, 3] = 2 if len(size) == 2 else 3
-    network = build_network(NetworkSettings(name=name), spatial_dims=dims, out_channels=classes, seed=0)
+    network = build_network(NetworkSettings(name=name), spatial_dims=dims, out_channels=classes, seed=0).eval()
     assert network(torch.randn(2, 1, *size)).shape == (2, classes, *size)
 
 
@@ -26,8 +26,17 @@ def test_every_normalisation_fits_volumes(normalisation: Normalisation) -> None:
     assert network(torch.randn(2, 1, 8, 8, 8)).isfinite().all()
 
 
+def test_deep_supervision_shows_the_finest_logits_first_and_those_alone_outside_of_training() -> None:
+    settings = NetworkSettings(name="segresnet_ds", params={"init_filters": 8, "supervised_levels": 3})
+    network = build_network(settings, spatial_dims=2, out_channels=3, seed=0)
+    image = torch.randn(2, 1, 32, 16)
+    shapes = [tuple(level.shape) for level in network.train()(image)]
+    assert shapes == [(2, 3, 32, 16), (2, 3, 16, 8), (2, 3, 8, 4)]
+    assert torch.allclose(network(image)[0], network.eval()(image), atol=1e-6)
+
+
 def test_the_registry_lists_what_it_builds() -> None:
-    assert network_names() == ["attention_unet", "dynunet", "fedgin_unet", "segresnet", "unet"]
+    assert network_names() == ["attention_unet", "dynunet", "fedgin_unet", "segresnet", "segresnet_ds", "unet"]
 
 
 def test_the_authors_network_has_the_published_size() -> None:

@@ -50,6 +50,21 @@ class Toy(Augmentation[None]):
         return image / 2
 
 
+@pytest.mark.parametrize("spatial", [(8, 8), (4, 8, 8)])
+def test_coarser_outputs_count_half_as_much_for_each_level(spatial: tuple[int, ...]) -> None:
+    """Each against the label's nearest voxel; two views are supervised, and the method sees the finest level alone."""
+    generator = torch.Generator().manual_seed(0)
+    label = torch.randint(0, 3, (2, 1, *spatial), generator=generator)
+    targets = StepTargets(Targets(label, torch.ones(2, 3, dtype=torch.bool)), torch.zeros(2, 1, *spatial))
+    half = tuple(side // 2 for side in spatial)
+    levels = [torch.randn(4, 4, *size, generator=generator) for size in (spatial, half)]
+    loss = MethodLoss(tiny_experiment().loss, Toy(), 3)
+    odd = (slice(None), slice(None), *[slice(1, None, 2)] * len(spatial))
+    coarse = StepTargets(Targets(label[odd], targets.segmentation.labelled), levels[1][2:, 3:])
+    expected = loss(levels[0], targets) + 0.5 * loss(levels[1], coarse)
+    torch.testing.assert_close(loss(levels, targets), expected)
+
+
 def toy_experiment() -> Experiment:
     values = tiny_experiment().model_dump(mode="json") | {"augmentation": {"name": "test-toy"}}
     return Experiment.model_validate(values)

@@ -90,3 +90,13 @@ def test_training_holds_patches_however_long_the_volume_is(tmp_path: Path) -> No
     [batch] = session.trainer.batches(session.data.cases[Split.TRAINING], RoundPlan("site-1", 0, 1))
     assert batch["image"].shape == batch["label"].shape == batch["body"].shape == (3, 1, 16, 16, 16)
     assert session.data.cases[Split.TRAINING][0].shape[1] > 16
+
+
+def test_a_network_with_deep_supervision_trains_and_segments_volumes(tmp_path: Path) -> None:
+    network = {"name": "segresnet_ds", "params": {"init_filters": 8}}
+    experiment = tiny_volumes(network=network, training={"local_steps": 1, "batch_size": 1})
+    session, received = open_session(tmp_path, experiment), initial(experiment)
+    update = session.train(received, 0, 1, stop=never)
+    moved = {name.partition(".")[0] for name, value in update.difference.items() if bool(value.abs().max() > 0)}
+    assert {name.partition(".")[0] for name in received} == moved
+    assert 0.0 <= update.metrics["val_dice_mean"] <= 1.0

@@ -5,7 +5,7 @@ Their normalisation is chosen by ``network.normalisation``, see :mod:`fedgin.net
 
 from typing import Annotated
 
-from monai.networks.nets import AttentionUnet, DynUNet, SegResNet, UNet
+from monai.networks.nets import AttentionUnet, DynUNet, SegResNet, SegResNetDS, UNet
 from pydantic import Field, validate_call
 from torch import nn
 
@@ -75,6 +75,29 @@ def segresnet(
         out_channels=out_channels,
         init_filters=init_filters,
         dropout_prob=dropout or None,
+    )
+
+
+@NETWORKS.register("segresnet_ds")
+@validate_call
+def segresnet_ds(
+    *,
+    spatial_dims: SpatialDims,
+    out_channels: int,
+    init_filters: Annotated[int, Field(ge=8, le=256, multiple_of=8)] = 16,
+    supervised_levels: Annotated[int, Field(ge=1, le=4)] = 4,
+) -> nn.Module:
+    """MONAI ``SegResNetDS``, of Auto3DSeg: a residual encoder with deep supervision (Myronenko et al. 2022).
+
+    In training it gives logits at ``supervised_levels`` resolutions, the finest first; else the finest alone.
+    """
+    return SegResNetDS(
+        spatial_dims=spatial_dims,
+        in_channels=1,
+        out_channels=out_channels,
+        init_filters=init_filters,
+        norm="instance",
+        dsdepth=supervised_levels,
     )
 
 

@@ -18,6 +18,8 @@ def network_names() -> list[str]:
 def build_network(settings: NetworkSettings, *, spatial_dims: SpatialDims, out_channels: int, seed: int) -> nn.Module:
     """Build a network that maps [B, 1, *spatial] to logits [B, out_channels, *spatial]; sizes are multiples of 16.
 
+    One with deep supervision gives in training a list of them, the finest first.
+
     Args:
         settings: name, normalisation and parameters.
         spatial_dims: number of spatial axes.

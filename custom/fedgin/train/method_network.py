@@ -1,5 +1,7 @@
 """A network as a method uses it: with outputs of the method's own in training, and its filter before it elsewhere."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from fedgin.augment.hooks import TrainingHooks
@@ -22,10 +24,10 @@ class MethodNetwork(nn.Module):
         self.method = method
         self.classes = classes
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Map images [B, 1, *spatial] to all outputs (training) or to logits [B, classes, H, W] (evaluation)."""
+    def forward(self, image: Tensor) -> Tensor | Sequence[Tensor]:
+        """Map images [B, 1, *spatial] to all outputs (training) or to logits [B, classes, *spatial] (evaluation)."""
         if self.training:
-            outputs: Tensor = self.network(image)
+            outputs: Tensor | Sequence[Tensor] = self.network(image)
             return outputs
         logits: Tensor = self.network(self.method.at_inference(image))[:, : self.classes]
         return logits
