@@ -53,4 +53,8 @@ def _read_fingerprints(paths: list[Path]) -> "list[Appearance]":
     from fedgin.data.appearance import read_fingerprints
     from fedgin.documents import read_json
 
-    return read_fingerprints(read_json(path, source=f"fingerprint {path}") for path in paths)
+    try:
+        values = [read_json(path, source=f"fingerprint {path}") for path in paths]
+    except ConfigError as error:
+        raise ConfigError(error.problem, "give fingerprint.json of 'fedgin site validate'") from None
+    return read_fingerprints(values)
