@@ -1,13 +1,12 @@
 import inspect
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from fedgin.cli.lazy import LazyGroup
+from fedgin.cli.lazy import LazyGroup, function_of
 from fedgin.cli.main import Verbs, app
 from fedgin.cli.site import SiteVerbs
 from fedgin.flare.jobs.job import load_job, stage_job
@@ -28,7 +27,7 @@ def test_every_verb_has_help_with_an_example(verb: str) -> None:
 @pytest.mark.parametrize("group", [Verbs, SiteVerbs])
 def test_the_list_of_verbs_says_what_their_own_help_begins_with(group: type[LazyGroup]) -> None:
     for verb, summary in group.summaries.items():
-        function = getattr(import_module(f"{group.prefix}{verb}"), verb)
+        function = function_of(f"{group.prefix}{verb}", verb)
         assert " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split()) == summary
 
 

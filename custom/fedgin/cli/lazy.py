@@ -1,9 +1,10 @@
 """Verbs whose modules are imported when they are called, or their own help is asked for."""
 
 import inspect
-from collections.abc import Mapping
+import keyword
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -33,6 +34,11 @@ def flags_without_values(parameters: list[Any]) -> list[Any]:
     return parameters
 
 
+def function_of(module: str, verb: str) -> Callable[..., Any]:
+    """Return the function of a verb, which is called like it; ``import_`` where the name is a word of Python."""
+    return cast("Callable[..., Any]", getattr(import_module(module), verb + "_" * keyword.iskeyword(verb)))
+
+
 class Verb(TyperCommand):
     """A verb whose help shows flags as flags."""
 
@@ -45,7 +51,7 @@ class LazyVerb(TyperCommand):
     """Stands for a verb in the list of verbs, and becomes the verb itself once it is called.
 
     Args:
-        name: the name of the verb, and of its function.
+        name: the name of the verb.
         summary: the first paragraph of the function's docstring.
         module: has the function.
     """
@@ -58,7 +64,7 @@ class LazyVerb(TyperCommand):
         """Begin the verb itself; its parameters are those of its function."""
         assert self.name is not None
         app = typer.Typer(add_completion=False)
-        function = getattr(import_module(self.module), self.name)
+        function = function_of(self.module, self.name)
         app.command(self.name, cls=Verb, help=reflowed(function.__doc__ or ""))(function)
         return get_command(app).make_context(*args, **kwargs)
 

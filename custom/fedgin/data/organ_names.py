@@ -5,6 +5,7 @@ really new is allowed, and everybody has to spell it alike.
 """
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Collection
 from enum import Enum
@@ -55,6 +56,16 @@ def resembled(name: str, among: Collection[str] = ORGANS.keys()) -> tuple[str, L
     likeness = {known: _agreement(words, _meaning(known)) for known in among}
     best = max(likeness, key=lambda known: likeness[known], default="")
     return (best, Likeness.SLIP) if best and likeness[best] >= SLIP else None
+
+
+def as_name(text: str) -> str:
+    """Write a text from outside in the letters of names.
+
+    Example:
+        >>> as_name("Prostate/uterus ")
+        'prostate_uterus'
+    """
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
 
 
 def check_organs(names: Collection[str]) -> None:

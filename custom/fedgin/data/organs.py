@@ -78,6 +78,7 @@ ORGANS: dict[str, Organ] = {
     "oesophagus": _coded("32849002", "Esophagus", adult_ml=(10.0, 80.0)),
     "bladder": _coded("89837001", "Bladder", "urinary_bladder"),
     "prostate": _coded("41216001", "Prostate", adult_ml=(8.0, 80.0)),
+    "prostate_or_uterus": Organ(("prostate_uterus",)),
     "uterus": _coded("35039007", "Uterus"),
     **_pair("ovary", "15497006", "Ovary"),
     "ovaries": _coded("15497006", "Ovary"),
