@@ -1,0 +1,177 @@
+"""Make sites of an archive, one a modality: images linked, masks merged, splits kept or drawn. A second run continues.
+
+``OUT/amos22-ct`` has ``images/`` and ``labels/`` with links to the originals, or labels merged from masks, and
+``site.yaml``, ``datalist.json`` and ``splits.json``. These three are written once everything else is right.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from fedgin.data.datalist import Case, Split
+from fedgin.data.dicom.rules import SplitRules
+from fedgin.data.dicom.splits import read_settled, split_patients, write_settled
+from fedgin.data.importers.archive import Archive, ArchiveCase, refuse_faults
+from fedgin.data.importers.masks import is_merged, merge_masks
+from fedgin.data.importers.site_draft import DATALIST, SITE
+from fedgin.data.label_values import as_label_ids, count_ids
+from fedgin.data.site import Modality
+from fedgin.data.volumes import load_volume
+from fedgin.errors import DataError
+from fedgin.files import write_text
+from fedgin.folders import folder_to_itself
+
+
+@dataclass(frozen=True)
+class ArchiveSite:
+    """What was made.
+
+    Attributes:
+        contract: the path of ``site.yaml``.
+        labels: organ to id, of the organs that some label shows.
+        cases: the number in each split.
+        drawn: splits that the archive does not have.
+        empty: labels without any organ, whose cases are left out.
+        overlaps: voxels that several masks claim, of the masks that were merged now.
+    """
+
+    contract: Path
+    labels: dict[str, int]
+    cases: Counter[Split]
+    drawn: list[Split]
+    empty: int
+    overlaps: int
+
+
+def write_archive_sites(
+    archive: Archive, out: Path, rules: SplitRules, *, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[ArchiveSite]:
+    """Write a site for each modality of an archive.
+
+    Args:
+        archive: whose files stay as they are.
+        out: folder of the sites; the same folder continues a run.
+        rules: how patients are drawn for the splits that the archive lacks.
+        progress: called with the number of cases done and of all.
+
+    Raises:
+        FolderError: ``out`` is not ours to write, or another process writes it.
+        DataError: a list of all labels and masks that cannot be read; what could be merged stays for the next run.
+    """
+    with folder_to_itself(out, f"sites of {archive.format}"):
+        for modality in Modality:
+            _remove_parts(_folder(out, archive, modality))
+        organs, faults, overlaps = dict[str, frozenset[str]](), dict[str, list[str]](), Counter[Modality]()
+        for done, case in enumerate(archive.cases, start=1):
+            try:
+                overlaps[case.modality] += _lay_out(case, archive, _folder(out, archive, case.modality))
+                organs[case.name] = _organs(case, archive, _folder(out, archive, case.modality))
+            except DataError as error:
+                faults[case.name] = [error.problem]
+            progress(done, len(archive.cases))
+        refuse_faults("has damaged files in", faults, "download or unpack these again; the same command continues")
+        return [_write_site(archive, modality, out, rules, organs, overlaps[modality]) for modality in sorted(overlaps)]
+
+
+def _folder(out: Path, archive: Archive, modality: Modality) -> Path:
+    return out / f"{archive.format}-{modality.lower()}"
+
+
+def _image(case: ArchiveCase) -> Path:
+    return Path("images", f"{case.name}.nii.gz")
+
+
+def _label(case: ArchiveCase) -> Path:
+    return Path("labels", f"{case.name}.nii.gz")
+
+
+def _lay_out(case: ArchiveCase, archive: Archive, site: Path) -> int:
+    """Link the image, link or merge the label; return how many voxels several masks claim."""
+    _link(case.image, site / _image(case))
+    label = site / _label(case)
+    if isinstance(case.label, Path):
+        _link(case.label, label)
+        return 0
+    return 0 if is_merged(case.label, archive.ids, label) else merge_masks(case.image, case.label, archive.ids, label)
+
+
+def _remove_parts(site: Path) -> None:
+    """Remove what a killed run left half-written; nobody else writes here now."""
+    for part in (*site.glob(".part-*"), *site.glob("*/.part-*")):
+        part.unlink()
+
+
+def _link(original: Path, link: Path) -> None:
+    wanted = os.path.realpath(original)
+    if link.is_symlink() and os.readlink(link) == wanted:
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    part = link.with_name(f".part-{os.getpid()}-{link.name}")
+    part.unlink(missing_ok=True)
+    part.symlink_to(wanted)
+    part.replace(link)
+
+
+def _organs(case: ArchiveCase, archive: Archive, site: Path) -> frozenset[str]:
+    """Return the organs that the label shows."""
+    read = Case(site.name, case.modality, Split.TEST, 1, 1, site / _image(case), site / _label(case), archive.ids)
+    try:
+        counts = count_ids(as_label_ids(read, load_volume(read, "label").voxels))
+    except DataError as error:
+        raise DataError(error.problem.removeprefix(f"{read}: "), error.fix) from None
+    present = set(np.flatnonzero(counts).tolist())
+    return frozenset(organ for organ, number in archive.ids.items() if number in present)
+
+
+def _write_site(
+    archive: Archive,
+    modality: Modality,
+    out: Path,
+    rules: SplitRules,
+    organs: Mapping[str, frozenset[str]],
+    overlaps: int,
+) -> ArchiveSite:
+    site = _folder(out, archive, modality)
+    ours = [case for case in archive.cases if case.modality is modality]
+    cases = [case for case in ours if organs[case.name]]
+    if not cases:
+        raise DataError(f"no {modality} label shows any organ", "give an archive whose labels are filled")
+    drawn, splits = _split(cases, rules, read_settled(site))
+    write_settled(site, splits)
+    lists = {split.value: [_entry(case) for case in cases if splits[case.name] is split] for split in Split}
+    write_text(site / DATALIST, json.dumps({"name": site.name, **lists}, indent=1) + "\n")
+    # Only what some label shows: an organ that this archive never labels would be learnt as background.
+    seen = frozenset[str]().union(*(organs[case.name] for case in cases))
+    labels = {organ: number for organ, number in archive.ids.items() if organ in seen}
+    if not (site / SITE).exists():
+        contract = {"site": site.name, "modality": modality.value, "data_root": ".", "labels": labels}
+        write_text(site / SITE, yaml.safe_dump(contract, sort_keys=False))
+    counts = Counter(splits[case.name] for case in cases)
+    return ArchiveSite(site / SITE, labels, counts, drawn, len(ours) - len(cases), overlaps)
+
+
+def _entry(case: ArchiveCase) -> dict[str, str]:
+    return {"image": _image(case).as_posix(), "label": _label(case).as_posix(), "patient": case.name}
+
+
+def _split(
+    cases: list[ArchiveCase], rules: SplitRules, settled: Mapping[str, Split]
+) -> tuple[list[Split], dict[str, Split]]:
+    """Return the splits that are drawn, and the split of each patient.
+
+    Validation and test stay as the archive has them. One that it lacks is drawn from its training patients and those
+    without a split. Who got a split in an earlier run keeps it.
+    """
+    held = {case.name: case.split for case in cases if case.split in (Split.VALIDATION, Split.TEST)}
+    drawn = [split for split in (Split.VALIDATION, Split.TEST) if split not in held.values()]
+    shares = {split.value: 0 for split in (Split.VALIDATION, Split.TEST) if split not in drawn}
+    free = {case.name for case in cases} - held.keys()
+    splits = split_patients(free, rules.model_copy(update=shares), settled)
+    kept = {name: settled.get(name, split) for name, split in held.items() if split is not None}
+    return drawn, splits | kept

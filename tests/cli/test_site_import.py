@@ -1,0 +1,36 @@
+"""``fedgin site import`` says what it made and what comes next."""
+
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from fedgin.cli.site import site_app
+from fedgin.data.site import load_site
+from tests.data.importers.miniature_archives import write_amos22
+
+
+def bring_in(*arguments: object) -> Result:
+    return CliRunner().invoke(site_app, ["import", *map(str, arguments)])
+
+
+def test_it_says_what_is_in_the_sites_and_what_is_not(tmp_path: Path) -> None:
+    source = write_amos22(tmp_path / "amos22", [1, 2, 3], [9], [11, 12])
+    result = bring_in("amos22", source, tmp_path / "sites", "--seed", 7)
+    assert result.exit_code == 0, result.output
+    contract = tmp_path / "sites" / "amos22-ct" / "site.yaml"
+    for line in (
+        "amos22-ct: 2 organs",
+        "training       2 cases",
+        "validation     1 cases",
+        "test           1 cases, drawn by seed 7",
+        "Note: 2 images have no label and are left out",
+        f"Next: fedgin site validate {contract}",
+    ):
+        assert line in result.output
+    assert load_site(contract).site == "amos22-ct"
+
+
+def test_a_format_or_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    assert "'amos22'" in bring_in("amos", tmp_path, tmp_path / "sites").output
+    assert "SOURCE is no folder" in str(bring_in("amos22", tmp_path / "none", tmp_path / "sites").exception)
+    assert not (tmp_path / "sites").exists()
