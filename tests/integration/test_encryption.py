@@ -88,7 +88,7 @@ def test_an_encrypted_job_that_was_aborted_goes_on_with_ciphertexts(
     federation: LocalFederation, tmp_path: Path
 ) -> None:
     """With BatchNorm, whose counters are in the server's model, sent by nobody, and never encrypted."""
-    changes = {"network": {"name": "unet", "normalisation": "batch"}, "training": {"local_steps": 30, "batch_size": 4}}
+    changes = {"network": {"name": "unet", "normalisation": "batch"}, "training": {"local_steps": 10, "batch_size": 4}}
     plain_job = stage_tiny("abdomen_fedgin", tmp_path / "plain", rounds=3, **changes)
     plain = simulate(plain_job, contracts(tmp_path / "data"), tmp_path / "simulated")
     job = stage_tiny("abdomen_fedgin_encrypted", tmp_path / "encrypted", rounds=3, **changes)

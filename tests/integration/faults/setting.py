@@ -29,7 +29,7 @@ from poc.federation import SERVER, LocalFederation, start_all
 from tests.integration.faults.proxy import Network
 
 SITES = {"ct-a": "CT", "mr-a": "MR"}
-ROUNDS = 5
+ROUNDS = 8
 PATIENCE = 90.0
 POLL = 0.02
 SETTLING = 1.0
