@@ -75,13 +75,13 @@ def test_a_round_of_patches_is_repeatable_with_each_kind_of_method(tmp_path: Pat
     assert (results[0].cases, results[0].slices) == (2, 12), "a patch is as thick as the volume"
 
 
-def test_an_update_of_volumes_is_clipped_and_noised_as_the_site_asks(tmp_path: Path) -> None:
-    privacy = {"clip_norm": 0.01, "noise_multiplier": 1e-3, "delta": 1e-5, "epsilon_budget": 1e12}
+def test_an_update_of_volumes_is_clipped_and_thinned_as_the_site_asks(tmp_path: Path) -> None:
+    privacy = {"clip_norm": 0.01, "keep_largest_percent": 50.0}
     experiment = experiment_for()
     update = open_session(tmp_path, experiment, privacy).train(initial(experiment), 0, 1, stop=never)
     sent = torch.cat([value.flatten() for value in update.difference.values()])
-    assert float(sent.norm()) == pytest.approx(0.01, rel=1e-2)
-    assert "Gaussian noise" in update.protection
+    assert 0.005 < float(sent.norm()) <= 0.01
+    assert int((sent != 0).sum()) <= (len(sent) + 1) // 2
 
 
 def test_training_holds_patches_however_long_the_volume_is(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from fedgin.data.resampling import VoxelGrid
 from fedgin.train.evaluate.inference import CaseInferer, Segmented, segment_case
@@ -102,15 +102,15 @@ def test_the_device_holds_one_batch_of_patches_however_long_the_volume_is(
     assert max(shape[0] for shape in network.shapes) == 2
 
 
-class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Largest(TorchFunctionMode):
     """Remember the largest tensor of numbers that anything computes, but for views of an image."""
 
     def __init__(self, image: Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.image = image.untyped_storage().data_ptr()
         self.size = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         for value in result if isinstance(result, tuple | list) else [result]:
             if isinstance(value, Tensor) and value.is_floating_point():
