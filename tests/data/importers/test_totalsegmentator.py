@@ -167,6 +167,17 @@ def test_a_folder_that_is_no_archive_or_not_ours_is_refused(tmp_path: Path) -> N
         bring_in(source, source / "s0001")
 
 
+def test_a_disk_that_refuses_is_told_without_a_path(tmp_path: Path) -> None:
+    source = write_totalsegmentator(tmp_path / "archive", SPLITS)
+    site = bring_in(source, tmp_path / "sites")
+    for link in (images := site.contract.parent / "images").iterdir():
+        link.unlink()
+    images.rmdir()
+    images.write_bytes(b"")
+    with pytest.raises(FolderError, match="OUT cannot be written: File exists"):
+        bring_in(source, tmp_path / "sites")
+
+
 def test_the_real_reference_case_in_its_archive_layout(tmp_path: Path) -> None:
     ids = {"spleen": 1, "kidney_right": 2, "kidney_left": 3, "liver": 5, "aorta": 7, "pancreas": 10}
     image, label = real_data("small/ct.nii.gz"), nibabel.load(real_data("small/ct_seg.nii.gz"))

@@ -25,7 +25,7 @@ from fedgin.data.site import Modality
 from fedgin.data.volumes import load_volume
 from fedgin.errors import DataError
 from fedgin.files import write_text
-from fedgin.folders import folder_to_itself
+from fedgin.folders import FolderError, folder_to_itself
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def write_archive_sites(
         progress: called with the number of cases done and of all.
 
     Raises:
-        FolderError: ``out`` is not ours to write, or another process writes it.
+        FolderError: ``out`` is not ours to write, another process writes it, or the disk is full or has no links.
         DataError: a list of all labels and masks that cannot be read; what could be merged stays for the next run.
     """
     with folder_to_itself(out, f"sites of {archive.format}"):
@@ -74,6 +74,11 @@ def write_archive_sites(
                 organs[case.name] = _organs(case, archive, _folder(out, archive, case.modality))
             except DataError as error:
                 faults[case.name] = [error.problem]
+            except OSError as error:
+                what = error.strerror or "the disk refused"
+                raise FolderError(
+                    f"OUT cannot be written: {what}", "give a folder on a disk with room and links"
+                ) from None
             progress(done, len(archive.cases))
         refuse_faults("has damaged files in", faults, "download or unpack these again; the same command continues")
         return [_write_site(archive, modality, out, rules, organs, overlaps[modality]) for modality in sorted(overlaps)]
