@@ -60,6 +60,19 @@ def test_patients_are_drawn_by_seed_and_stay_together(tmp_path: Path) -> None:
     assert len({str(datalist) for datalist in lists}) > 1
 
 
+def test_cases_that_the_folder_holds_out_are_never_trained_on(tmp_path: Path) -> None:
+    folder = lay_out(tmp_path / "data", 6)
+    for number, ending in {0: "Ts", 1: "Ts", 2: "Va"}.items():
+        for kind in ("images", "labels"):
+            (folder / f"{kind}{ending}").mkdir(exist_ok=True)
+            name = f"case_{number}.nii"
+            (folder / f"{kind}Tr" / name).rename(folder / f"{kind}{ending}" / name)
+    assert init(folder).exit_code == 0
+    datalist = read_datalist(folder / "datalist.json")
+    lists = [sorted(entry.image.name for entry in datalist.entries(split)) for split in Split]
+    assert lists == [["case_3.nii", "case_4.nii", "case_5.nii"], ["case_2.nii"], ["case_0.nii", "case_1.nii"]]
+
+
 @pytest.mark.parametrize("name", ["site.yaml", "datalist.json"])
 def test_nothing_is_overwritten(tmp_path: Path, name: str) -> None:
     folder = lay_out(tmp_path)

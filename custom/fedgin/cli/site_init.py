@@ -32,7 +32,8 @@ def init(
     """Write site.yaml and datalist.json for a folder of images and labels. Nothing is copied, nothing overwritten.
 
     Image and label belong together by name: ct_01 and seg_01, case_01 and case_01_seg, imagesTr/X and labelsTr/X.
-    Splits are drawn by patient: look at 'patient' in datalist.json, which is taken from the names, too.
+    imagesTs with labelsTs stay test, imagesVa validation. Other splits are drawn by patient: look at 'patient' in
+    datalist.json, which is taken from the names, too.
 
     Example: fedgin site init /data/abdomen --site hospital-a
     """

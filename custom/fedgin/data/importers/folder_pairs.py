@@ -11,6 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedgin.data.datalist import Split
 from fedgin.errors import DataError
 
 ENDINGS = (".nii", ".nii.gz", ".png")
@@ -39,7 +40,8 @@ IMAGE_WORDS = {
 CHANNEL = "0000"
 # What is numbered within one patient: with the number behind it, it is no part of the patient's name.
 REPEATED = {"frame", "visit", "ses", "session", "time", "timepoint", "tp", "slice", "phase", "echo", "series", "run"}
-SHOWN = 5
+# Folders whose cases others hold out, too; who trained on them could not be compared.
+HELD_OUT = {"imagests": Split.TEST, "imagesva": Split.VALIDATION}
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,16 @@ def find_pairs(folder: Path) -> Pairs:
         )
     pairs = [Pair(images[key][0], labels[key][0], _patient(key, images[key][0])) for key in both]
     return Pairs(pairs, sum(map(len, images.values())) - len(both), sum(map(len, labels.values())) - len(both))
+
+
+def held_out(pairs: list[Pair]) -> dict[str, Split]:
+    """Return the patients in folders ``imagesTs`` and ``imagesVa``; who is in both is a test patient."""
+    found: dict[str, Split] = {}
+    for pair in pairs:
+        for word in (part.lower() for part in pair.image.parts[:-1]):
+            if word in HELD_OUT and found.get(pair.patient) is not Split.TEST:
+                found[pair.patient] = HELD_OUT[word]
+    return found
 
 
 def _files(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ import yaml
 from fedgin.data.datalist import Case, Split
 from fedgin.data.dicom.rules import SplitRules
 from fedgin.data.dicom.splits import split_patients
-from fedgin.data.importers.folder_pairs import Pair, Pairs, find_pairs
+from fedgin.data.importers.folder_pairs import Pair, Pairs, find_pairs, held_out
 from fedgin.data.label_values import UnknownIdsError, as_label_ids
 from fedgin.data.organ_names import Likeness, as_name, resembled
 from fedgin.data.organs import ORGANS
@@ -67,7 +67,7 @@ class Draft:
 def draft_site(
     folder: Path, out: Path, wishes: Wishes, *, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Draft:
-    """Pair images and labels, split them by patient and seed, read the ids of all labels, and write both files.
+    """Pair images and labels, keep or draw splits by patient, read the ids of all labels, and write both files.
 
     Args:
         folder: images and labels, which stay as they are.
@@ -83,7 +83,7 @@ def draft_site(
     if existing:
         raise ConfigError(f"{' and '.join(existing)} are there already", "keep them, or give another folder with --out")
     pairs = find_pairs(folder)
-    splits = split_patients({pair.patient for pair in pairs.found}, wishes.split, {})
+    splits = _split(pairs, wishes.split)
     if len(splits) < 2:
         raise DataError(
             "all cases are of one patient by their names", "two patients are needed: training and validation"
@@ -101,6 +101,13 @@ def draft_site(
     _write({out / DATALIST: datalist, out / SITE: _text(contract, folder, out, unnamed)})
     counts = Counter(splits[pair.patient] for pair in pairs.found)
     return Draft(contract, pairs, counts, Counter(splits.values()), unnamed, unreadable)
+
+
+def _split(pairs: Pairs, rules: SplitRules) -> dict[str, Split]:
+    """Keep the splits that folders such as ``imagesTs`` say; draw those of which there is none."""
+    held = held_out(pairs.found)
+    given = {split.value: 0 for split in held.values()}
+    return split_patients({pair.patient for pair in pairs.found}, rules.model_copy(update=given), held)
 
 
 def _write(texts: Mapping[Path, str]) -> None:
