@@ -113,3 +113,8 @@ def test_a_wrong_listing_is_refused(tmp_path: Path, change: Callable[[dict[str, 
     change_dataset(source, change)
     with pytest.raises(FedginError, match=said):
         read_amos22(source)
+
+
+def test_a_folder_without_a_listing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"SOURCE has no dataset\.json"):
+        read_amos22(tmp_path)

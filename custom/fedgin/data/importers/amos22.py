@@ -39,9 +39,11 @@ def read_amos22(source: Path) -> Archive:
     """Return what the archive holds. Test labels are secret, so a test image without one is left out.
 
     Raises:
-        ConfigError: ``dataset.json`` is missing or damaged.
-        DataError: it numbers other organs, or a list of all that is missing.
+        ConfigError: ``dataset.json`` is damaged.
+        DataError: it is missing or numbers other organs, or a list of all that is missing.
     """
+    if not is_there(source / DATASET):
+        raise DataError(f"SOURCE has no {DATASET}", "give the folder of AMOS22 as it was unpacked")
     dataset = parse_settings(read_json(source / DATASET, source=DATASET), _Dataset, source=DATASET)
     _refuse_other_organs(dataset.labels)
     test = [entry if isinstance(entry, _Entry) else _Entry(image=entry) for entry in dataset.test]
