@@ -41,6 +41,11 @@ def test_a_container_has_no_more_rights_than_it_needs(role: str) -> None:
     assert any(volume.endswith(":/kit") for volume in found["volumes"])
 
 
+@pytest.mark.parametrize("role", ["server", "site"])
+def test_a_container_whose_start_is_refused_is_not_started_for_ever(role: str) -> None:
+    assert service(role)["restart"] == "on-failure:5"
+
+
 def test_a_site_cannot_write_its_data_and_listens_to_nobody() -> None:
     found = service("site")
     assert next(volume for volume in found["volumes"] if ":/data" in volume).endswith(":ro")
