@@ -3,10 +3,12 @@
 import io
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tenseal
 from numpy.typing import NDArray
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.fl_constant import ServerCommandNames
@@ -20,7 +22,8 @@ from nvflare.fuel.f3.comm_config import CommConfigurator
 from nvflare.fuel.utils import fobs
 from nvflare.private.fed.utils.fed_utils import nvflare_fobs_initialize
 
-from fedgin.flare.array_limit import UNFETCHED, ArrayLimit, bound_messages
+from fedgin.flare.array_limit import CIPHERTEXT, ROOM, UNFETCHED, ArrayLimit, bound_messages, largest_message
+from tests.flare.server.encrypted import make_keys
 
 MEGABYTE = 2**20
 MOST = MEGABYTE // 4
@@ -166,8 +169,17 @@ def test_flare_fetches_what_it_likes_when_the_run_is_over(pair: Pair) -> None:
 
 
 def test_a_message_that_holds_80_mb_itself_is_refused_and_the_next_one_is_read(pair: Pair) -> None:
-    bound_messages(pair.server, MOST)
+    bound_messages(pair.server, largest_message([MOST], encrypted=False))
     reply = pair.ask({"a": bytes(80 * MEGABYTE)})
     assert reply.get_header(MessageHeaderKey.RETURN_CODE) != ReturnCode.OK
     assert pair.received == []
     assert pair.send({"a": bytes(MEGABYTE)}) == {"a": bytes(MEGABYTE)}
+
+
+@pytest.mark.parametrize("size", [1, 4096, 4097, 20_000])
+def test_an_entry_that_the_project_s_keys_encrypt_has_room(tmp_path: Path, size: int) -> None:
+    _, key = make_keys(tmp_path / "key")
+    encrypted = len(tenseal.ckks_vector(tenseal.context_from(key), [0.5] * size).serialize())
+    room = largest_message([size], encrypted=True) - ROOM
+    assert encrypted < 0.6 * room
+    assert room <= CIPHERTEXT * (1 + size / 4096)

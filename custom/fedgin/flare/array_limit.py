@@ -6,8 +6,9 @@ fetches: at the one object of a process that reads arrays. What comes in the mes
 """
 
 import io
+import math
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,20 +27,34 @@ UNFETCHED: NDArray[np.float32] = np.empty(0, np.float32)
 WIDEST, HEADER = 8, 4096
 # Bytes of a message that need no array: FLARE's own, and a site's metrics.
 ROOM = 2**26
+# A ciphertext of the project's keys holds 4096 values and has some 240 kB.
+SLOTS, CIPHERTEXT = 4096, 2**19
 
 
-def bound_messages(cell: Cell, values: int) -> None:
-    """Refuse a message, or a piece of one, that is larger than any honest one, when its sender says how large it is.
+def largest_message(sizes: Sequence[int], *, encrypted: bool) -> int:
+    """Return how many bytes an honest site's largest message has at most, or its largest piece.
+
+    Args:
+        sizes: number of values of each entry of the job's network. One piece may hold the largest of them.
+        encrypted: whether updates are ciphertexts, which come in the message itself.
+    """
+    if encrypted:
+        return ROOM + CIPHERTEXT * sum(math.ceil(size / SLOTS) for size in sizes)
+    return ROOM + WIDEST * sum(sizes)
+
+
+def bound_messages(cell: Cell, most: int) -> None:
+    """Refuse a message, or a piece of one, before it is received: its sender has to say how large it is.
 
     FLARE's own bound is 4 GB for each, and the same for all jobs of a kit (``streaming_max_blob_size``).
 
     Args:
         cell: of the job's process, with all that it receives registered.
-        values: of the job's network. Its largest array may come in one piece.
+        most: bytes.
     """
     for callback in cell.byte_receiver.registry.reg.values():
         if isinstance(handler := getattr(callback.cb, "__self__", None), BlobHandler):
-            handler.max_blob_size = values * WIDEST + ROOM
+            handler.max_blob_size = most
 
 
 class ArrayLimit:

@@ -17,7 +17,7 @@ from nvflare.fuel.utils import fobs
 
 from fedgin.documents import read_json
 from fedgin.errors import FedginError
-from fedgin.flare.array_limit import ArrayLimit, bound_messages
+from fedgin.flare.array_limit import ArrayLimit, bound_messages, largest_message
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, CLAIMS, read_claims
 from fedgin.flare.jobs.encryption_library import check_encryption_installed
 from fedgin.flare.jobs.files import SERVER_CONFIG
@@ -95,12 +95,12 @@ class ClientWeightedAggregator(Aggregator):
         self._min_clients = read_numbers(read_json(config, source=SERVER_CONFIG)).min_clients
 
     def _bound_transfers(self, experiment: Experiment, fl_ctx: FLContext) -> None:
-        values = sum(value.size for value in initial_model(experiment).weights.values())
+        sizes = [value.size for value in initial_model(experiment).weights.values()]
         fobs.register(TensorDecomposer)  # as FLARE's persistor does later, so that it is bound, too
-        self._limit = ArrayLimit(values, lambda line: self.log_error(fl_ctx, line))
+        self._limit = ArrayLimit(sum(sizes), lambda line: self.log_error(fl_ctx, line))
         self._limit.start()
-        if not experiment.federation.homomorphic_encryption:  # ciphertexts come in the message itself
-            bound_messages(fl_ctx.get_engine().get_cell(), values)
+        most = largest_message(sizes, encrypted=experiment.federation.homomorphic_encryption)
+        bound_messages(fl_ctx.get_engine().get_cell(), most)
 
     def accept(self, shareable: Shareable, fl_ctx: FLContext) -> bool:
         """Keep an update that passes every check, or refuse it; :meth:`aggregate` compares the sizes."""
