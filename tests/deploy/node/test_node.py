@@ -11,7 +11,6 @@ import psutil
 import pydicom
 import pytest
 import yaml
-from pydicom.uid import generate_uid
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
@@ -20,7 +19,7 @@ from poc.federation import free_port
 from tests.data.dicom.series import PLANTED, SeriesSpec, write_series
 from tests.deploy.bundles import make_bundle
 from tests.deploy.node.peers import orthanc, store
-from tests.real_data import real_data
+from tests.real_data import real_dicom_series
 
 PATIENCE = 240.0
 # More than an image has, less than its SEG.
@@ -90,25 +89,10 @@ def node(tmp_path: Path) -> Iterator[Node]:
         made.kill()
 
 
-def real_series(folder: Path) -> tuple[list[Path], str]:
-    """Give the real series the identifiers that its de-identification blanked; return its files and its study."""
-    folder.mkdir()
-    study, series, files = generate_uid(), generate_uid(), []
-    for number, path in enumerate(sorted(real_data("dicom_ct").iterdir())):
-        dataset = pydicom.dcmread(path)
-        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
-        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID
-        dataset.PatientID = "REAL-1"
-        dataset.save_as(folder / f"{number:03d}.dcm")
-        files.append(folder / f"{number:03d}.dcm")
-    return files, str(study)
-
-
 def test_a_real_series_comes_back_to_the_archive_though_the_node_and_the_archive_were_away(
     node: Node, tmp_path: Path
 ) -> None:
-    files, study = real_series(tmp_path / "series")
+    files, study = real_dicom_series(tmp_path / "series")
     node.start()
     assert store(node.port, files, jpeg=True) == 0
     node.kill()  # what was acknowledged is on disk
