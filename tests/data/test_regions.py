@@ -37,15 +37,6 @@ def test_regions_are_those_of_scipy(seed: int, share: float, order: tuple[int, .
         assert len(np.unique(found.numbers[largest])) == 1
 
 
-def test_neighbours_are_turned_with_the_axes() -> None:
-    mask = np.zeros((5, 5, 5), dtype=bool, order="F")
-    mask[1:4, 2, 2] = True
-    along_x = np.zeros((3, 3, 3), dtype=bool)
-    along_x[:, 1, 1] = True
-    assert find_regions(mask, along_x).count == 1
-    assert find_regions(mask, along_x.T).count == 3
-
-
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), share=st.sampled_from([0.004, 0.05]), order=st.sampled_from(ORDERS))
 def test_the_box_is_the_smallest_that_holds_all(seed: int, share: float, order: tuple[int, ...]) -> None:

@@ -3,7 +3,6 @@
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from fedgin.data.preprocessing_settings import Preprocessing
@@ -30,18 +29,16 @@ def _fill_holes(mask: NDArray[np.bool_], axial: int) -> NDArray[np.bool_]:
 
     Only the box around the mask is looked at. Around it lies a margin, which reaches a side, as far as the image goes.
     """
-    in_plane = ndimage.generate_binary_structure(3, 1)
-    for end in (0, 2):
-        np.moveaxis(in_plane, axial, 0)[end] = False
-    box = bounding_box(mask, margin=1)
-    regions = find_regions(~mask[box], in_plane)
-    reaches = np.zeros(regions.count + 1, dtype=bool)
-    for axis in {0, 1, 2} - {axial}:
-        for end in (0, -1):
-            reaches[np.moveaxis(regions.numbers, axis, 0)[end]] = True
-    reaches[0] = False
-    filled = np.zeros_like(mask)
-    filled[box] = ~reaches[regions.numbers]
+    filled, box = np.zeros_like(mask), bounding_box(mask, margin=1)
+    assert box is not None, "a body has a voxel"
+    planes = zip(np.moveaxis(filled[box], axial, 0), np.moveaxis(mask[box], axial, 0), strict=True)
+    for target, plane in planes:
+        regions = find_regions(~plane)
+        outside = np.zeros(regions.count + 1, dtype=bool)
+        for side in (*regions.numbers[[0, -1]], *regions.numbers[:, [0, -1]].T):
+            outside[side] = True
+        outside[0] = False
+        target[...] = ~outside[regions.numbers]
     return filled
 
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedgin.data.regions import bounding_box
+from fedgin.data.regions import bounding_box, shift_box
 from fedgin.data.resampling import VoxelGrid, resample
 
 # So many voxels of the image's own grid are computed at once: 4 MB a class, which the processor's cache holds.
@@ -35,9 +35,10 @@ def to_native_labels(probabilities: Tensor, affine: NDArray[np.float64], native:
     labels = np.zeros(native.shape, dtype=np.uint8, order="F")
     whole = _reached(np.asarray(above.any(axis=0)), source, native)
     for slab in _slabs(whole) if whole else ():
-        seen = _box_in(source, native, slab)
-        if seen is not None:
-            labels[slab] = _largest(volume[:, *seen], above[:, *seen], _part(source, seen), _part(native, slab))
+        box = _narrowed(slab, above, source, native)
+        seen = _box_in(source, native, box) if box else None
+        if box and seen:
+            labels[box] = _largest(volume[:, *seen], above[:, *seen], _part(source, seen), _part(native, box))
     return labels
 
 
@@ -70,6 +71,18 @@ def join_native_labels(
             labels[native_box] = to_native_labels(shown, origin, _part(native, native_box))
         first, known = end, piece[:, -1:]
     return labels
+
+
+def _narrowed(slab: Box, above: NDArray[np.bool_], source: VoxelGrid, native: VoxelGrid) -> Box | None:
+    """Return the part of a slab of ``native`` that organs can reach; nothing where none can."""
+    seen = _box_in(source, native, slab)
+    if seen is None:
+        return None
+    reached = _reached(np.asarray(above[:, *seen].any(axis=0)), _part(source, seen), _part(native, slab))
+    if reached is None:
+        return None
+    x, y, z = shift_box(reached, slab)
+    return x, y, z
 
 
 def _slabs(box: Box) -> Iterator[Box]:

@@ -46,18 +46,11 @@ class Regions:
         return np.asarray(self.numbers == 1 + int(self.sizes().argmax()))
 
 
-def find_regions(mask: NDArray[np.bool_], neighbours: NDArray[np.bool_] | None = None) -> Regions:
-    """Return the regions of a mask.
-
-    Args:
-        mask: of any number of axes.
-        neighbours: which voxels of 3 x 3 x 3 touch the one in the middle; default those that share a face.
-    """
+def find_regions(mask: NDArray[np.bool_]) -> Regions:
+    """Return the regions of a mask of any number of axes; neighbours share a face."""
     order = sorted(range(mask.ndim), key=lambda axis: -abs(mask.strides[axis]))
-    back = np.argsort(order)
-    structure = None if neighbours is None else neighbours.transpose(order)
-    numbers, count = ndimage.label(mask.transpose(order), structure)
-    return Regions(numbers.transpose(back), int(count), mask)
+    numbers, count = ndimage.label(mask.transpose(order))
+    return Regions(numbers.transpose(np.argsort(order)), int(count), mask)
 
 
 def bounding_box(mask: NDArray[np.generic], margin: int = 0) -> Box | None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fedgin.data.regions import bounding_box
 from fedgin.data.site import Modality
 from fedgin.data.validation.facts import count_by_slice, to_ras
 from fedgin.data.validation.thumbnail import grey_limits, to_grey, upright
@@ -56,7 +57,9 @@ def draw_slices(image: Volume, labels: NDArray[np.uint8], organs: Sequence[str],
         picture = _picture(ras.voxels[:, :, index], ids[:, :, index], limits, (ras.spacing[0], ras.spacing[1]))
         panels.append(Panel(f"axial slice {index + 1} of {ids.shape[2]}", picture, shown))
     if ids.any() and min(ids.shape) > 1:
-        front = int(count_by_slice(np.moveaxis(ids, 1, 0))[:, 1:].sum(axis=1).argmax())
+        box = bounding_box(ids)
+        assert box is not None, "an organ is there"
+        front = box[1].start + int(count_by_slice(np.moveaxis(ids[box], 1, 0))[:, 1:].sum(axis=1).argmax())
         picture = _picture(ras.voxels[:, front], ids[:, front], limits, (ras.spacing[0], ras.spacing[2]))
         panels.append(Panel(f"coronal slice {front + 1} of {ids.shape[1]}", picture, "most of all organs"))
     return panels
