@@ -21,10 +21,11 @@ from fedgin.data.volumes import Volume
 from fedgin.deploy.predict import Prediction, Segmenter, measure, open_segmenter
 from fedgin.deploy.results import predict
 from fedgin.deploy.study import Refused, StudyImage, read_study
+from fedgin.train.provenance import Participant
 from tests.data.dicom.series import SeriesSpec, write_series
 from tests.data.dicom.test_dicom_segmentation import SERIES, drawn_by_hand
 from tests.deploy.bundles import make_bundle
-from tests.sites import AFFINE, make_volume
+from tests.sites import AFFINE, make_volume, tiny_experiment
 
 
 def write_image(folder: Path, name: str, seed: int = 0) -> Path:
@@ -138,6 +139,26 @@ def test_two_other_readers_find_the_prediction_voxel_by_voxel(tmp_path: Path, na
     assert result.volumes_ml == pytest.approx(
         {organ: counts[label] * np.prod(image.GetSpacing()) / 1000 for organ, label in bundle.label_ids.items()}
     )
+
+
+@pytest.mark.parametrize(("modalities", "used"), [(["CT"], "CT"), (["CT", "MR"], "MR")])
+def test_an_image_of_an_untrained_modality_goes_through_the_trained_layers(
+    tmp_path: Path, modalities: list[str], used: str
+) -> None:
+    network = {"name": "dynunet", "normalisation": "dsbn", "params": {"channels": [4, 8, 16]}}
+    participants = [Participant(site=name, modality=Modality(name), rounds=1) for name in modalities]
+    make_bundle(tmp_path, experiment=tiny_experiment(network=network), participants=participants)
+    segmenter = open_segmenter(tmp_path / "bundle")
+    image = Volume(make_volume("MR", 0)[0], AFFINE)
+    found = {}
+    for silenced in ("none", "CT", "MR"):
+        own = Segmenter(segmenter.bundle, segmenter.bundle.network(), segmenter.device)
+        for name, parameter in own.network.named_parameters():
+            if f".branches.{silenced}." in name:
+                parameter.data.zero_()
+        found[silenced] = own.segment(image, Modality.MR).labels
+    changed = {name for name in ("CT", "MR") if (found[name] != found["none"]).any()}
+    assert changed == {used}
 
 
 def test_volumes_are_those_of_the_voxels() -> None:

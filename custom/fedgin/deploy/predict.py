@@ -64,7 +64,10 @@ class Segmenter:
         nothing = np.zeros(image.voxels.shape, dtype=np.uint8)
         prepared = preprocess(image, nothing, modality is Modality.CT, experiment.preprocessing)
         inferer = CaseInferer(experiment.preprocessing.network_size, self.device)
-        case = Segmented(modality.value, prepared.affine, prepared.native)
+        trained = self.bundle.provenance.modalities
+        # With DSBN the layers of a modality that no site had were never trained; those of the other one come nearest.
+        layers = modality if modality in trained else next(iter(trained), modality)
+        case = Segmented(layers.value, prepared.affine, prepared.native)
         labels = segment_case(self.network, prepared.image, case, inferer)
         volumes = measure(labels, list(experiment.organs), image.voxel_ml)
         warnings = find_unlike(image, modality, labels, volumes, self.bundle.provenance)
