@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from benchmarks.clock import best_of, peak_mb, run_with
+from benchmarks._clock import best_of, peak_mb, run_with
 from fedgin.data.preprocessing import preprocess
 from fedgin.data.site import Modality
 from fedgin.deploy.predict import Segmenter, guess_modality, open_segmenter, read_nifti

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.clock import best_of, peak_mb, run_with
+from benchmarks._clock import best_of, peak_mb, run_with
 from benchmarks.predict import forward
 from fedgin.data.cache import CachedCase, CaseCache
 from fedgin.data.datalist import Split, list_cases
