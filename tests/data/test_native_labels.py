@@ -20,10 +20,17 @@ from tests.sites import make_volume
 
 @settings(max_examples=15)
 @given(axes=st.sampled_from(ORIENTATIONS), seed=st.integers(0, 50))
-def test_a_prediction_returns_to_the_native_grid(axes: str, seed: int) -> None:
+@pytest.mark.parametrize(
+    "fine",
+    [
+        Preprocessing(spacing_mm=4.0, size=(96, 96)),
+        Preprocessing(spacing_mm=(4.0, 3.0, 2.0), size=(32, 32, 16)),
+    ],
+    ids=["slices", "volumes"],
+)
+def test_a_prediction_returns_to_the_native_grid(fine: Preprocessing, axes: str, seed: int) -> None:
     voxels, labels = make_volume("CT", seed)
     image, label = (reoriented(Volume(part, np.diag([8.0, 8.0, 5.0, 1.0])), axes) for part in (voxels, labels))
-    fine = Preprocessing(spacing_mm=4.0, size=(96, 96))
     prepared = preprocess(image, np.asarray(label.voxels, dtype=np.uint8), True, fine)
     returned = to_native_labels(one_hot(prepared.label), prepared.affine, prepared.native)
     assert returned.shape == label.voxels.shape
