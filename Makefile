@@ -28,7 +28,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadscope --no-loadsc
 
 # Lines are counted where none may be missed; counting takes as long as the tests themselves.
 test: .venv/.tested lint
-	$(PYTEST) --numprocesses 2 --cov tests/augment
+	$(PYTEST) --numprocesses 2 tests/augment --cov
 	$(BIN)/coverage report --include '*/fedgin/augment/*' --fail-under 100
 	$(PYTEST) --numprocesses 4 --ignore tests/augment
 
