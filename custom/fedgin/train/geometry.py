@@ -103,10 +103,11 @@ def _sampling_grid(matrices: Tensor, spatial: Sequence[int]) -> Tensor:
     for each coordinate, which ``grid_sample`` reads faster.
     """
     axes = len(spatial)
-    half = matrices.new_tensor(spatial).view(1, axes, *[1] * axes) / 2.0
-    where = matrices[..., axes].flip(1).reshape(-1, axes, *[1] * axes) / half.flip(1)
+    half = matrices.new_tensor(spatial).flip(0).view(1, axes, *[1] * axes) / 2.0
+    # By column: how far a voxel along that axis moves in the grid, and where the centre is.
+    columns = [column.flip(1).reshape(-1, axes, *[1] * axes) / half for column in matrices.unbind(2)]
+    where = columns[axes]
     for axis, size in enumerate(spatial):
         voxels = torch.arange(size, device=matrices.device) - (size - 1) / 2.0
-        step = matrices[..., axis].flip(1).reshape(-1, axes, *[1] * axes) / half.flip(1)
-        where = where + step * voxels.view([-1 if other == axis else 1 for other in range(axes)])
+        where = where + columns[axis] * voxels.view([-1 if other == axis else 1 for other in range(axes)])
     return where.movedim(1, -1)
