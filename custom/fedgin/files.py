@@ -7,6 +7,9 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+# How the name of an unfinished file begins.
+PART = ".part-"
+
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -17,7 +20,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The name keeps its ending: nibabel and others choose the format by it.
-    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    part = path.with_name(f"{PART}{os.getpid()}-{path.name}")
     try:
         yield part
         # Otherwise the name could reach the disk before the content does.
@@ -26,6 +29,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         flush(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what killed writers left of :func:`whole_file` in a folder in which nobody else writes now."""
+    for leftover in folder.glob(f"{PART}*"):
+        leftover.unlink()
 
 
 def flush(path: Path) -> None:

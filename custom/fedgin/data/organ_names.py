@@ -58,14 +58,20 @@ def resembled(name: str, among: Collection[str] = ORGANS.keys()) -> tuple[str, L
     return (best, Likeness.SLIP) if best and likeness[best] >= SLIP else None
 
 
-def as_name(text: str) -> str:
-    """Write a text from outside in the letters of names.
+def organ_of(text: str, *, slips: bool = False) -> str:
+    """Return the known organ that a text from outside names; the text itself, in the letters of names, if it is none.
+
+    Args:
+        text: such as a name in ``dataset.json``.
+        slips: whether a slip in a known name is that organ too.
 
     Example:
-        >>> as_name("Prostate/uterus ")
-        'prostate_uterus'
+        >>> organ_of("Kidney left"), organ_of("Left kidney stone "), organ_of("arota"), organ_of("arota", slips=True)
+        ('left_kidney', 'left_kidney_stone', 'arota', 'aorta')
     """
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    like = None if name in ORGANS else resembled(name)
+    return like[0] if like and (slips or like[1] is Likeness.SAME) else name
 
 
 def check_organs(names: Collection[str]) -> None:

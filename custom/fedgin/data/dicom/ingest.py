@@ -19,7 +19,7 @@ from fedgin.data.dicom.facts import SliceHeader
 from fedgin.data.dicom.header import quiet_reading
 from fedgin.data.dicom.labels import lies_on, read_labels
 from fedgin.data.dicom.ledger import Ledger, content_key
-from fedgin.data.dicom.nifti import remove_parts, write_volume
+from fedgin.data.dicom.nifti import write_volume
 from fedgin.data.dicom.nifti_labels import find_owners, list_label_files, read_label_files, stamp
 from fedgin.data.dicom.private_table import private_table, write_private_table
 from fedgin.data.dicom.pseudonyms import Pseudonyms, open_pseudonyms
@@ -30,6 +30,7 @@ from fedgin.data.dicom.scan import Progress, Scan, Series, scan_tree
 from fedgin.data.dicom.site_files import Labelled, check_site_draft, write_datalist, write_site_draft
 from fedgin.data.dicom.stack import Stack
 from fedgin.errors import ConfigError, DataError, FedginError
+from fedgin.files import remove_parts
 
 # The class for label maps (DICOM 2024) is not in pydicom's dictionary yet.
 SEGMENTATIONS = (SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7")

@@ -27,9 +27,3 @@ def write_volume(path: Path, voxels: NDArray[np.generic], geometry: VolumeGeomet
     image.header.set_xyzt_units("mm")
     with whole_file(path) as part:
         image.to_filename(part)
-
-
-def remove_parts(folder: Path) -> None:
-    """Remove what a killed process left behind; ``fedgin.files`` names unfinished files so."""
-    for leftover in folder.glob(".part-*"):
-        leftover.unlink()

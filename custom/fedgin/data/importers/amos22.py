@@ -9,8 +9,7 @@ from fedgin.config import parse_settings
 from fedgin.data.datalist import Split
 from fedgin.data.importers.archive import Archive, ArchiveCase, is_there, refuse_faults
 from fedgin.data.importers.label_ids import AMOS22_IDS
-from fedgin.data.organ_names import as_name, resembled
-from fedgin.data.organs import ORGANS
+from fedgin.data.organ_names import organ_of
 from fedgin.data.site import Modality
 from fedgin.documents import read_json
 from fedgin.errors import DataError
@@ -84,16 +83,10 @@ def _modality(name: str) -> Modality:
 def _refuse_other_organs(labels: dict[str, str]) -> None:
     """Refuse another numbering; the archive's own slips, such as 'arota', mean what they are a slip of."""
     organs = {str(number): organ for organ, number in AMOS22_IDS.items()}
-    given = {number: _meant(text) for number, text in labels.items() if number != "0"}
+    given = {number: organ_of(text, slips=True) for number, text in labels.items() if number != "0"}
     wrong = sorted(number for number in given.keys() | organs.keys() if given.get(number) != organs.get(number))
     if wrong:
         raise DataError(
             f"{DATASET} numbers other organs than AMOS22 does, at {', '.join(wrong)}",
             "give AMOS22 as it was unpacked; other folders of images and labels: fedgin site init",
         )
-
-
-def _meant(text: str) -> str:
-    name = as_name(text)
-    like = None if name in ORGANS else resembled(name)
-    return like[0] if like else name

@@ -24,8 +24,10 @@ from fedgin.data.label_values import as_label_ids, count_ids
 from fedgin.data.site import Modality
 from fedgin.data.volumes import load_volume
 from fedgin.errors import DataError
-from fedgin.files import write_text
+from fedgin.files import PART, remove_parts, write_text
 from fedgin.folders import FolderError, folder_to_itself
+
+IMAGES, LABELS = "images", "labels"
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,15 @@ def write_archive_sites(
     """
     with folder_to_itself(out, f"sites of {archive.format}"):
         for modality in Modality:
-            _remove_parts(_folder(out, archive, modality))
+            site = _folder(out, archive, modality)
+            for folder in (site, site / IMAGES, site / LABELS):
+                remove_parts(folder)
         organs, faults, overlaps = dict[str, frozenset[str]](), dict[str, list[str]](), Counter[Modality]()
         for done, case in enumerate(archive.cases, start=1):
+            site = _folder(out, archive, case.modality)
             try:
-                overlaps[case.modality] += _lay_out(case, archive, _folder(out, archive, case.modality))
-                organs[case.name] = _organs(case, archive, _folder(out, archive, case.modality))
+                overlaps[case.modality] += _lay_out(case, archive, site)
+                organs[case.name] = _organs(case, archive, site)
             except DataError as error:
                 faults[case.name] = [error.problem]
             except OSError as error:
@@ -89,11 +94,11 @@ def _folder(out: Path, archive: Archive, modality: Modality) -> Path:
 
 
 def _image(case: ArchiveCase) -> Path:
-    return Path("images", f"{case.name}.nii.gz")
+    return Path(IMAGES, f"{case.name}.nii.gz")
 
 
 def _label(case: ArchiveCase) -> Path:
-    return Path("labels", f"{case.name}.nii.gz")
+    return Path(LABELS, f"{case.name}.nii.gz")
 
 
 def _lay_out(case: ArchiveCase, archive: Archive, site: Path) -> int:
@@ -106,18 +111,12 @@ def _lay_out(case: ArchiveCase, archive: Archive, site: Path) -> int:
     return 0 if is_merged(case.label, archive.ids, label) else merge_masks(case.image, case.label, archive.ids, label)
 
 
-def _remove_parts(site: Path) -> None:
-    """Remove what a killed run left half-written; nobody else writes here now."""
-    for part in (*site.glob(".part-*"), *site.glob("*/.part-*")):
-        part.unlink()
-
-
 def _link(original: Path, link: Path) -> None:
     wanted = os.path.realpath(original)
     if link.is_symlink() and os.readlink(link) == wanted:
         return
     link.parent.mkdir(parents=True, exist_ok=True)
-    part = link.with_name(f".part-{os.getpid()}-{link.name}")
+    part = link.with_name(f"{PART}{os.getpid()}-{link.name}")
     part.unlink(missing_ok=True)
     part.symlink_to(wanted)
     part.replace(link)

@@ -15,8 +15,7 @@ from fedgin.data.dicom.rules import SplitRules
 from fedgin.data.dicom.splits import split_patients
 from fedgin.data.importers.folder_pairs import Pair, Pairs, find_pairs, held_out
 from fedgin.data.label_values import UnknownIdsError, as_label_ids
-from fedgin.data.organ_names import Likeness, as_name, resembled
-from fedgin.data.organs import ORGANS
+from fedgin.data.organ_names import organ_of
 from fedgin.data.site import LARGEST_ID, Modality, PngSlices, SiteContract
 from fedgin.data.volumes import is_hu_like, load_volume
 from fedgin.documents import read_json
@@ -172,9 +171,7 @@ def _names(folder: Path) -> dict[int, str]:
 
 
 def _organ(text: str) -> str:
-    name = as_name(text)
-    like = None if name in ORGANS else resembled(name)
-    name = like[0] if like and like[1] is Likeness.SAME else name
+    name = organ_of(text)
     return name if re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) else ""
 
 
