@@ -2,6 +2,8 @@
 
 # A statistic over fewer cases, or patients, says too much about each: it is not shared.
 MIN_GROUP = 3
+# Of so many, three lie at or beyond percentile 10, and three at or beyond percentile 90.
+TAIL_GROUP = 12
 
 
 def suppress(count: int, total: int | None = None) -> int | str:

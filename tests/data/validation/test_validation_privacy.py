@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from fedgin.cli.site import site_app
 from fedgin.data.site import load_site
-from fedgin.data.small_groups import suppress
+from fedgin.data.small_groups import MIN_GROUP, suppress
 from fedgin.data.validation import validate_site
-from fedgin.data.validation.fingerprint import build_fingerprint
+from fedgin.data.validation.fingerprint import build_fingerprint, deciles
 from fedgin.data.validation.site_key import keyed_hash, load_key
 from tests.data.validation.small_site import BORN, NAME, RECORD, SmallSite
 from tests.data.validation.test_validation_faults import FAULTS
@@ -84,9 +84,28 @@ def test_a_split_of_two_is_in_no_statistic(tmp_path: Path) -> None:
 def test_a_site_of_small_splits_shares_no_statistic(tmp_path: Path) -> None:
     found = fingerprint(SmallSite(tmp_path, counts=(2, 1, 2)))
     assert found["orientations"] == {}
-    for part in ("spacing_mm", "field_of_view_mm", "voxels", "intensity_percentiles"):
+    for part in ("spacing_mm", "field_of_view_mm", "voxels", "intensity_percentiles", "training"):
         assert set(numbers(found[part])) == {None}
     assert set(numbers(found["organs"])) == {None, "<3"}
+
+
+def test_tails_are_of_groups_in_which_three_lie_beyond_them() -> None:
+    twelve = deciles(range(12))
+    assert twelve is not None
+    assert sorted(twelve) == ["p10", "p25", "p50", "p75", "p90"]
+    assert sum(value <= -(-twelve["p10"] // 1) for value in range(12)) == MIN_GROUP
+    assert sorted(deciles(range(11)) or {}) == ["p25", "p50", "p75"]
+    assert deciles(range(2)) is None
+
+
+def test_what_a_plan_rests_on_is_of_the_training_cases_alone(tmp_path: Path) -> None:
+    plain = fingerprint(SmallSite(tmp_path / "a", counts=(3, 3, 0)))
+    changed = SmallSite(tmp_path / "b", counts=(3, 3, 0))
+    for number in (1, 2, 3):
+        changed.change("image", lambda image: image + 500, "validation", number)
+    other = fingerprint(changed)
+    assert plain["training"] == other["training"]
+    assert plain["intensity_percentiles"] != other["intensity_percentiles"]
 
 
 def test_an_organ_that_two_cases_lack_does_not_tell_how_many(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fedgin.data.datalist import Case
 from fedgin.data.label_values import UnknownIdsError, as_label_ids
+from fedgin.data.validation.anatomy import measure_anatomy
 from fedgin.data.validation.content import hash_case
 from fedgin.data.validation.facts import CaseFacts, ImageFacts, LabelFacts, measure_image, measure_label
 from fedgin.data.validation.findings import Finding, collect, fail, warn
@@ -60,7 +61,10 @@ def check_case(case: Case) -> tuple[CaseFacts, list[Finding]]:
         files = hash_case(case)
     overlay = label if label_facts and not faults else None
     picture = _draw(case, image, image_facts, overlay)
-    return CaseFacts(case, image_facts, label_facts, files, picture, unknown), findings
+    anatomy = None
+    if image_facts and overlay:
+        anatomy = measure_anatomy(image, overlay, case.label_ids, hounsfield=case.in_hounsfield_units)
+    return CaseFacts(case, image_facts, label_facts, files, picture, unknown, anatomy), findings
 
 
 def _missing(case: Case) -> list[Finding]:

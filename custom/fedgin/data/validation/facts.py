@@ -1,5 +1,6 @@
 """What is measured of one case: numbers small enough to keep for every case of a large site."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,24 @@ class LabelFacts:
 
 
 @dataclass(frozen=True)
+class Anatomy:
+    """What an image and its label show together; :mod:`fedgin.data.validation.anatomy` measures it.
+
+    Attributes:
+        body_mm: size of the box around the body along the RAS+ axes.
+        organ_mm: the same of each organ that the case shows.
+        organ_brightness: median grey value of each organ, as a share of the way from the dark to the bright end of the
+            body; below 0 or above 1 beyond them. It has no unit, so that MR can be compared.
+        organ_hu: percentiles of the Hounsfield units of all organ voxels, evenly spaced; empty where there are none.
+    """
+
+    body_mm: tuple[float, ...]
+    organ_mm: Mapping[str, tuple[float, ...]]
+    organ_brightness: Mapping[str, float]
+    organ_hu: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class CaseFacts:
     """One case; a part that could not be measured is ``None``.
 
@@ -66,6 +85,7 @@ class CaseFacts:
         files: hash of the bytes of both files; empty when they cannot be read.
         thumbnail: a JPEG data URI, for local eyes only.
         unknown_ids: ids of its label that ``site.yaml`` neither names nor ignores, ascending.
+        anatomy: what image and label show together; none where they do not belong together.
     """
 
     case: Case
@@ -74,6 +94,7 @@ class CaseFacts:
     files: bytes = b""
     thumbnail: str | None = None
     unknown_ids: tuple[int, ...] = ()
+    anatomy: Anatomy | None = None
 
 
 def measure_image(volume: Volume) -> ImageFacts:

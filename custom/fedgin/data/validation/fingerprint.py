@@ -9,15 +9,17 @@ import numpy as np
 import fedgin
 from fedgin.data.appearance import AXES
 from fedgin.data.datalist import Split
-from fedgin.data.small_groups import MIN_GROUP, suppress
-from fedgin.data.validation.facts import PERCENTILES, CaseFacts
+from fedgin.data.small_groups import MIN_GROUP, TAIL_GROUP, suppress
+from fedgin.data.validation.facts import PERCENTILES, Anatomy, CaseFacts
 from fedgin.data.validation.run import Validation
 from fedgin.data.validation.site_key import keyed_hash
 
 QUARTILES = (25.0, 50.0, 75.0)
+DECILES = (10.0, *QUARTILES, 90.0)
 NOTE = (
     f"Groups of fewer than {MIN_GROUP} cases are '<{MIN_GROUP}' and have no percentiles; cases of a split that small "
-    "are in no statistic. 'dataset' is a hash with a secret of the site: it shows a change, not what changed."
+    f"are in no statistic. Percentiles 10 and 90 are of {TAIL_GROUP} cases or more. 'dataset' is a hash with a secret "
+    "of the site: it shows a change, not what changed."
 )
 
 
@@ -43,6 +45,7 @@ def build_fingerprint(validation: Validation, key: bytes) -> dict[str, Any]:
         "verdict": validation.verdict.value,
         "cases": {split.value: suppress(counts[split]) for split in Split},
         **_describe_images([case.image for case in shared if case.image]),
+        "training": _describe_training([case for case in shared if case.case.split is Split.TRAINING]),
         "organs": _describe_organs(validation.contract.labels, shared),
         "findings": {code: suppress(number) for code, number in sorted(faults.items())},
         "dataset": keyed_hash(key, *sorted(case.files for case in validation.facts)),
@@ -51,10 +54,17 @@ def build_fingerprint(validation: Validation, key: bytes) -> dict[str, Any]:
 
 def quartiles(values: Sequence[float]) -> dict[str, float] | None:
     """Return the quartiles, to four significant digits; ``None`` for a group that is too small."""
-    if len(values) < MIN_GROUP:
-        return None
-    found = np.percentile(values, QUARTILES)
-    return {f"p{q:g}": _round(float(value)) for q, value in zip(QUARTILES, found, strict=True)}
+    return _percentiles(values, QUARTILES) if len(values) >= MIN_GROUP else None
+
+
+def deciles(values: Sequence[float]) -> dict[str, float] | None:
+    """Return quartiles, and percentiles 10 and 90 where at least ``MIN_GROUP`` of the values lie at or beyond them."""
+    return _percentiles(values, DECILES) if len(values) >= TAIL_GROUP else quartiles(values)
+
+
+def _percentiles(values: Sequence[float], which: Sequence[float]) -> dict[str, float]:
+    found = np.percentile(values, which)
+    return {f"p{q:g}": _round(float(value)) for q, value in zip(which, found, strict=True)}
 
 
 def _describe_images(images: Sequence[Any]) -> dict[str, Any]:
@@ -72,12 +82,42 @@ def _describe_images(images: Sequence[Any]) -> dict[str, Any]:
     }
 
 
+def _describe_training(cases: Sequence[CaseFacts]) -> dict[str, Any]:
+    """Describe the cases that a plan may rest on: those of training alone."""
+    images = [case.image for case in cases if case.image]
+    found = [case.anatomy for case in cases if case.anatomy]
+    return {
+        "spacing_mm": {name: deciles([image.spacing_mm[i] for image in images]) for i, name in enumerate(AXES)},
+        "slices": deciles([image.extent[2] for image in images]),
+        "length_mm": deciles([image.spacing_mm[2] * image.extent[2] for image in images]),
+        "body_mm": {name: deciles([case.body_mm[i] for case in found]) for i, name in enumerate(AXES)},
+        "organ_hu": _describe_hu([case.organ_hu for case in found if case.organ_hu]),
+    }
+
+
+def _describe_hu(cases: Sequence[tuple[float, ...]]) -> dict[str, float] | None:
+    """Return percentiles of the organ voxels of all cases together, of which each counts as much as any other."""
+    return _percentiles(np.concatenate(cases).tolist(), PERCENTILES) if len(cases) >= MIN_GROUP else None
+
+
 def _describe_organs(labels: Iterable[str], cases: Sequence[CaseFacts]) -> dict[str, Any]:
     volumes = [case.label.organ_ml for case in cases if case.label]
     shown = {organ: [ml[organ] for ml in volumes if ml[organ]] for organ in labels}
+    found = [case.anatomy for case in cases if case.anatomy]
     return {
-        organ: {"cases": suppress(len(sizes), len(volumes)), "volume_ml": quartiles(sizes)}
+        organ: {
+            "cases": suppress(len(sizes), len(volumes)),
+            "volume_ml": quartiles(sizes),
+            **_describe_organ([case for case in found if organ in case.organ_mm], organ),
+        }
         for organ, sizes in shown.items()
+    }
+
+
+def _describe_organ(shown: Sequence[Anatomy], organ: str) -> dict[str, Any]:
+    return {
+        "extent_mm": {name: quartiles([case.organ_mm[organ][i] for case in shown]) for i, name in enumerate(AXES)},
+        "brightness": quartiles([case.organ_brightness[organ] for case in shown]),
     }
 
 

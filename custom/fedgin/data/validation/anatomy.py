@@ -1,0 +1,55 @@
+"""How large body and organs are in a case, and how bright: what a plan for several sites rests on.
+
+All of it is measured on the thinned image (:func:`fedgin.data.validation.facts.thin`), in a moment.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgin.data.body import find_body
+from fedgin.data.preprocessing_settings import Preprocessing
+from fedgin.data.regions import bounding_box
+from fedgin.data.site import OrganIds, ids_of
+from fedgin.data.validation.facts import Anatomy, thin, to_ras
+from fedgin.data.volumes import Volume
+
+# Percentiles of a case's organ voxels that stand for all of them when those of several cases are put together.
+GREY_STEPS = tuple(step / 2 for step in range(1, 200))
+# The dark and the bright end of a body: what is beyond is fat, bone, vessels or noise.
+DARK, BRIGHT = 5.0, 95.0
+
+
+def measure_anatomy(image: Volume, label: Volume, organs: Mapping[str, OrganIds], *, hounsfield: bool) -> Anatomy:
+    """Measure an image with finite voxels [X, Y, Z] and its label of site ids on the same grid.
+
+    Args:
+        image: the image.
+        label: the label, with the axes of the image.
+        organs: the site's organs with their ids.
+        hounsfield: whether the image is in Hounsfield units.
+    """
+    ras, ids = to_ras(image), thin(to_ras(label).voxels)
+    voxels = thin(ras.voxels)
+    spacing = ras.spacing * ras.voxels.shape / np.array(voxels.shape)
+    body = find_body(Volume(voxels, np.diag([*spacing, 1.0])), hounsfield, Preprocessing())
+    dark, bright = np.percentile(voxels[body], (DARK, BRIGHT))
+    masks = {organ: np.isin(ids, ids_of(known)) for organ, known in organs.items()}
+    shown = {organ: mask for organ, mask in masks.items() if mask.any()}
+    inside = voxels[np.isin(ids, [one for known in organs.values() for one in ids_of(known)])]
+    return Anatomy(
+        body_mm=_extent(body, spacing),
+        organ_mm={organ: _extent(mask, spacing) for organ, mask in shown.items()},
+        organ_brightness={
+            organ: float((np.median(voxels[mask]) - dark) / max(bright - dark, 1e-6)) for organ, mask in shown.items()
+        },
+        organ_hu=tuple(np.percentile(inside, GREY_STEPS).tolist()) if hounsfield and inside.size else (),
+    )
+
+
+def _extent(mask: NDArray[Any], spacing: NDArray[np.float64]) -> tuple[float, ...]:
+    box = bounding_box(mask)
+    assert box is not None, "a mask has a voxel"
+    return tuple(float((side.stop - side.start) * step) for side, step in zip(box, spacing, strict=True))
