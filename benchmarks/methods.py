@@ -21,7 +21,9 @@ from rich.table import Table
 from torch import Tensor
 
 from fedgin.augment import augmentation_names, build_augmentation
+from fedgin.augment.hooks import Guide
 from fedgin.seeds import make_generator
+from fedgin.train.batches import loss_gradient
 from fedgin.train.experiment import Experiment, load_experiment
 from fedgin.train.losses import Targets, build_loss
 
@@ -44,25 +46,36 @@ def main(
     experiment = load_experiment(JOB)
     shape = (experiment.training.batch_size, 1, *experiment.preprocessing.network_size)
     images = torch.randn(shape, generator=make_generator("benchmark"))
-    sides = {name: augment(name, images) for name in augmentation_names()}
+    guide = as_training_does(experiment, images)
+    sides = {name: augment(name, images, guide) for name in augmentation_names()}
     medians = median_times(sides | {STEP: training_step(experiment, images)}, repeats)
     title = f"Augmentations of a batch {list(shape)}, CPU, {threads} threads, median of {repeats} draws"
     Console().print(as_table(title, medians, {name: len(sides[name](0)) for name in sides}))
 
 
-def augment(name: str, images: Tensor) -> Callable[[int], list[Tensor]]:
+def augment(name: str, images: Tensor, guide: Guide) -> Callable[[int], list[Tensor]]:
     """Return what training calls each step: all views of one batch, from a seed."""
     method = build_augmentation(name)
-    return lambda seed: method.views(images, gen=make_generator("benchmark", name, seed))
+    return lambda seed: method.guided_views(images, guide, gen=make_generator("benchmark", name, seed))
+
+
+def random_targets(experiment: Experiment, images: Tensor) -> Targets:
+    """Return random labels of all organs."""
+    labels = torch.randint(experiment.classes, images.shape, generator=make_generator("labels"))
+    return Targets(labels, torch.ones(len(images), experiment.classes, dtype=torch.bool))
+
+
+def as_training_does(experiment: Experiment, images: Tensor) -> Guide:
+    """Return random labels and the gradient of the job's network, for methods that look at them."""
+    net, loss, targets = experiment.initial_network(), build_loss(experiment.loss), random_targets(experiment, images)
+    return Guide(targets.label, gradient=lambda shown: loss_gradient(net, loss, shown, targets))
 
 
 def training_step(experiment: Experiment, images: Tensor) -> Side:
     """Return one step of the job's network on these images, a single view, with random labels."""
     net = experiment.initial_network()
     optimizer = torch.optim.AdamW(net.parameters(), lr=experiment.training.learning_rate)
-    loss = build_loss(experiment.loss)
-    labels = torch.randint(experiment.classes, images.shape, generator=make_generator("labels"))
-    targets = Targets(labels, torch.ones(len(images), experiment.classes, dtype=torch.bool))
+    loss, targets = build_loss(experiment.loss), random_targets(experiment, images)
 
     def step(_: int) -> None:
         optimizer.zero_grad()

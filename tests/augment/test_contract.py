@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fedgin.augment import Augmentation, augmentation_names, build_augmentation
+from fedgin.augment.hooks import Guide
 from fedgin.errors import DataError
 from fedgin.seeds import make_generator
 
@@ -25,7 +26,9 @@ def image(*shape: int) -> Tensor:
 
 
 def training_views(method: Augmentation[Any], x: Tensor, seed: int = 1) -> list[Tensor]:
-    return method.views(x, gen=make_generator(seed))
+    """What training asks for; the labels and the gradient, which some methods look at, are made up."""
+    guide = Guide(label=(x[:, :1] > 0).long(), gradient=torch.sin)
+    return method.guided_views(x, guide, gen=make_generator(seed))
 
 
 @every_shape

@@ -1,4 +1,4 @@
-"""A method that uses every hook, written in this one file and nowhere else known, trains and segments by its name."""
+"""A method that uses the hooks, written in this one file and nowhere else known, trains and segments by its name."""
 
 from collections.abc import Sequence
 from pathlib import Path

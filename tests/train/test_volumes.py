@@ -60,7 +60,7 @@ def test_a_site_trains_sends_and_scores_volumes(tmp_path: Path, normalisation: s
     assert update.trained["of_slices"] == 2 * 6 == update.weight
 
 
-@pytest.mark.parametrize("name", ["gin", "fmaug", "ipa", "raffesdg"])
+@pytest.mark.parametrize("name", ["gin", "fmaug", "ipa", "raffesdg", "slaug"])
 def test_a_round_of_patches_is_repeatable_with_each_kind_of_method(tmp_path: Path, name: str) -> None:
     experiment = experiment_for(augmentation={"name": name})
     cases = open_session(tmp_path, experiment).data.cases[Split.TRAINING]

@@ -1,10 +1,26 @@
 """What a method may ask of training beside a changed image; the defaults ask for nothing."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What training knows of a batch beside its images.
+
+    Attributes:
+        label: int64 [B, 1, *spatial], class numbers; an organ that the sample's site does not label is background.
+        gradient: maps images like the batch to the gradient of the segmentation loss with respect to each of their
+            pixels, float32 of their shape. It costs a forward and half a backward pass of the network, and changes
+            neither its weights nor its statistics.
+    """
+
+    label: Tensor
+    gradient: Callable[[Tensor], Tensor]
 
 
 class TrainingHooks(ABC):
@@ -30,6 +46,15 @@ class TrainingHooks(ABC):
             gen: the step's randomness, a CPU generator.
             body: bool [B, 1, *spatial], true inside the patient.
         """
+
+    def guided_views(
+        self, image: Tensor, guide: Guide, *, gen: torch.Generator, body: Tensor | None = None
+    ) -> list[Tensor]:
+        """Return the views of a batch whose labels are known: what training asks for.
+
+        A method that uses labels or the network's gradient overrides this one; the others do not look at ``guide``.
+        """
+        return self.views(image, gen=gen, body=body)
 
     def extra_loss(self, logits: Sequence[Tensor], extra: Sequence[Tensor], clean: Tensor) -> Tensor | None:
         """Return what is added to the segmentation loss, or nothing.

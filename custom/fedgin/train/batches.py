@@ -1,6 +1,6 @@
 """What a training step is given: a batch, changed in geometry and in look, and what to compare the output with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from fedgin.augment import Augmentation
+from fedgin.augment.hooks import Guide
 from fedgin.nets.dsbn import route
 from fedgin.seeds import derive_seed
 from fedgin.train.experiment import Experiment
 from fedgin.train.geometry import GeometricAugmentation
-from fedgin.train.losses import Targets
+from fedgin.train.losses import MarginalLoss, Targets, build_loss
 from fedgin.train.method_loss import StepTargets
 
 
@@ -46,6 +47,7 @@ class BatchMaker:
     ) -> None:
         self.network = network
         self.augmentation = augmentation
+        self.segmentation = build_loss(experiment.loss)
         self.geometry = GeometricAugmentation(experiment.spatial, experiment.preprocessing.network_spacing)
         self.seeds = self._seeds(experiment.seed, plan)
 
@@ -56,10 +58,15 @@ class BatchMaker:
         image, label, body = (batch[name].to(device, non_blocking=non_blocking) for name in ("image", "label", "body"))
         geometry, look = (torch.Generator().manual_seed(next(self.seeds)) for _ in range(2))
         image, label, body = self.geometry.apply(image, label, body, self.geometry.draw(len(image), gen=geometry))
-        views = self.augmentation.views(image, gen=look, body=body)
-        targets = Targets(label, batch["labelled"])
-        route(self.network, list(batch["modality"]) * len(views))
+        targets, modalities = Targets(label, batch["labelled"]), list(batch["modality"])
+        guide = Guide(label, gradient=lambda shown: self._gradient(shown, targets, modalities))
+        views = self.augmentation.guided_views(image, guide, gen=look, body=body)
+        route(self.network, modalities * len(views))
         return torch.cat(views), StepTargets(targets, image)
+
+    def _gradient(self, shown: Tensor, targets: Targets, modalities: Sequence[str]) -> Tensor:
+        route(self.network, modalities)
+        return loss_gradient(self.network, self.segmentation, shown, targets)
 
     @staticmethod
     def _seeds(seed: int, plan: RoundPlan) -> Iterator[int]:
@@ -68,3 +75,17 @@ class BatchMaker:
             for purpose in ("spatial", "appearance"):
                 yield derive_seed(seed, plan.site, plan.round_number, step, purpose)
             step += 1
+
+
+def loss_gradient(network: nn.Module, loss: MarginalLoss, shown: Tensor, targets: Targets) -> Tensor:
+    """Return the gradient of a segmentation loss with respect to each pixel of ``shown`` [B, 1, *spatial].
+
+    The network is in evaluation mode for it, in which dropout draws nothing and BatchNorm keeps its statistics, and
+    computes in float32, also where it is trained with mixed precision: float16 would round small gradients to 0.
+    """
+    pixels = shown.detach().float().requires_grad_()
+    network.eval()
+    (gradient,) = torch.autograd.grad(loss(network(pixels), targets), pixels)
+    network.train()
+    result: Tensor = gradient
+    return result

@@ -71,13 +71,20 @@ class LocationScale(Augmentation[LocationScaleParams]):
     def transform(self, x: Tensor, params: LocationScaleParams) -> Tensor:
         """Return the bent, scaled and shifted images in the range of each image."""
         curved = bezier_map(to_range(x, 0.0, 1.0), params.control.to(x.device))
-        rows = curved.flatten(1)
-        least = -rows.quantile(_CLIPPED, dim=1)
-        most = 1.0 - rows.quantile(1.0 - _CLIPPED, dim=1)
-        scale, shift = (
-            per_sample(part, x.dim())
-            for part in (params.scale.to(x.device), params.shift.to(x.device).clamp(least, most))
-        )
-        unit = (curved * scale + shift).clamp(0.0, 1.0)
+        unit = scale_and_shift(curved, params.scale, params.shift)
         low, high = sample_range(x)
         return torch.lerp(low.expand_as(unit), high.expand_as(unit), unit)
+
+
+def scale_and_shift(curved: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Return clip(scale * curved + shift, 0, 1), with each shift bounded by the percentiles of its sample.
+
+    Args:
+        curved: float32 [B, ...] in [0, 1].
+        scale: float32 [B].
+        shift: float32 [B].
+    """
+    # Both in one call, which sorts the pixels once: half of the time of this method is spent on that.
+    low, high = curved.flatten(1).quantile(curved.new_tensor([_CLIPPED, 1.0 - _CLIPPED]), dim=1)
+    bounded = shift.to(curved.device).clamp(-low, 1.0 - high)
+    return (curved * per_sample(scale.to(curved.device), curved.dim()) + per_sample(bounded, curved.dim())).clamp(0, 1)
