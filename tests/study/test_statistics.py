@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from fedgin.study.statistics import gaps, holm, mean_ranks, paired_tests, ratio_of
+from fedgin.study.statistics import equivalence, gaps, holm, mean_ranks, paired_tests, ratio_of
 from fedgin.train.evaluate.estimates import Subject
 
 
@@ -59,3 +60,17 @@ def test_holm_never_lowers_and_never_reorders(p: list[float]) -> None:
 def test_ranks_share_ties_and_average_over_patients() -> None:
     found = mean_ranks({"x": at("a", 0.9, 0.5), "y": at("a", 0.1, 0.5), "z": at("a", 0.2, 0.1)})
     assert found == {"x": pytest.approx(1.25), "y": pytest.approx(2.25), "z": pytest.approx(2.5)}
+
+
+def test_equivalence_is_the_larger_of_two_one_sided_tests() -> None:
+    data = np.random.default_rng(2).normal(0.004, 0.02, 15)
+    above = stats.ttest_1samp(data, -0.02, alternative="greater").pvalue
+    below = stats.ttest_1samp(data, 0.02, alternative="less").pvalue
+    assert equivalence(at("a", *data)) == pytest.approx(max(above, below))
+
+
+def test_few_patients_are_no_evidence_of_equivalence() -> None:
+    assert equivalence(at("a", 0.03, -0.03, 0.0)) > 0.05
+    assert equivalence(at("a", 0.0, 0.0)) == 0.0
+    assert equivalence(at("a", 0.02, 0.02)) == 1.0
+    assert np.isnan(equivalence(at("a", 0.0)))

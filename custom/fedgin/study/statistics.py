@@ -1,4 +1,4 @@
-"""Ratios, gaps and tests over patients (scipy)."""
+"""Ratios, gaps and tests over patients (scipy, statsmodels)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +33,30 @@ def ratio_of(first: Mapping[Subject, float], second: Mapping[Subject, float]) ->
         low, high = bootstrap_interval(sites, lambda means: means[0] / means[1])
         means = np.concatenate(sites, axis=1).mean(axis=1)
         return Estimate(float(means[0] / means[1]), low, high, float("nan"), len(shared))
+
+
+# Two Dice values that differ by less are as good as equal.
+MARGIN = 0.02
+
+
+def equivalence(differences: Mapping[Subject, float], margin: float = MARGIN) -> float:
+    """Return the p-value of two one-sided t-tests (Schuirmann 1987; statsmodels); small where both are equivalent.
+
+    Args:
+        differences: of the patients.
+        margin: a mean difference below it, either way, counts as none.
+
+    Returns:
+        the larger of the two p-values; NaN for one patient.
+    """
+    from statsmodels.stats.weightstats import DescrStatsW  # pandas behind it takes a second
+
+    data = np.array(list(differences.values()))
+    if data.size < 2:
+        return float("nan")
+    if float(np.ptp(data)) == 0.0:
+        return 0.0 if abs(float(data[0])) < margin else 1.0
+    return float(DescrStatsW(data).ttost_mean(-margin, margin)[0])
 
 
 @dataclass(frozen=True)
