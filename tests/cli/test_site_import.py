@@ -6,7 +6,7 @@ from typer.testing import CliRunner, Result
 
 from fedgin.cli.site import site_app
 from fedgin.data.site import load_site
-from tests.data.importers.miniature_archives import write_amos22
+from tests.data.importers.miniature_archives import write_amos22, write_btcv
 
 
 def bring_in(*arguments: object) -> Result:
@@ -25,9 +25,25 @@ def test_it_says_what_is_in_the_sites_and_what_is_not(tmp_path: Path) -> None:
         "test           1 cases, drawn by seed 7",
         "Note: 2 images have no label and are left out",
         f"Next: fedgin site validate {contract}",
+        f"Look at: {contract.with_name('labels.html')}",
     ):
         assert line in result.output
     assert load_site(contract).site == "amos22-ct"
+
+
+def test_splits_are_taken_from_a_file_and_absent_cases_told(tmp_path: Path) -> None:
+    source = write_btcv(tmp_path / "btcv", [1, 2, 3])
+    splits = tmp_path / "mine.json"
+    splits.write_text('{"0001": "training", "0002": "validation", "0003": "test"}')
+    result = bring_in("btcv", source, tmp_path / "sites", "--splits", splits)
+    assert result.exit_code == 0, result.output
+    assert "test           1 cases\n" in result.output
+    assert "Note: 27 of the published cases are not there: 0004, 0005" in result.output
+    assert "and 7 more" in result.output
+    splits.write_text('{"0001": "tuning"}')
+    assert "does not say who is in which split" in str(
+        bring_in("btcv", source, tmp_path / "more", "--splits", splits).exception
+    )
 
 
 def test_a_format_or_folder_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -10,13 +10,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fedgin.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fedgin.data.importers.archive_site import ArchiveSite
+
+LISTED = 20
 
 
 def import_(
     archive_format: Annotated[
-        Literal["totalsegmentator", "amos22"],
-        typer.Argument(metavar="FORMAT", help="totalsegmentator (CT or MRI) or amos22."),
+        Literal["amos22", "btcv", "chaos", "decathlon", "mmwhs", "nnunet", "totalsegmentator"],
+        typer.Argument(
+            metavar="FORMAT", help="amos22, btcv, chaos, decathlon, mmwhs, nnunet or totalsegmentator (CT or MRI)."
+        ),
     ],
     source: Annotated[Path, typer.Argument(help="Folder of the unpacked archive; it stays as it is.")],
     out: Annotated[Path, typer.Argument(help="Folder of the sites; the same folder continues a run.")],
@@ -26,39 +32,57 @@ def import_(
     test: Annotated[
         float, typer.Option(min=0.0, max=0.9, help="Share of the patients, if the archive has no test labels.")
     ] = 0.2,
+    splits: Annotated[
+        Path | None, typer.Option(help="JSON of patient to training, validation or test, in place of the archive's.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the drawing of the splits.")] = 42,
 ) -> None:
-    """Make sites of a public archive as it was unpacked. Images are linked, masks merged, nothing is copied.
+    """Make sites of a public archive as it was unpacked. NIfTI files are linked, not copied; masks are merged.
 
     OUT gets one site a modality, such as OUT/amos22-ct. Splits are the archive's. One that it lacks is drawn from its
     training patients. Where masks overlap, a voxel goes to the smaller organ.
 
-    nnU-Net and Decathlon folders, and images with labels beside them: fedgin site init.
+    Other folders of images with labels beside them: fedgin site init.
 
     Example: fedgin site import amos22 /data/amos22 /data/sites
     """
     from fedgin.data.dicom.rules import SplitRules
-    from fedgin.data.importers.amos22 import read_amos22
+    from fedgin.data.dicom.splits import read_splits
     from fedgin.data.importers.archive_site import write_archive_sites
-    from fedgin.data.importers.totalsegmentator import read_totalsegmentator
+    from fedgin.data.importers.label_page import PAGE
+    from fedgin.data.importers.readers import READERS
 
     if not source.is_dir():
         raise ConfigError("SOURCE is no folder", "give the folder of the unpacked archive")
-    archive = {"totalsegmentator": read_totalsegmentator, "amos22": read_amos22}[archive_format](source)
+    given = read_splits(splits) if splits else {}
+    archive = READERS[archive_format](source)
     rules = SplitRules(validation=validation, test=test, seed=seed)
     columns = (TextColumn("importing cases"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=len(archive.cases))
         sites = write_archive_sites(
-            archive, out, rules, progress=lambda done, total: progress.update(task, completed=done, total=total)
+            archive,
+            out,
+            rules,
+            given=given,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     console = Console(highlight=False, soft_wrap=True)
     for site in sites:
         _print(site, seed, console)
     if archive.unlabelled:
         console.print(f"[bold yellow]Note:[/] {archive.unlabelled} images have no label and are left out")
+    if archive.absent:
+        absent = f"{len(archive.absent)} of the published cases are not there: {_listed(archive.absent)}"
+        console.print(f"[bold yellow]Note:[/] {absent}")
     for site in sites:
+        console.print(f"Look at: {site.contract.parent / PAGE}")
         console.print(f"Next: fedgin site validate {site.contract}")
+
+
+def _listed(names: "Sequence[str]") -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def _print(site: "ArchiveSite", seed: int, console: Console) -> None:

@@ -17,7 +17,7 @@ from fedgin.data.organs import ORGANS
 from fedgin.data.site import load_site
 from fedgin.data.validation import Severity, validate_site
 from fedgin.data.volumes import is_hu_like
-from fedgin.errors import DataError
+from fedgin.errors import ConfigError, DataError
 from fedgin.folders import FolderError
 from tests.data.importers.miniature_archives import save, write_totalsegmentator
 from tests.real_data import real_data
@@ -142,6 +142,26 @@ def test_splits_that_the_archive_lacks_are_drawn_by_seed_and_stay(tmp_path: Path
     (source / "meta.csv").unlink()
     alike = bring_in(source, tmp_path / "more", seed=1)
     assert [patients(alike, split) for split in Split] == lists
+
+
+def test_splits_that_somebody_gives_come_before_those_of_the_archive(tmp_path: Path) -> None:
+    archive = read_totalsegmentator(write_totalsegmentator(tmp_path / "archive", SPLITS))
+    given = {"s0001": Split.TEST, "s0004": Split.TRAINING, "s0002": Split.VALIDATION}
+    (site,) = write_archive_sites(archive, tmp_path / "sites", SplitRules(), given=given)
+    assert [patients(site, split) for split in Split] == [["s0003", "s0004"], ["s0002"], ["s0001", "s0005"]]
+    with pytest.raises(ConfigError, match="in OUT these have another split: s0001"):
+        write_archive_sites(archive, tmp_path / "sites", SplitRules(), given={"s0001": Split.TRAINING})
+    with pytest.raises(ConfigError, match="patients that the archive does not have: s0009"):
+        write_archive_sites(archive, tmp_path / "more", SplitRules(), given={"s0009": Split.TEST})
+
+
+def test_a_page_shows_each_organ_that_some_label_has(tmp_path: Path) -> None:
+    source = write_totalsegmentator(tmp_path / "archive", SPLITS)
+    page = (bring_in(source, tmp_path / "sites").contract.parent / "labels.html").read_text()
+    for organ in ("spleen", "liver"):
+        assert f"<b>{organ}</b>" in page
+    assert page.count("data:image/jpeg") == 2
+    assert "pancreas" not in page
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,15 @@ def write_volume(path: Path, voxels: NDArray[np.generic], geometry: VolumeGeomet
         voxels: the voxels, of a type that NIfTI has; written without scaling.
         geometry: its axes are those of ``voxels``.
     """
+    with whole_file(path) as part:
+        as_nifti(voxels, geometry).to_filename(part)
+
+
+def as_nifti(voxels: NDArray[np.generic], geometry: VolumeGeometry) -> nibabel.Nifti1Image:
+    """Return ``voxels`` [X, Y, Z] on ``geometry`` (LPS+), whose axes are those of ``voxels``."""
     affine = geometry.get_affine("RAS")
     image = nibabel.Nifti1Image(voxels, affine)
     image.set_sform(affine, _SCANNER_COORDINATES)
     image.set_qform(affine, _SCANNER_COORDINATES)
     image.header.set_xyzt_units("mm")
-    with whole_file(path) as part:
-        image.to_filename(part)
+    return image

@@ -41,10 +41,25 @@ def read_settled(out: Path) -> dict[str, Split]:
     if not path.exists():
         return {}
     try:
+        return read_splits(path)
+    except ConfigError:
+        raise ConfigError(f"{SPLITS} in OUT is damaged", "restore it, or delete it to draw all splits anew") from None
+
+
+def read_splits(path: Path) -> dict[str, Split]:
+    """Read who is in which split.
+
+    Raises:
+        ConfigError: the file is not there, or no JSON object of patient to split.
+    """
+    try:
         values = json.loads(path.read_text(encoding="utf-8"))
         return {str(patient): Split(split) for patient, split in values.items()}
-    except (ValueError, AttributeError):
-        raise ConfigError(f"{SPLITS} in OUT is damaged", "restore it, or delete it to draw all splits anew") from None
+    except (OSError, ValueError, AttributeError):
+        raise ConfigError(
+            f"{path.name} does not say who is in which split",
+            f'write JSON such as {{"PATIENT": "training"}}; splits are {", ".join(Split)}',
+        ) from None
 
 
 def write_settled(out: Path, splits: Mapping[str, Split]) -> None:

@@ -8,13 +8,13 @@ from pydantic import BaseModel
 from fedgin.config import parse_settings
 from fedgin.data.datalist import Split
 from fedgin.data.importers.archive import Archive, ArchiveCase, is_there, refuse_faults
+from fedgin.data.importers.dataset_json import DATASET
 from fedgin.data.importers.label_ids import AMOS22_IDS
 from fedgin.data.organ_names import organ_of
 from fedgin.data.site import Modality
 from fedgin.documents import read_json
 from fedgin.errors import DataError
 
-DATASET = "dataset.json"
 # Case numbers above are MR.
 LAST_CT = 500
 MEND = f"unpack or download these again; or take their entries out of {DATASET}"
@@ -55,7 +55,7 @@ def read_amos22(source: Path) -> Archive:
         name = Path(entry.image).name.removesuffix(".nii.gz")
         faults[name] = _faults(source, entry) + (["only one entry"] if name in cases else [])
         if not faults[name]:
-            cases[name] = ArchiveCase(name, _modality(name), source / entry.image, source / _label(entry), split)
+            cases[name] = ArchiveCase(name, name, _modality(name), source / entry.image, source / _label(entry), split)
     refuse_faults("lacks files of", faults, MEND)
     if not cases:
         raise DataError(f"{DATASET} lists no case with a label", "give the folder of AMOS22 as it was unpacked")

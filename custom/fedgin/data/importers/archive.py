@@ -3,11 +3,12 @@
 The cases of such archives have public numbers in place of names, so errors may name their files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedgin.data.datalist import Split
+from fedgin.data.importers.derived import Derived
 from fedgin.data.site import Modality
 from fedgin.errors import DataError
 
@@ -19,17 +20,19 @@ class ArchiveCase:
     """One image with its label.
 
     Attributes:
-        name: of the case and of its patient: every case is a patient of its own.
+        name: of the case.
+        patient: whose case it is; all cases of a patient are in one split.
         modality: of the image.
-        image: the image file.
-        label: the label file, or for each organ its mask file.
+        image: the image file, or how it is computed.
+        label: the label file, or how it is computed.
         split: as the archive has it; ``None`` where it has none.
     """
 
     name: str
+    patient: str
     modality: Modality
-    image: Path
-    label: Path | Mapping[str, Path]
+    image: Path | Derived
+    label: Path | Derived
     split: Split | None
 
 
@@ -38,16 +41,18 @@ class Archive:
     """A whole archive: every file that it should have is there.
 
     Attributes:
-        format: the name of the format, which begins the sites' names.
+        name: begins the sites' names.
         cases: in the order of their names.
-        ids: organ to its id in the label files, or in the merged ones.
+        ids: organ to its id in the label files, or in the computed ones.
         unlabelled: images without a label, which no site uses.
+        absent: published cases that are not there; a part of an archive is no fault.
     """
 
-    format: str
+    name: str
     cases: list[ArchiveCase]
     ids: Mapping[str, int]
     unlabelled: int = 0
+    absent: Sequence[str] = ()
 
 
 def refuse_faults(what: str, faults: Mapping[str, list[str]], fix: str) -> None:

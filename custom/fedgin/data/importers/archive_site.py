@@ -1,6 +1,6 @@
-"""Make sites of an archive, one a modality: images linked, masks merged, splits kept or drawn. A second run continues.
+"""Make sites of an archive, one a modality: files linked or computed, splits kept or drawn. A second run continues.
 
-``OUT/amos22-ct`` has ``images/`` and ``labels/`` with links to the originals, or labels merged from masks, and
+``OUT/amos22-ct`` has ``images/`` and ``labels/`` with links to the originals, or files computed from several, and
 ``site.yaml``, ``datalist.json`` and ``splits.json``. These three are written once everything else is right.
 """
 
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import yaml
@@ -17,13 +18,14 @@ import yaml
 from fedgin.data.datalist import Case, Split
 from fedgin.data.dicom.rules import SplitRules
 from fedgin.data.dicom.splits import read_settled, split_patients, write_settled
-from fedgin.data.importers.archive import Archive, ArchiveCase, refuse_faults
-from fedgin.data.importers.masks import is_merged, merge_masks
+from fedgin.data.importers.archive import SHOWN, Archive, ArchiveCase, refuse_faults
+from fedgin.data.importers.derived import Derived, is_current, write_derived
+from fedgin.data.importers.label_page import PAGE, write_label_page
 from fedgin.data.importers.site_draft import DATALIST, SITE
 from fedgin.data.label_values import as_label_ids, count_ids
 from fedgin.data.site import Modality
 from fedgin.data.volumes import load_volume
-from fedgin.errors import DataError
+from fedgin.errors import ConfigError, DataError
 from fedgin.files import PART, remove_parts, write_text
 from fedgin.folders import FolderError, folder_to_itself
 
@@ -35,7 +37,7 @@ class ArchiveSite:
     """What was made.
 
     Attributes:
-        contract: the path of ``site.yaml``.
+        contract: the path of ``site.yaml``; :data:`~fedgin.data.importers.label_page.PAGE` is beside it.
         labels: organ to id, of the organs that some label shows.
         cases: the number in each split.
         drawn: splits that the archive does not have.
@@ -52,21 +54,29 @@ class ArchiveSite:
 
 
 def write_archive_sites(
-    archive: Archive, out: Path, rules: SplitRules, *, progress: Callable[[int, int], None] = lambda done, total: None
+    archive: Archive,
+    out: Path,
+    rules: SplitRules,
+    *,
+    given: Mapping[str, Split] = MappingProxyType({}),
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[ArchiveSite]:
     """Write a site for each modality of an archive.
 
     Args:
         archive: whose files stay as they are.
         out: folder of the sites; the same folder continues a run.
-        rules: how patients are drawn for the splits that the archive lacks.
+        rules: how patients are drawn for the splits that neither ``given`` nor the archive has.
+        given: patients whose split is not the archive's, and not drawn.
         progress: called with the number of cases done and of all.
 
     Raises:
         FolderError: ``out`` is not ours to write, another process writes it, or the disk is full or has no links.
-        DataError: a list of all labels and masks that cannot be read; what could be merged stays for the next run.
+        DataError: a list of all labels and masks that cannot be read; what could be computed stays for the next run.
+        ConfigError: ``given`` names a patient that the archive does not have, or that has another split in ``out``.
     """
-    with folder_to_itself(out, f"sites of {archive.format}"):
+    _refuse_strangers(given, archive)
+    with folder_to_itself(out, f"sites of {archive.name}"):
         for modality in Modality:
             site = _folder(out, archive, modality)
             for folder in (site, site / IMAGES, site / LABELS):
@@ -75,7 +85,8 @@ def write_archive_sites(
         for done, case in enumerate(archive.cases, start=1):
             site = _folder(out, archive, case.modality)
             try:
-                overlaps[case.modality] += _lay_out(case, archive, site)
+                _lay_out(case.image, site / _image(case))
+                overlaps[case.modality] += _lay_out(case.label, site / _label(case))
                 organs[case.name] = _organs(case, archive, site)
             except DataError as error:
                 faults[case.name] = [error.problem]
@@ -86,29 +97,35 @@ def write_archive_sites(
                 ) from None
             progress(done, len(archive.cases))
         refuse_faults("has damaged files in", faults, "download or unpack these again; the same command continues")
-        return [_write_site(archive, modality, out, rules, organs, overlaps[modality]) for modality in sorted(overlaps)]
+        division = _Division(rules, given)
+        return [
+            _write_site(archive, modality, out, division, organs, overlaps[modality]) for modality in sorted(overlaps)
+        ]
 
 
 def _folder(out: Path, archive: Archive, modality: Modality) -> Path:
-    return out / f"{archive.format}-{modality.lower()}"
+    return out / f"{archive.name}-{modality.lower()}"
 
 
 def _image(case: ArchiveCase) -> Path:
-    return Path(IMAGES, f"{case.name}.nii.gz")
+    return Path(IMAGES, case.name + _ending(case.image))
 
 
 def _label(case: ArchiveCase) -> Path:
-    return Path(LABELS, f"{case.name}.nii.gz")
+    return Path(LABELS, case.name + _ending(case.label))
 
 
-def _lay_out(case: ArchiveCase, archive: Archive, site: Path) -> int:
-    """Link the image, link or merge the label; return how many voxels several masks claim."""
-    _link(case.image, site / _image(case))
-    label = site / _label(case)
-    if isinstance(case.label, Path):
-        _link(case.label, label)
+def _ending(origin: Path | Derived) -> str:
+    """Return the ending of a file in the site: a link must not call compressed what is not."""
+    return ".nii" if isinstance(origin, Path) and origin.suffix == ".nii" else ".nii.gz"
+
+
+def _lay_out(origin: Path | Derived, target: Path) -> int:
+    """Link an original, or compute what is not there yet; return how many voxels several organs claim."""
+    if isinstance(origin, Path):
+        _link(origin, target)
         return 0
-    return 0 if is_merged(case.label, archive.ids, label) else merge_masks(case.image, case.label, archive.ids, label)
+    return 0 if is_current(origin, target) else write_derived(origin, target)
 
 
 def _link(original: Path, link: Path) -> None:
@@ -122,9 +139,14 @@ def _link(original: Path, link: Path) -> None:
     part.replace(link)
 
 
+def _case(case: ArchiveCase, archive: Archive, site: Path) -> Case:
+    """Return a case as it is read; its split and number do not matter here."""
+    return Case(site.name, case.modality, Split.TEST, 1, 1, site / _image(case), site / _label(case), archive.ids)
+
+
 def _organs(case: ArchiveCase, archive: Archive, site: Path) -> frozenset[str]:
     """Return the organs that the label shows."""
-    read = Case(site.name, case.modality, Split.TEST, 1, 1, site / _image(case), site / _label(case), archive.ids)
+    read = _case(case, archive, site)
     try:
         counts = count_ids(as_label_ids(read, load_volume(read, "label").voxels))
     except DataError as error:
@@ -137,7 +159,7 @@ def _write_site(
     archive: Archive,
     modality: Modality,
     out: Path,
-    rules: SplitRules,
+    division: "_Division",
     organs: Mapping[str, frozenset[str]],
     overlaps: int,
 ) -> ArchiveSite:
@@ -146,9 +168,9 @@ def _write_site(
     cases = [case for case in ours if organs[case.name]]
     if not cases:
         raise DataError(f"no {modality} label shows any organ", "give an archive whose labels are filled")
-    drawn, splits = _split(cases, rules, read_settled(site))
+    drawn, splits = division.split(cases, read_settled(site))
     write_settled(site, splits)
-    lists = {split.value: [_entry(case) for case in cases if splits[case.name] is split] for split in Split}
+    lists = {split.value: [_entry(case) for case in cases if splits[case.patient] is split] for split in Split}
     write_text(site / DATALIST, json.dumps({"name": site.name, **lists}, indent=1) + "\n")
     # Only what some label shows: an organ that this archive never labels would be learnt as background.
     seen = frozenset[str]().union(*(organs[case.name] for case in cases))
@@ -156,26 +178,46 @@ def _write_site(
     if not (site / SITE).exists():
         contract = {"site": site.name, "modality": modality.value, "data_root": ".", "labels": labels}
         write_text(site / SITE, yaml.safe_dump(contract, sort_keys=False))
-    counts = Counter(splits[case.name] for case in cases)
+    examples = {organ: next(case for case in cases if organ in organs[case.name]) for organ in labels}
+    shown = {organ: (case.name, _case(case, archive, site)) for organ, case in examples.items()}
+    write_label_page(site / PAGE, site.name, labels, shown)
+    counts = Counter(splits[case.patient] for case in cases)
     return ArchiveSite(site / SITE, labels, counts, drawn, len(ours) - len(cases), overlaps)
 
 
 def _entry(case: ArchiveCase) -> dict[str, str]:
-    return {"image": _image(case).as_posix(), "label": _label(case).as_posix(), "patient": case.name}
+    return {"image": _image(case).as_posix(), "label": _label(case).as_posix(), "patient": case.patient}
 
 
-def _split(
-    cases: list[ArchiveCase], rules: SplitRules, settled: Mapping[str, Split]
-) -> tuple[list[Split], dict[str, Split]]:
-    """Return the splits that are drawn, and the split of each patient.
+@dataclass(frozen=True)
+class _Division:
+    """How patients are divided: as somebody gave it, else as the archive has it, else drawn by rules."""
 
-    Validation and test stay as the archive has them. One that it lacks is drawn from its training patients and those
-    without a split. Who got a split in an earlier run keeps it.
-    """
-    held = {case.name: case.split for case in cases if case.split in (Split.VALIDATION, Split.TEST)}
-    drawn = [split for split in (Split.VALIDATION, Split.TEST) if split not in held.values()]
-    shares = {split.value: 0 for split in (Split.VALIDATION, Split.TEST) if split not in drawn}
-    free = {case.name for case in cases} - held.keys()
-    splits = split_patients(free, rules.model_copy(update=shares), settled)
-    kept = {name: settled.get(name, split) for name, split in held.items() if split is not None}
-    return drawn, splits | kept
+    rules: SplitRules
+    given: Mapping[str, Split]
+
+    def split(self, cases: list[ArchiveCase], settled: Mapping[str, Split]) -> tuple[list[Split], dict[str, Split]]:
+        """Return the splits that are drawn, and the split of each patient.
+
+        A split that is neither given nor the archive's is drawn from the training patients and those without a split.
+        Who got a split in an earlier run keeps it. A patient in several splits of the archive is held out.
+        """
+        patients = {case.patient for case in cases}
+        given = {patient: split for patient, split in self.given.items() if patient in patients}
+        moved = sorted(patient for patient, split in given.items() if settled.get(patient, split) is not split)
+        if moved:
+            raise ConfigError(f"in OUT these have another split: {', '.join(moved)}", "give another folder as OUT")
+        held = {case.patient: Split.VALIDATION for case in cases if case.split is Split.VALIDATION}
+        held |= {case.patient: Split.TEST for case in cases if case.split is Split.TEST}
+        held |= given
+        drawn = [split for split in (Split.VALIDATION, Split.TEST) if split not in held.values()]
+        shares = {split.value: 0 for split in (Split.VALIDATION, Split.TEST) if split not in drawn}
+        splits = split_patients(patients - held.keys(), self.rules.model_copy(update=shares), settled)
+        return drawn, splits | {patient: settled.get(patient, split) for patient, split in held.items()}
+
+
+def _refuse_strangers(given: Mapping[str, Split], archive: Archive) -> None:
+    strangers = sorted(given.keys() - {case.patient for case in archive.cases})
+    if strangers:
+        some = ", ".join(strangers[:SHOWN] + ["..."] * (len(strangers) > SHOWN))
+        raise ConfigError(f"--splits names patients that the archive does not have: {some}", "correct their names")

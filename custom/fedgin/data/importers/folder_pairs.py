@@ -108,6 +108,11 @@ def held_out(pairs: list[Pair]) -> dict[str, Split]:
     return found
 
 
+def patient_of(image: Path) -> str:
+    """Return the words of a file's name that name the person: ``patient001_frame12.nii.gz`` is of *patient-001*."""
+    return _patient(_key(image), image)
+
+
 def _files(folder: Path) -> list[Path]:
     found = []
     for place, folders, names in os.walk(folder):

@@ -33,11 +33,26 @@ AMOS22_IDS = {
     "prostate_or_uterus": 15,
 }
 CHAOS_IDS = {"liver": 1, "right_kidney": 2, "left_kidney": 3, "spleen": 4}
+# Grey values of CHAOS's PNG files, lowest and highest, as its organisers read them.
+CHAOS_MR_GREYS = {1: (55, 70), 2: (110, 135), 3: (175, 200), 4: (240, 255)}
+CHAOS_CT_GREYS = {1: (255, 255)}
 # Of version 1, the organs that the abdomen's jobs and phantoms know; version 2 numbers anew from 7.
 TOTALSEGMENTATOR_IDS = {"spleen": 1, "right_kidney": 2, "left_kidney": 3, "gallbladder": 4, "liver": 5, "pancreas": 10}
 
 _CHAMBERS = {"left_ventricle": 1, "right_ventricle": 2, "left_atrium": 3, "right_atrium": 4}
 CHD68_IDS = {**_CHAMBERS, "myocardium": 5, "aorta": 6, "pulmonary_artery": 7}
+# The values of MM-WHS's label files, most of them above 255; 421 is the archive's own slip for 420.
+MMWHS_VALUES = {
+    205: "myocardium",
+    420: "left_atrium",
+    421: "left_atrium",
+    500: "left_ventricle",
+    550: "right_atrium",
+    600: "right_ventricle",
+    820: "aorta",
+    850: "pulmonary_artery",
+}
+MMWHS_IDS = CHD68_IDS
 HVSMR_IDS = {**_CHAMBERS, "aorta": 5, "pulmonary_artery": 6, "superior_vena_cava": 7, "inferior_vena_cava": 8}
 # Of version 1.
 TOTALSEGMENTATOR_HEART_IDS = {

@@ -13,6 +13,7 @@ import yaml
 from fedgin.data.datalist import Case, Split
 from fedgin.data.dicom.rules import SplitRules
 from fedgin.data.dicom.splits import split_patients
+from fedgin.data.importers.dataset_json import DATASET, named_ids
 from fedgin.data.importers.folder_pairs import Pair, Pairs, find_pairs, held_out
 from fedgin.data.label_values import UnknownIdsError, as_label_ids
 from fedgin.data.organ_names import organ_of
@@ -22,7 +23,7 @@ from fedgin.documents import read_json
 from fedgin.errors import ConfigError, DataError
 from fedgin.files import write_text
 
-SITE, DATALIST, DECATHLON = "site.yaml", "datalist.json", "dataset.json"
+SITE, DATALIST = "site.yaml", "datalist.json"
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,8 @@ def _ids(cases: list[Case], progress: Callable[[int, int], None]) -> tuple[list[
 def _names(folder: Path) -> dict[int, str]:
     """Return the names of ids that a ``dataset.json`` of the Decathlon or of nnU-Net gives."""
     try:
-        given = read_json(folder / DECATHLON, source=DECATHLON)["labels"]
-        pairs = [(key, value) if str(key).isdigit() else (value, key) for key, value in given.items()]
-        return {int(number): name for number, text in pairs if (name := _organ(str(text))) and int(number)}
+        given = named_ids(read_json(folder / DATASET, source=DATASET)["labels"])
+        return {number: name for number, text in given.items() if (name := _organ(text))}
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError):
         return {}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from fedgin.data.datalist import Split
 from fedgin.data.importers.archive import Archive, ArchiveCase, is_there, refuse_faults
 from fedgin.data.importers.label_ids import TOTALSEGMENTATOR_MASKS, TOTALSEGMENTATOR_MERGED_IDS
+from fedgin.data.importers.masks import MergedMasks
 from fedgin.data.site import Modality
 from fedgin.errors import DataError
 
@@ -65,8 +66,10 @@ def _missing(folder: Path, expected: dict[Modality, set[str]]) -> list[str]:
 
 def _case(folder: Path, split: Split | None) -> ArchiveCase:
     modality = _images(folder)[0]
+    image = folder / IMAGES[modality]
     masks = {TOTALSEGMENTATOR_MASKS[name]: path for name, path in _masks(folder).items()}
-    return ArchiveCase(folder.name, modality, folder / IMAGES[modality], masks, split)
+    label = MergedMasks(image, masks, TOTALSEGMENTATOR_MERGED_IDS)
+    return ArchiveCase(folder.name, folder.name, modality, image, label, split)
 
 
 def _splits(path: Path) -> dict[str, Split | None]:

@@ -1,0 +1,61 @@
+"""MM-WHS's layout: values up to 850 become ids, and what is missing is said."""
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from fedgin.data.dicom.rules import SplitRules
+from fedgin.data.importers.archive_site import write_archive_sites
+from fedgin.data.importers.label_ids import MMWHS_IDS, MMWHS_VALUES
+from fedgin.data.importers.mmwhs import read_mmwhs
+from fedgin.data.organs import ORGANS
+from fedgin.errors import DataError
+from tests.data.importers.miniature_archives import save, write_mmwhs
+
+
+def test_every_value_is_a_known_organ_with_an_id() -> None:
+    assert MMWHS_VALUES.keys() == {205, 420, 421, 500, 550, 600, 820, 850}
+    assert set(MMWHS_VALUES.values()) == MMWHS_IDS.keys() <= ORGANS.keys()
+
+
+def test_values_become_ids_and_the_slip_of_the_archive_is_mended(tmp_path: Path) -> None:
+    source = write_mmwhs(tmp_path / "mmwhs", [1001, 1002, 1003], [2001])
+    archive = read_mmwhs(source)
+    assert (archive.unlabelled, len(archive.absent)) == (2, 34)
+    ct, mr = write_archive_sites(archive, tmp_path / "sites", SplitRules())
+    assert ct.labels == mr.labels == {"right_ventricle": 2, "left_atrium": 3}
+    written = nibabel.load(mr.contract.parent / "labels" / "mr_train_1001.nii.gz")
+    original = np.asarray(nibabel.load(source / "mr_train" / "mr_train_1001_label.nii.gz").dataobj)
+    ids = np.asarray(written.dataobj)
+    assert ids.dtype == np.uint8
+    np.testing.assert_array_equal(ids == 3, (original == 420) | (original == 421))
+    np.testing.assert_array_equal(ids == 2, original == 600)
+    image = ct.contract.parent / "images" / "ct_train_1001.nii.gz"
+    assert image.readlink() == (source / "ct_train" / "ct_train_1001_image.nii.gz").resolve()
+
+
+def test_a_value_of_no_organ_is_refused(tmp_path: Path) -> None:
+    source = write_mmwhs(tmp_path / "mmwhs", [1001, 1002])
+    path = source / "ct_train" / "ct_train_1002_label.nii.gz"
+    label = np.asarray(nibabel.load(path).dataobj).copy()
+    label[0, 0, 0] = 300
+    save(path, label)
+    with pytest.raises(DataError, match=r"ct_train_1002: ct_train_1002_label\.nii\.gz holds .*no organ, such as 300"):
+        write_archive_sites(read_mmwhs(source), tmp_path / "sites", SplitRules())
+
+
+def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
+    source = write_mmwhs(tmp_path / "mmwhs", [1001, 1002])
+    (source / "ct_train" / "ct_train_1001_label.nii.gz").unlink()
+    (source / "mr_train" / "mr_train_1002_image.nii.gz").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        read_mmwhs(source)
+    for part in ("lacks files of 2 cases", "ct_train_1001_label.nii.gz", "mr_train_1002: mr_train_1002_image.nii.gz"):
+        assert part in str(caught.value)
+
+
+def test_a_folder_that_is_no_archive_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"SOURCE has no file such as ct_train_1001_image"):
+        read_mmwhs(tmp_path)
