@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -28,7 +29,7 @@ def bring_in(source: Path, out: Path) -> list[ArchiveSite]:
     return write_archive_sites(read_chaos(source), out, SplitRules(seed=42))
 
 
-def read(site: ArchiveSite, part: str, case: str) -> NDArray[np.generic]:
+def read(site: ArchiveSite, part: str, case: str) -> NDArray[Any]:
     """Return the voxels of an image or label, axes to the right, the front and the head."""
     volume = nibabel.load(site.contract.parent / part / f"{case}.nii.gz")
     return np.asarray(nibabel.as_closest_canonical(volume).dataobj)
