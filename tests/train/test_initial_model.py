@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fedgin.data.site import Modality
 from fedgin.errors import ConfigError, FedginError
 from fedgin.train import initial_model as module
-from fedgin.train.checkpoint import averaged_weights
+from fedgin.train.checkpoint import averaged_weights, load_weights, unique_entries
 from fedgin.train.experiment import Experiment
 from fedgin.train.initial_model import initial_model
 from fedgin.train.site.sent_entries import sent_entries
@@ -26,7 +27,7 @@ def test_another_process_builds_the_same_weights(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "ask", ASK)
     experiment = with_network()
     found, network = initial_model(experiment), experiment.initial_network()
-    expected = {name: value.numpy() for name, value in network.state_dict().items()}
+    expected = {name: value.numpy() for name, value in unique_entries(network).items()}
     assert found.weights.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(found.weights[name], value, strict=True)
@@ -36,8 +37,19 @@ def test_another_process_builds_the_same_weights(monkeypatch: pytest.MonkeyPatch
         assert found.sent_shapes(modality.value) == shapes
 
 
-def test_what_is_wrong_with_the_network_is_told_as_where_it_is_built() -> None:
-    experiment = with_network("unet_of_nobody")
+def test_a_network_that_names_its_blocks_twice_is_sent_once() -> None:
+    """MONAI's DynUNet holds its blocks in lists, and in the tree that it runs."""
+    network = tiny_experiment(network={"name": "dynunet", "params": {"channels": [4, 8, 8]}}).initial_network()
+    sent = {name: value.clone() for name, value in averaged_weights(network).items()}
+    assert sum(value.numel() for value in sent.values()) == sum(value.numel() for value in network.parameters())
+    assert len(network.state_dict()) > len(sent)
+    load_weights(network, {name: value + 1.0 for name, value in sent.items()}, source="x")
+    moved = [torch.equal(value, sent[name] + 1.0) for name, value in averaged_weights(network).items()]
+    assert all(moved)
+
+
+def test_what_is_wrong_with_a_job_is_told_as_where_its_network_is_built() -> None:
+    experiment = tiny_experiment(augmentation={"name": "method_of_nobody"})
     with pytest.raises(ConfigError) as here:
         experiment.initial_network()
     with pytest.raises(FedginError) as told:

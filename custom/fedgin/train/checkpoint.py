@@ -74,12 +74,22 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, source: s
             raise WeightsError(
                 f"{source}: entry '{name}' {fault}", "use the network of the same experiment.yaml everywhere"
             )
-    network.load_state_dict({**network.state_dict(), **weights})
+    network.load_state_dict(weights, strict=False)  # what is not there are counters, and second names of the same
 
 
 def averaged_weights(network: nn.Module) -> dict[str, Tensor]:
     """Return the entries of the state dict that can be averaged: all floating-point ones."""
-    return {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
+    return {name: value for name, value in unique_entries(network).items() if value.is_floating_point()}
+
+
+def unique_entries(network: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict with each tensor once, by its first name.
+
+    Some networks name a layer twice: MONAI's ``DynUNet`` holds its blocks in a list and in the tree that it runs. A
+    second name would be sent, averaged and clipped as if it were another weight.
+    """
+    named = {id(value): name for name, value in reversed(network.state_dict(keep_vars=True).items())}
+    return {name: value for name, value in network.state_dict().items() if name in set(named.values())}
 
 
 def _is_entry(name: object, value: object) -> bool:

@@ -26,7 +26,7 @@ class InitialModel:
     """What a server must know of an experiment's network.
 
     Attributes:
-        weights: the whole state dict with its seeded initial values.
+        weights: each entry of the state dict, once, with its initial value.
         sent: by modality, the names of the entries of a site's update; see :mod:`fedgin.train.site.sent_entries`.
         trained: names of the entries that an optimiser moves; the others are statistics and counters.
     """
@@ -77,6 +77,7 @@ def ask(experiment: str) -> Message:
 def answer_to(experiment: str) -> Message:
     """Return the weights and names of an :class:`InitialModel`, or an error."""
     # Not above: who asks must not load PyTorch.
+    from fedgin.train.checkpoint import unique_entries
     from fedgin.train.site.sent_entries import sent_entries
 
     try:
@@ -87,7 +88,7 @@ def answer_to(experiment: str) -> Message:
     normalisation = settings.network.normalisation
     sent = {modality.value: sorted(sent_entries(network, normalisation, modality)) for modality in Modality}
     names = {"sent": sent, "trained": [name for name, _ in network.named_parameters()]}
-    return Message("done", names, {name: value.numpy() for name, value in network.state_dict().items()})
+    return Message("done", names, {name: value.numpy() for name, value in unique_entries(network).items()})
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from fedgin.data.cache import CachedCase
 from fedgin.train.batches import RoundPlan
-from fedgin.train.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from fedgin.train.checkpoint import averaged_weights, load_checkpoint, load_weights, save_checkpoint
 from fedgin.train.experiment import Experiment
 from fedgin.train.trainer import RoundResult, Trainer
 
@@ -57,10 +57,8 @@ def train_standalone(
     for round_number in range(_restore(trainer, run), run.rounds):
         result = trainer.train_round(run.cases, RoundPlan(run.name, round_number, run.rounds))
         after_round(trainer.network, round_number, result)
-        save_checkpoint(
-            run.checkpoint,
-            {"round": round_number, "model": trainer.network.state_dict(), "optimizer": trainer.optimizer.state_dict()},
-        )
+        weights, optimizer = averaged_weights(trainer.network), trainer.optimizer.state_dict()
+        save_checkpoint(run.checkpoint, {"round": round_number, "model": weights, "optimizer": optimizer})
     return trainer.network
 
 

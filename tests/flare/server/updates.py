@@ -19,6 +19,7 @@ from fedgin.data.site import Modality
 from fedgin.flare.jobs.checkpoint import CHECKPOINT
 from fedgin.flare.protocol import AGGREGATED, CAUSE, MODALITY, OUTLIERS, TRAINED, UPDATE_REFUSED
 from fedgin.flare.server.aggregator import ClientWeightedAggregator
+from fedgin.train.checkpoint import averaged_weights
 from fedgin.train.experiment import Experiment
 from fedgin.train.site.sent_entries import sent_entries
 from tests.flare.runs import JOB, came_from, lay_out_server, make_context, start
@@ -41,7 +42,7 @@ def constant(experiment: Experiment, modality: str, value: float, branch: float 
     """Return an update with the same value everywhere, or with another one in the modality's own branches."""
     network = experiment.initial_network()
     names = sent_entries(network, experiment.network.normalisation, Modality(modality))
-    shapes = {name: tuple(entry.shape) for name, entry in network.state_dict().items() if name in names}
+    shapes = {name: tuple(entry.shape) for name, entry in averaged_weights(network).items() if name in names}
     return {
         name: np.full(shape, value if branch is None or f".{modality}." not in name else branch, np.float32)
         for name, shape in shapes.items()
