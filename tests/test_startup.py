@@ -13,7 +13,7 @@ from fedgin.flare.jobs.configuration import client_config, named_classes, server
 from fedgin.flare.jobs.numbers import Numbers
 from tests.places import JOBS, ROOT, TRAINING_JOBS
 
-TRAINING = {"torch", "monai", "ignite", "matplotlib"}
+TRAINING = {"torch", "monai", "ignite", "matplotlib", "einops", "dynamic_network_architectures"}
 # What takes more than a twentieth of a second; pydantic, too, because typer's own start takes most of what help may.
 HEAVY = TRAINING | {"nvflare", "numpy", "scipy", "pydantic", "cryptography", "jinja2"}
 HEAVY |= {"pydicom", "highdicom", "nibabel"}
@@ -60,6 +60,16 @@ for folder in {[str(job) for job in TRAINING_JOBS]}:
     assert imported(reads, TRAINING | {"numpy", "scipy"}) == set()
 
 
+def test_a_network_s_parameters_are_checked_without_its_library() -> None:
+    checks = """
+from fedgin.nets.registry import check_network, network_names
+from fedgin.nets.settings import NetworkSettings
+for name in network_names():
+    check_network(NetworkSettings(name=name), (64, 64))
+"""
+    assert imported(checks, TRAINING | {"numpy", "scipy"}) == set()
+
+
 def test_a_jobs_process_at_the_server_leaves_monai_to_the_one_that_builds_the_network() -> None:
     """PyTorch itself is there: FLARE's persistor writes its format."""
     numbers = Numbers(num_rounds=1, min_clients=1)
@@ -101,6 +111,7 @@ def test_a_verb_imports_what_it_works_with_and_no_more(module: str, allowed: set
 
 def test_what_trains_gets_monai_and_ignite_without_what_they_do_not_need() -> None:
     needless = {"matplotlib", "scipy.signal", "scipy.stats", "torch.distributed.optim", "nvflare"}
+    needless |= {"dynamic_network_architectures"}  # only a job that names its network needs it
     assert imported("import fedgin.train.site.worker", {"monai", "ignite"} | needless) == {"monai", "ignite"}
 
 

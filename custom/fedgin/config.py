@@ -42,6 +42,8 @@ def parse_settings(values: object, model: type[SettingsT], *, source: str) -> Se
     """Validate already parsed values; ``source`` names their origin in the error."""
     try:
         return model.model_validate(values)
+    except ConfigError as error:  # of a registry, with a fix of its own
+        raise ConfigError(f"{source}: {error.problem}", error.fix) from None
     except ValidationError as error:
         raise ConfigError(f"{source}: {_describe(error)}", _suggest(error, model)) from None
 

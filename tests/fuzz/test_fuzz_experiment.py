@@ -30,7 +30,18 @@ training:
 """
 PARAMETERS = {
     "augmentation": ["probability", "background", "layers", "kernel_sizes", "alpha_range", "padding", "slope", "patch"],
-    "network": ["channels", "norm", "dropout", "width", "residual_units", "init_filters", "out_channels", CANARY],
+    "network": [
+        "channels",
+        "norm",
+        "dropout",
+        "width",
+        "strides",
+        "kernel_sizes",
+        "blocks",
+        "init_filters",
+        "depths",
+        CANARY,
+    ],
 }
 
 

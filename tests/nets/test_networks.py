@@ -1,21 +1,107 @@
-from typing import Literal
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from fedgin.errors import ConfigError
 from fedgin.nets.dsbn import route
-from fedgin.nets.registry import build_network, network_names
-from fedgin.nets.settings import NetworkSettings, Normalisation
+from fedgin.nets.registry import architecture, build_network, check_network, network_names
+from fedgin.nets.settings import NetworkSettings, Normalisation, SpatialDims
+from tests.networks import TINY
 
 
-@pytest.mark.parametrize("name", ["attention_unet", "dynunet", "fedgin_unet", "segresnet", "segresnet_ds", "unet"])
-@pytest.mark.parametrize("classes", [2, 7])
-@pytest.mark.parametrize("size", [(64, 48), (16, 32, 16)])
-def test_every_network_maps_images_to_logits_of_their_size(name: str, classes: int, size: tuple[int, ...]) -> None:
-    dims: Literal[2, 3] = 2 if len(size) == 2 else 3
-    network = build_network(NetworkSettings(name=name), spatial_dims=dims, out_channels=classes, seed=0).eval()
-    assert network(torch.randn(2, 1, *size)).shape == (2, classes, *size)
+def tiny(name: str, dims: SpatialDims, **params: Any) -> nn.Module:
+    settings = NetworkSettings(name=name, params={**TINY[name], **params})
+    return build_network(settings, spatial_dims=dims, out_channels=3, seed=0)
+
+
+def smallest(name: str, axes: int) -> tuple[int, ...]:
+    """Return the smallest size that a network works on, larger along the last axis."""
+    *others, last = architecture(NetworkSettings(name=name, params=TINY[name])).reductions(axes)
+    return (*others, 2 * last)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_every_network_trains_on_the_smallest_size_that_it_states_and_segments_it(name: str, axes: SpatialDims) -> None:
+    size = smallest(name, axes)
+    check_network(NetworkSettings(name=name, params=TINY[name]), size)
+    network = tiny(name, axes)
+    image = torch.randn(1, 1, *size, generator=torch.Generator().manual_seed(0))
+    outputs = network(image)
+    levels = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
+    assert levels[0].shape == (1, 3, *size)
+    torch.autograd.backward(torch.stack([level.square().mean() for level in levels]).sum())
+    gradients = [parameter.grad for parameter in network.parameters()]
+    assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in gradients)
+    with torch.inference_mode():
+        assert network.eval()(image).shape == (1, 3, *size)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_every_network_refuses_what_it_cannot_work_on(name: str, axes: int) -> None:
+    settings = NetworkSettings(name=name, params=TINY[name])
+    *others, last = smallest(name, axes)
+    with pytest.raises(ConfigError, match=rf"network '{name}' reduces preprocessing.size to a single value"):
+        check_network(settings, (*others, last // 2))
+    stated = rf"network '{name}' needs of preprocessing.size along y a multiple of {last // 2}, not {last + 1}"
+    with pytest.raises(ConfigError, match=stated):
+        check_network(settings, (*others, last + 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "size", "named"),
+    [
+        ("dynunet", {"kernel_sizes": [[3, 3], 3, 3]}, (16, 16, 16), "kernel_sizes has [3, 3] for level 1"),
+        (
+            "resenc",
+            {"strides": [1, 2, [1, 2, 2]]},
+            (16, 16),
+            "strides has [1, 2, 2] for level 3: give one number, or 2",
+        ),
+        ("swin_unetr", {}, (48, 64, 32), "needs of preprocessing.size along z a multiple of 32, not 48"),
+    ],
+)
+def test_what_does_not_fit_the_axes_is_named(
+    name: str, params: dict[str, Any], size: tuple[int, ...], named: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_network(NetworkSettings(name=name, params={**TINY[name], **params}), size)
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["dynunet", "resenc"])
+def test_a_planned_network_reduces_each_axis_by_its_own_strides(name: str) -> None:
+    """As nnU-Net plans for thick slices: the slice axis is halved once, the others twice."""
+    plan = {"strides": [1, [1, 2, 2], 2], "kernel_sizes": [[1, 3, 3], [3, 5, 5], 3]}
+    settings = NetworkSettings(name=name, params={**TINY[name], **plan})
+    assert architecture(settings).reductions(3) == (2, 4, 4)
+    network = tiny(name, 3, **plan)
+    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv3d))
+    assert first.kernel_size == (1, 3, 3)
+    assert network.eval()(torch.randn(1, 1, 6, 4, 12)).shape == (1, 3, 6, 4, 12)
+
+
+@pytest.mark.parametrize("name", ["mednext", "resenc"])
+def test_deep_supervision_can_be_left_out(name: str) -> None:
+    assert tiny(name, 2, deep_supervision=False)(torch.randn(2, 1, 16, 16)).shape == (2, 3, 16, 16)
+
+
+def test_the_smallest_mednext_has_the_published_size() -> None:
+    """Roy et al. (2023), table 1: S with kernel 3 has 5.6 million weights."""
+    network = build_network(NetworkSettings(name="mednext"), spatial_dims=3, out_channels=14, seed=0)
+    assert round(sum(weights.numel() for weights in network.parameters()) / 1e6, 1) == 5.6
+
+
+def test_a_residual_encoder_begins_with_blocks_that_add_nothing() -> None:
+    """As nnU-Net initialises it: 1, 3, 4 and 6 blocks, in each of which the last scale is 0."""
+    settings = NetworkSettings(name="resenc", params={"channels": [2, 2, 2, 2]})
+    network = build_network(settings, spatial_dims=2, out_channels=3, seed=0)
+    scales = {name: value for name, value in network.named_parameters() if name.endswith("conv2.norm.weight")}
+    assert len(scales) == 1 + 3 + 4 + 6
+    assert not any(bool(value.any()) for value in scales.values())
 
 
 @pytest.mark.parametrize("normalisation", ["instance", "batch", "dsbn", "fedbn"])
@@ -26,17 +112,19 @@ def test_every_normalisation_fits_volumes(normalisation: Normalisation) -> None:
     assert network(torch.randn(2, 1, 8, 8, 8)).isfinite().all()
 
 
-def test_deep_supervision_shows_the_finest_logits_first_and_those_alone_outside_of_training() -> None:
-    settings = NetworkSettings(name="segresnet_ds", params={"init_filters": 8, "supervised_levels": 3})
-    network = build_network(settings, spatial_dims=2, out_channels=3, seed=0)
+@pytest.mark.parametrize(("name", "levels"), [("segresnet_ds", 3), ("mednext", 3), ("resenc", 2)])
+def test_deep_supervision_shows_the_finest_logits_first_and_those_alone_outside_of_training(
+    name: str, levels: int
+) -> None:
+    network = tiny(name, 2)
     image = torch.randn(2, 1, 32, 16)
     shapes = [tuple(level.shape) for level in network.train()(image)]
-    assert shapes == [(2, 3, 32, 16), (2, 3, 16, 8), (2, 3, 8, 4)]
+    assert shapes == [(2, 3, 32, 16), (2, 3, 16, 8), (2, 3, 8, 4)][:levels]
     assert torch.allclose(network(image)[0], network.eval()(image), atol=1e-6)
 
 
 def test_the_registry_lists_what_it_builds() -> None:
-    assert network_names() == ["attention_unet", "dynunet", "fedgin_unet", "segresnet", "segresnet_ds", "unet"]
+    assert network_names() == sorted(TINY)
 
 
 def test_the_authors_network_has_the_published_size() -> None:
@@ -69,10 +157,10 @@ def test_equal_seeds_give_equal_weights_and_leave_global_randomness_alone() -> N
     assert not all(torch.equal(first[key], other[key]) for key in first)
 
 
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", sorted(TINY))
 def test_by_default_networks_carry_no_running_statistics(name: str) -> None:
     """Averaged BatchNorm statistics are a known cause of failing federated runs."""
-    network = build_network(NetworkSettings(name=name), spatial_dims=2, out_channels=2, seed=0)
+    network = tiny(name, 2)
     assert not any("running" in key for key in network.state_dict())
 
 
@@ -88,6 +176,12 @@ def test_by_default_networks_carry_no_running_statistics(name: str) -> None:
         ({"name": "unet", "params": {"norm": "batch"}}, "no parameter 'norm'"),
         ({"name": "unet", "params": {"out_channels": 3}}, "no parameter 'out_channels'"),
         ({"name": "os.system"}, "unknown network 'os.system'"),
+        ({"name": "resenc", "params": {"strides": [1, 2]}}, "strides has 2 levels, channels has 4"),
+        ({"name": "resenc", "params": {"strides": [2, 2, 2, 2]}}, "strides begins with another number than 1"),
+        ({"name": "dynunet", "params": {"kernel_sizes": [3, 3, [3, 2], 3]}}, "kernel_sizes holds an even number"),
+        ({"name": "resenc", "params": {"blocks": [1, 2]}}, "blocks has 2 levels, channels has 4"),
+        ({"name": "mednext", "params": {"blocks": [1, 2]}}, "expansions has 5 levels, blocks has 2"),
+        ({"name": "swin_unetr", "params": {"feature_size": 16}}, "'feature_size': Input should be a multiple of 12"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, object], named: str) -> None:

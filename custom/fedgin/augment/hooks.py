@@ -56,6 +56,13 @@ class TrainingHooks(ABC):
         """
         return self.views(image, gen=gen, body=body)
 
+    def check_axes(self, axes: int) -> None:  # noqa: B027 - most methods fit any image
+        """Check that the method fits images with so many spatial axes, before it sees one.
+
+        Raises:
+            ConfigError: a parameter does not fit.
+        """
+
     def extra_loss(self, logits: Sequence[Tensor], extra: Sequence[Tensor], clean: Tensor) -> Tensor | None:
         """Return what is added to the segmentation loss, or nothing.
 

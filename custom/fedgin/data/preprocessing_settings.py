@@ -16,7 +16,7 @@ class Preprocessing(Settings):
         spacing_mm: one number: pixel size of axial slices, which stay where the image has them. Three numbers: voxel
             size of volumes along left-right, posterior-anterior and inferior-superior.
         size: of a slice in pixels along left-right and posterior-anterior; for volumes, of a patch along all three.
-            Each is divisible by 16, which every network here accepts.
+            Each is divisible by 16; a network may need more.
         ct_window_hu: CT is clipped to this window (Ouyang et al. use -125 to 275 HU for abdominal organs).
         mr_percentiles: MR is clipped to these percentiles of its body voxels.
         normalisation: ``zscore`` over the body, then clipped to 5 standard deviations; ``minmax`` to [0, 1].

@@ -1,14 +1,10 @@
 """The U-Net of the FedGIN authors' code (sachugowda/FedGIN, Apache-2.0), written anew from its description."""
 
-from typing import Annotated
-
 import torch
 from monai.networks.layers.factories import Conv, Dropout, Norm, Pool
-from pydantic import Field, validate_call
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedgin.nets.registry import NETWORKS
 from fedgin.nets.settings import SpatialDims
 
 
@@ -26,7 +22,7 @@ class FedGINUNet(nn.Module):
         dropout: probability after each block.
     """
 
-    def __init__(self, spatial_dims: SpatialDims, out_channels: int, width: int = 32, dropout: float = 0.3) -> None:
+    def __init__(self, spatial_dims: SpatialDims, out_channels: int, width: int, dropout: float) -> None:
         super().__init__()
         sizes = [width, 2 * width, 4 * width]
         self.encoder = nn.ModuleList(
@@ -54,19 +50,6 @@ class FedGINUNet(nn.Module):
         head = self.head(features)
         logits: Tensor = F.interpolate(head, size=image.shape[2:], mode=self.mode, align_corners=False)
         return logits
-
-
-@NETWORKS.register("fedgin_unet")
-@validate_call
-def fedgin_unet(
-    *,
-    spatial_dims: SpatialDims,
-    out_channels: int,
-    width: Annotated[int, Field(ge=4, le=256)] = 32,
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3,
-) -> nn.Module:
-    """Build :class:`FedGINUNet`."""
-    return FedGINUNet(spatial_dims, out_channels, width, dropout)
 
 
 def _block(spatial_dims: SpatialDims, before: int, after: int, dropout: float) -> nn.Sequential:

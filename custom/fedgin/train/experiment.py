@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from fedgin.config import Settings, load_settings, spelt
 from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.site import Modality, OrganName
+from fedgin.nets.registry import check_network
 from fedgin.nets.settings import NetworkSettings
 from fedgin.registry import check_choice, declared
 from fedgin.train.algorithm import AlgorithmSettings
@@ -199,6 +200,11 @@ class Experiment(Settings):
             raise ValueError("evaluates needs a finished, readable, whole model: no resumes, no encryption, no fedbn")
         return self
 
+    @model_validator(mode="after")
+    def _the_network_works_on_what_it_sees(self) -> "Experiment":
+        check_network(self.network, self.preprocessing.network_size)
+        return self
+
     @property
     def classes(self) -> int:
         """Number of network outputs: the organs and background."""
@@ -210,22 +216,26 @@ class Experiment(Settings):
         return self.preprocessing.spatial_dims
 
     def check_names(self) -> None:
-        """Check the names of network, augmentation and their parameters, without loading what they name.
+        """Check the names of the augmentation and its parameters, without loading what they name.
 
         Raises:
             ConfigError: one does not exist; with the list of those that do.
         """
-        network, augmentation = self.network, self.augmentation
-        fixed = ("spatial_dims", "out_channels")
-        check_choice("network", declared("fedgin.nets"), network.name, network.params, fixed=fixed)
+        augmentation = self.augmentation
         check_choice("augmentation", declared("fedgin.augment.methods"), augmentation.name, augmentation.params)
 
     def build_augmentation(self) -> "Augmentation[Any]":
-        """Build the appearance augmentation."""
+        """Build the appearance augmentation.
+
+        Raises:
+            ConfigError: it has no such name or parameter, or does not fit slices or volumes, whichever they are.
+        """
         # Here and below: consoles and FLARE's own processes read experiments, but never load PyTorch or MONAI for it.
         from fedgin.augment import build_augmentation
 
-        return build_augmentation(self.augmentation.name, **self.augmentation.params)
+        augmentation = build_augmentation(self.augmentation.name, **self.augmentation.params)
+        augmentation.check_axes(self.spatial_dims)
+        return augmentation
 
     def initial_network(self) -> "nn.Module":
         """Build the network with its seeded initial weights; the same in every process.

@@ -202,9 +202,20 @@ def test_a_missing_controller_is_named(tmp_path: Path) -> None:
         ({"organs": ["livr", "spleeen", "aorta"]}, "'livr', 'spleeen'. Fix: did you mean 'liver', 'spleen'?"),
         ({"network": {"name": "unte"}}, "unknown network 'unte'. Fix: did you mean 'unet'?"),
         ({"augmentation": {"params": {"strength": 1}}}, "augmentation 'gin' has no parameter 'strength'"),
+        ({"network": {"params": {"channels": [8]}}}, "network 'unet': 'channels': List should have at least 2 items"),
+        (
+            {"network": {"name": "swin_unetr"}, "preprocessing": {"size": [128, 112]}},
+            "network 'swin_unetr' needs of preprocessing.size along y a multiple of 32, not 112",
+        ),
+        (
+            {"network": {"name": "resenc", "params": {"kernel_sizes": [[1, 3, 3], 3, 3, 3]}}},
+            "network 'resenc' kernel_sizes has [1, 3, 3] for level 1: give one number, or 2 (x, y)",
+        ),
     ],
 )
-def test_a_misspelt_name_in_a_job_is_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+def test_what_is_misspelt_or_does_not_fit_in_a_job_is_refused(
+    tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         stage_job(load_job(JOBS / "abdomen_fedgin"), tmp_path / "job", sites=2, rounds=1, changes=changes)
     assert said in str(caught.value)

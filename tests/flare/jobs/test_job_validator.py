@@ -1,6 +1,6 @@
 import json
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from fedgin.train.experiment import Experiment
 from tests.flare.jobs.evaluation_jobs import TEMPLATE, evaluation_job
 from tests.flare.jobs.test_configuration import CONFIGS, UNSET, components
 from tests.places import JOBS, TRAINING_JOBS
-from tests.sites import tiny_experiment, write_site
+from tests.sites import tiny_experiment, tiny_volumes, write_site
 
 FOLDERS = TRAINING_JOBS
 
@@ -373,6 +373,10 @@ def test_a_site_that_pauses_refuses_every_job_and_goes_on_later(kit: Path, app: 
             "network 'unet': 'channels.1': Input should be greater than or equal to 1; 'dropout': Input should be less",
         ),
         ({"augmentation": {"name": "gin", "params": {"probability": 7}}}, "probability"),
+        (
+            {"augmentation": {"name": "gin", "params": {"kernel_sizes": [[1, 3, 3]]}}},
+            "kernel_sizes has [1, 3, 3], which does not fit images with 2 axes",
+        ),
     ],
 )
 def test_a_misspelt_part_is_refused_with_the_choices(
@@ -386,6 +390,7 @@ def test_a_misspelt_part_is_refused_with_the_choices(
     assert said in refusal(kit, app)
 
 
-def test_weights_are_counted_without_making_them() -> None:
-    experiment = tiny_experiment()
+@pytest.mark.parametrize("made", [tiny_experiment, tiny_volumes])
+def test_weights_are_counted_without_making_them(made: Callable[[], Experiment]) -> None:
+    experiment = made()
     assert count_parameters(experiment) == sum(each.numel() for each in experiment.initial_network().parameters())

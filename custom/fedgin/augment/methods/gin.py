@@ -113,6 +113,11 @@ class GIN(PartneredAugmentation[GINParams]):
         self.match_norm_before_mix = check_flag("match_norm_before_mix", match_norm_before_mix)
         self.padding = check_choice("padding", padding, PADDINGS)
 
+    def check_axes(self, axes: int) -> None:
+        """Check that each kernel size is one number, or one for each axis."""
+        for size in self.kernel_sizes:
+            _per_axis(size, axes)
+
     def draw_params(self, shape: Sequence[int], *, gen: torch.Generator) -> GINParams:
         """Draw kernel sizes, then weights and biases layer by layer, then alpha."""
         batch, channels, axes = shape[0], shape[1], len(shape) - 2
@@ -159,5 +164,8 @@ def _check_odd(size: object) -> int:
 def _per_axis(size: int | tuple[int, ...], axes: int) -> tuple[int, ...]:
     kernel = size if isinstance(size, tuple) else (size,) * axes
     if len(kernel) != axes:
-        raise ConfigError(f"kernel size {list(kernel)} does not fit images with {axes} axes", "give one size per axis")
+        raise ConfigError(
+            f"kernel_sizes has {list(kernel)}, which does not fit images with {axes} axes",
+            "give one size an axis, or one for all",
+        )
     return kernel

@@ -49,7 +49,8 @@ def count_parameters(experiment: Experiment, classes: Collection[str] = ()) -> i
     Raises:
         ConfigError: as :func:`check_installed`; or a name, a parameter or a value is wrong.
     """
-    parts = {**experiment.model_dump(mode="json", include={"name", "organs", "network", "augmentation"}), "name": "x"}
+    included = {"name", "organs", "preprocessing", "network", "augmentation"}
+    parts = {**experiment.model_dump(mode="json", include=included), "name": "x"}
     key = json.dumps(parts, sort_keys=True)
     if key not in _parameters:
         untried = sorted(set(classes) - _importable)
