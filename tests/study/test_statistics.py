@@ -62,11 +62,11 @@ def test_ranks_share_ties_and_average_over_patients() -> None:
     assert found == {"x": pytest.approx(1.25), "y": pytest.approx(2.25), "z": pytest.approx(2.5)}
 
 
-def test_equivalence_is_the_larger_of_two_one_sided_tests() -> None:
-    data = np.random.default_rng(2).normal(0.004, 0.02, 15)
-    above = stats.ttest_1samp(data, -0.02, alternative="greater").pvalue
-    below = stats.ttest_1samp(data, 0.02, alternative="less").pvalue
-    assert equivalence(at("a", *data)) == pytest.approx(max(above, below))
+def test_equivalence_is_that_the_interval_of_90_percent_is_within_the_margin() -> None:
+    for seed in range(20):
+        data = np.random.default_rng(seed).normal(0.012, 0.02, 15)
+        low, high = stats.t.interval(0.9, 14, data.mean(), stats.sem(data))
+        assert (equivalence(at("a", *data)) < 0.05) == (low > -0.02 and high < 0.02)
 
 
 def test_few_patients_are_no_evidence_of_equivalence() -> None:

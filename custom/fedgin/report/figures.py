@@ -50,7 +50,7 @@ def draw_curves(curves: "Mapping[str, Curve]", modalities: Mapping[str, str]) ->
                 figure = Figure(figsize=(5.6, max(3.1, 0.19 * len(lines) + 0.8)))
                 draw_panel(figure.subplots(), lines)
                 _fit(figure, lines, panels=1)
-                drawn[title] = _svg(figure)
+                drawn[title] = to_svg(figure)
     return drawn
 
 
@@ -138,7 +138,8 @@ def _fit(figure: Figure, names: Sequence[str] | Mapping[str, Any], *, panels: in
     )
 
 
-def _svg(figure: Figure) -> str:
+def to_svg(figure: Figure) -> str:
+    """Return a figure as SVG for a page; what has the colour :data:`TEXT` gets that of the page's text."""
     buffer = io.StringIO()
     figure.savefig(
         buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}

@@ -12,6 +12,7 @@ from typing import Any
 from fedgin.data.datalist import Split
 from fedgin.files import write_text
 from fedgin.page import Verdict, in_words, template_environment, write_page
+from fedgin.report.centre_section import centre_section
 from fedgin.report.comparison_page import dice_note
 from fedgin.report.figures import draw_curves
 from fedgin.report.overlays import ShownCase, busiest_slice, organ_colours, show_case, show_draws
@@ -20,12 +21,13 @@ from fedgin.study.arm_result import ArmResult, load_network
 from fedgin.study.arms import cases_by_modality
 from fedgin.study.plan import ArmSpec, Regime, Study, load_study
 from fedgin.study.planned_arm import StudySites
+from fedgin.study.statistics import MARGIN
 from fedgin.study.tables import Cell, Group, Groups
 
 Results = Sequence[tuple[ArmSpec, ArmResult]]
 
 COLUMNS = [
-    *("arm", "regime", "method", "patients", "seed", "site", "modality", "subject", "case", "organ"),
+    *("arm", "regime", "method", "patients", "seed", "without", "site", "modality", "subject", "case", "organ"),
     *("dice", "hd95_mm", "surface_dice_2mm"),
 ]
 
@@ -101,10 +103,11 @@ def _verdict(results: Results) -> Verdict:
         return Verdict(f"There is no method beside {name} to compare it with.")
     clear = [item for item in tests if item.test.adjusted < SIGNIFICANT]
     better = sum(item.difference.value > 0 for item in clear)
+    equivalent = sum(item.equivalent < SIGNIFICANT for item in tests if item not in clear)
     return Verdict(
         f"{name} is better than another method in {better} of {len(tests)} comparisons, worse in "
         f"{len(clear) - better}, and not clearly different in {len(tests) - len(clear)} (p after Holm's correction "
-        f"below {SIGNIFICANT})."
+        f"below {SIGNIFICANT}). Of the latter, {equivalent} are equivalent: they differ by less than {MARGIN}."
     )
 
 
@@ -113,7 +116,7 @@ def _csv(results: Results) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for spec, result in results:
-        arm = [spec.name, spec.regime.value, spec.method, spec.population, spec.seed]
+        arm = [spec.name, spec.regime.value, spec.method, spec.population, spec.seed, spec.without]
         for score in result.scores:
             case = [score.site, score.modality, score.subject, score.case, score.organ]
             values = (score.dice, score.hd95_mm, score.surface_dice)
@@ -134,6 +137,8 @@ def _context(study: Study, results: Results) -> dict[str, Any]:
         "reference": tables.REFERENCE,
         "ranks": _ranks(groups, populations),
         "runs": len(results),
+        "centres": centre_section(results),
+        "margin": MARGIN,
     }
 
 
@@ -238,7 +243,7 @@ def _shown_arms(results: Results) -> dict[str, ArmResult]:
     shown: dict[str, tuple[str, ArmResult]] = {}
     for regime in (Regime.FEDERATED, Regime.CENTRAL, Regime.MR_ONLY, Regime.CT_ONLY):
         for spec, result in results:
-            if spec.regime is regime and spec.population == results[0][0].population:
+            if spec.regime is regime and spec.population == results[0][0].population and not spec.without:
                 title = spec.method if regime is Regime.FEDERATED else f"{spec.method}, {in_words(regime)}"
                 shown.setdefault(spec.method, (title, result))
     return dict(shown.values())

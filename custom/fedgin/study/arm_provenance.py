@@ -8,7 +8,7 @@ from fedgin.data.look import summarise_looks
 from fedgin.data.prepare import SiteData
 from fedgin.data.site import Modality
 from fedgin.data.small_groups import MIN_GROUP
-from fedgin.study.arms import Arm, FederatedArm, PooledArm
+from fedgin.study.arms import Arm, FederatedArm
 from fedgin.train.evaluate.estimates import mean_of
 from fedgin.train.evaluate.patient_values import subject_values
 from fedgin.train.evaluate.scores import CaseScore
@@ -26,7 +26,7 @@ def describe_arm(arm: Arm, sites: Mapping[str, SiteData], scores: Sequence[CaseS
         sites: all of the comparison; an arm of one modality is trained on some of them.
         scores: the scores of the arm's last model on the test cases.
     """
-    trained = _trained_on(arm, sites)
+    trained = arm.members(sites)
     return Provenance(
         kind=_kind(arm, len(trained)),
         run=arm.name,
@@ -112,12 +112,6 @@ def describe_images(sites: Sequence[SiteData]) -> list[Appearance]:
 def _participant(site: SiteData, rounds: int) -> Participant:
     cases = len(site.cases[Split.TRAINING])
     return Participant(site=site.contract.site, modality=site.contract.modality, training_cases=cases, rounds=rounds)
-
-
-def _trained_on(arm: Arm, sites: Mapping[str, SiteData]) -> dict[str, SiteData]:
-    if isinstance(arm, PooledArm):
-        return {name: site for name, site in sites.items() if site.contract.modality in arm.modalities}
-    return dict(sites)
 
 
 def _kind(arm: Arm, sites: int) -> Kind:

@@ -149,6 +149,8 @@ def _fingerprint(arm: Arm, sites: Mapping[str, SiteData]) -> str:
     }
     if isinstance(arm, PooledArm):
         parts["stream"] = arm.stream
+    if arm.left_out:
+        parts["left_out"] = arm.left_out
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

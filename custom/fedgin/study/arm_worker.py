@@ -26,8 +26,8 @@ def main() -> int:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     try:
         study = load_study(Path(source))
-        spec = next(spec for spec in study.arms() if spec.name == name)
-        setting = StudySites(study, Path(out)).setting(spec)
+        sites = StudySites(study, Path(out))
+        setting = sites.setting(next(spec for spec in sites.arms() if spec.name == name))
         run_arm(setting.arm, setting.sites, setting.home.parent, lambda _, point: _print(point))
     except FedginError as error:
         _print({"problem": error.problem, "fix": error.fix})

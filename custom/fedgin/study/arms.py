@@ -54,12 +54,18 @@ class Arm(ABC):
         title: what a reader sees.
         experiment: settings that the arm trains with.
         rounds: the number of rounds, of ``training.local_steps`` steps each.
+        left_out: name of the site that neither trains nor validates; empty where all take part.
     """
 
     name: str
     title: str
     experiment: Experiment
     rounds: int
+    left_out: str
+
+    def members(self, sites: Mapping[str, SiteData]) -> dict[str, SiteData]:
+        """Return the sites that train."""
+        return {name: site for name, site in sites.items() if name != self.left_out}
 
     @abstractmethod
     def train(self, sites: Mapping[str, SiteData], folder: Path, on_round: OnRound) -> ArmOutcome:
@@ -73,6 +79,7 @@ class FederatedArm(Arm):
     name: str
     title: str
     job: Job
+    left_out: str = ""
     experiment: Experiment = field(init=False)
     rounds: int = field(init=False)
 
@@ -83,11 +90,12 @@ class FederatedArm(Arm):
 
     def train(self, sites: Mapping[str, SiteData], folder: Path, on_round: OnRound) -> ArmOutcome:
         """Run the job; FLARE's simulator always starts from the first round."""
-        contracts = {name: site.contract for name, site in sites.items()}
+        members = self.members(sites)
+        contracts = {name: site.contract for name, site in members.items()}
         curve: Curve = []
 
         def record(metrics: RoundMetrics) -> None:
-            curve.append(_by_modality(metrics, sites))
+            curve.append(_by_modality(metrics, members))
             on_round(curve[-1])
 
         result = simulate(self.job, contracts, folder / "flare", on_round=record)
@@ -96,7 +104,7 @@ class FederatedArm(Arm):
         model, cross_site = folder / "model.pt", folder / "cross_site.json"
         shutil.copyfile(result.last_model, model)
         shutil.copyfile(result.cross_site, cross_site)
-        for site in sites:
+        for site in members:
             staying = local_layers_checkpoint(self, model, site)
             if staying:
                 shutil.copyfile(session_folder(folder / "flare", site) / LOCAL_LAYERS, staying)
@@ -125,19 +133,26 @@ class PooledArm(Arm):
     modalities: tuple[Modality, ...]
     rounds: int
     validate_every: int = 1
+    left_out: str = ""
 
     @property
     def stream(self) -> str:
         """Name of the random streams; the arm's own name would hold its method."""
         return "+".join(self.modalities)
 
+    def members(self, sites: Mapping[str, SiteData]) -> dict[str, SiteData]:
+        """Return the sites whose training data is pooled."""
+        found = super().members(sites)
+        return {name: site for name, site in found.items() if site.contract.modality in self.modalities}
+
     def train(self, sites: Mapping[str, SiteData], folder: Path, on_round: OnRound) -> ArmOutcome:
         """Train round by round; a run that was cut off continues after its last complete round."""
-        members = [site for site in sites.values() if site.contract.modality in self.modalities]
+        members = list(self.members(sites).values())
         absent = set(self.modalities) - {site.contract.modality for site in members}
         if absent:
             raise ConfigError(f"no site is {min(absent)}", f"add a {min(absent)} site")
         device = choose_device(members[0].contract)
+        validated = super().members(sites)
         curve = _CurveFile(folder / "curve.json")
 
         def record(network: nn.Module, number: int, _: RoundResult) -> None:
@@ -145,7 +160,7 @@ class PooledArm(Arm):
                 return
             dice = {
                 modality: mean_dice(evaluate(network, cases, device))
-                for modality, cases in cases_by_modality(sites, Split.VALIDATION).items()
+                for modality, cases in cases_by_modality(validated, Split.VALIDATION).items()
             }
             point = {"round": float(number + 1), **dice}
             curve.add(point)

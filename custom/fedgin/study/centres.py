@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedgin.study.plan import LEAST_SITES
 from fedgin.study.random_effects import (
     LEVEL,
     Combined,
@@ -20,9 +21,6 @@ from fedgin.study.random_effects import (
     standing_out,
 )
 from fedgin.train.evaluate.estimates import RESAMPLES, Subject, Values
-
-# Fewer say nothing about a site that was not measured.
-LEAST_SITES = 3
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """``study.yaml``: which arms a study compares. An arm is a regime, a method and a seed on a set of sites."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
 from pathlib import Path
@@ -14,6 +15,8 @@ from fedgin.config import Settings, load_settings, spelt
 from fedgin.data.site import Modality
 from fedgin.errors import ConfigError
 
+# Fewer say nothing about a centre that was not measured; and without one of two there is no federation.
+LEAST_SITES = 3
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Name = Annotated[
     str, StringConstraints(pattern=spelt(r"^[a-z0-9][a-z0-9_]*$", "small letters, digits and '_'"), max_length=48)
@@ -28,6 +31,12 @@ class Regime(StrEnum):
     CENTRAL = "central"
     FEDERATED = "federated"
 
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Whose sites train."""
+        alone = {Regime.CT_ONLY: (Modality.CT,), Regime.MR_ONLY: (Modality.MR,)}
+        return alone.get(self, tuple(Modality))
+
 
 class Block(Settings):
     """A block of arms: every combination of its regimes, methods and seeds.
@@ -38,12 +47,15 @@ class Block(Settings):
         seeds: the seeds of the runs.
         training_patients: so many patients of a modality train, shared evenly among its sites; all by default.
             ``{CT: 10, MR: 2}`` is a scarcity of 1:5.
+        leave_one_site_out: whether each arm is also run without each of its sites in turn. The network is tested at
+            all sites: the one left out is a centre that it has never seen.
     """
 
     regimes: list[Regime] = Field(min_length=1, max_length=len(Regime))
     methods: list[Name] = Field(min_length=1, max_length=100)
     seeds: list[Seed] = Field(min_length=1, max_length=100)
     training_patients: dict[Modality, Annotated[int, Field(ge=1, le=100_000)]] = Field(default_factory=dict)
+    leave_one_site_out: bool = False
 
 
 class Study(Settings):
@@ -95,14 +107,25 @@ class Study(Settings):
         return self
 
     def arms(self) -> list["ArmSpec"]:
-        """Return every arm once, in the order of the blocks; seeds vary fastest."""
-        found: dict[str, ArmSpec] = {}
+        """Return every arm once that trains on all its sites, in the order of the blocks; seeds vary fastest."""
+        return list(dict.fromkeys(spec for block in self.blocks for spec in _combinations(block)))
+
+    def arms_at(self, sites: "SitesOf") -> list["ArmSpec"]:
+        """Return every arm once, each followed by those that leave one of its sites out, where a block asks for them.
+
+        Args:
+            sites: return the sites of a study that take part in an arm, by name, with their modality.
+
+        Raises:
+            ConfigError: there are too few sites to leave one out.
+        """
+        found: dict[ArmSpec, None] = {}
         for block in self.blocks:
-            patients = tuple(sorted(block.training_patients.items()))
-            for method, regime, seed in product(block.methods, block.regimes, block.seeds):
-                spec = ArmSpec(regime, method, seed, patients)
-                found[spec.name] = spec
-        return list(found.values())
+            for spec in _combinations(block):
+                found[spec] = None
+                if block.leave_one_site_out:
+                    found |= dict.fromkeys(_without_each(spec, sites(spec)))
+        return list(found)
 
     def changes(self, spec: "ArmSpec") -> list[dict[str, Any]]:
         """Return the changes to ``experiment.yaml`` that make an arm, in the order in which they apply."""
@@ -119,12 +142,14 @@ class ArmSpec:
         method: its name.
         seed: the seed of the run.
         training_patients: pairs of modality and number of training patients; empty for all.
+        without: name of the site that does not train; empty where all do.
     """
 
     regime: Regime
     method: str
     seed: int
     training_patients: tuple[tuple[Modality, int], ...] = ()
+    without: str = ""
 
     @property
     def population(self) -> str:
@@ -134,7 +159,28 @@ class ArmSpec:
     @property
     def name(self) -> str:
         """Unique in a study; names the arm's folder."""
-        return f"{self.regime}-{self.method}-{self.population}-seed{self.seed}"
+        whole = f"{self.regime}-{self.method}-{self.population}-seed{self.seed}"
+        return f"{whole}-without-{self.without}" if self.without else whole
+
+
+SitesOf = Callable[[ArmSpec], Mapping[str, Modality]]
+
+
+def _combinations(block: Block) -> Iterable[ArmSpec]:
+    patients = tuple(sorted(block.training_patients.items()))
+    for method, regime, seed in product(block.methods, block.regimes, block.seeds):
+        yield ArmSpec(regime, method, seed, patients)
+
+
+def _without_each(spec: ArmSpec, sites: Mapping[str, Modality]) -> list[ArmSpec]:
+    members = [name for name, modality in sites.items() if modality in spec.regime.modalities]
+    if len(sites) < LEAST_SITES or len(members) < 2:
+        has = f"{len(sites)} sites take part in {spec.name}, {len(members)} of them train"
+        raise ConfigError(
+            f"{has}: too few to leave one out",
+            f"take 'leave_one_site_out' out, or add sites: {LEAST_SITES} must take part and 2 must train",
+        )
+    return [replace(spec, without=name) for name in members]
 
 
 def load_study(path: Path) -> Study:

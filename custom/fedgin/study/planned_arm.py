@@ -18,16 +18,10 @@ from fedgin.train.experiment import AugmentationSettings, Experiment
 OnPrepared = Callable[[str, int, int], None]
 OnLeftOut = Callable[[str, Sequence[str]], None]
 
-POOLED = {
-    Regime.CT_ONLY: (Modality.CT,),
-    Regime.MR_ONLY: (Modality.MR,),
-    Regime.CENTRAL: (Modality.CT, Modality.MR),
-}
-
 
 @dataclass(frozen=True)
 class PlannedArm:
-    """An arm with the sites it uses; ``home`` is its folder."""
+    """An arm with the sites that it trains or is tested on; ``home`` is its folder."""
 
     spec: ArmSpec
     arm: Arm
@@ -81,6 +75,14 @@ class StudySites:
         self.contracts = [_with_one_thread(contract) for contract in find_cross_modality_sites(study.sites)]
         self._prepared: dict[str, dict[str, SiteData]] = {}
 
+    def arms(self) -> list[ArmSpec]:
+        """Return every arm of the study at these sites; see :meth:`Study.arms_at`."""
+        return self.study.arms_at(self._modalities)
+
+    def _modalities(self, spec: ArmSpec) -> dict[str, Modality]:
+        members = _labelling(self.contracts, _experiment(self.study, spec).organs)
+        return {contract.site: contract.modality for contract in members}
+
     def setting(self, spec: ArmSpec) -> PlannedArm:
         """Stage an arm's job under ``out/jobs/NAME`` and return the arm with its sites.
 
@@ -89,8 +91,14 @@ class StudySites:
         """
         experiment = _experiment(self.study, spec)
         sites = self._sites(spec, experiment)
-        job = _stage(self.study, spec, experiment, len(sites), self.out / "jobs" / spec.name)
-        return PlannedArm(spec, _make_arm(self.study, spec, job), sites, self.out / "arms" / spec.name)
+        trained = [
+            site.contract.modality
+            for name, site in sites.items()
+            if name != spec.without and site.contract.modality in spec.regime.modalities
+        ]
+        job = _stage(self.study, spec, experiment, trained, self.out / "jobs" / spec.name)
+        arm = _make_arm(self.study, spec, job, tuple(sorted(set(trained))))
+        return PlannedArm(spec, arm, sites, self.out / "arms" / spec.name)
 
     def _sites(self, spec: ArmSpec, experiment: Experiment) -> Mapping[str, SiteData]:
         key = f"{spec.population} {experiment.preprocessing.model_dump_json()} {experiment.organs}"
@@ -142,23 +150,29 @@ def _experiment(study: Study, spec: ArmSpec) -> Experiment:
     return parse_settings(values, Experiment, source=f"changes to {job.name}")
 
 
-def _stage(study: Study, spec: ArmSpec, experiment: Experiment, sites: int, target: Path) -> Job:
+def _stage(study: Study, spec: ArmSpec, experiment: Experiment, trained: Sequence[Modality], target: Path) -> Job:
+    """Write an arm's job; ``trained`` has the modality of each site that trains."""
     changes = experiment.model_dump(mode="json")
+    if spec.without and spec.regime is Regime.FEDERATED and experiment.network.normalisation == "fedbn":
+        raise ConfigError(
+            f"{spec.name}: with FedBN a site that does not train has no local layers to be tested with",
+            f"take '{spec.method}' out of the block with 'leave_one_site_out', or choose another normalisation",
+        )
     if spec.regime is Regime.CENTRAL:
         # As many optimiser steps as all sites of the federation make together.
-        changes["training"]["local_steps"] *= sites
-    if len(POOLED.get(spec.regime, ())) == 1 and experiment.network.normalisation == "dsbn":
+        changes["training"]["local_steps"] *= len(trained)
+    if len(set(trained)) == 1 and experiment.network.normalisation == "dsbn":
         # With one modality DSBN is BatchNorm; as such it can also be tested on the modality it has not seen.
         changes["network"]["normalisation"] = "batch"
     job = replace(load_job(study.job), experiment=experiment)
-    return stage_job(job, target, sites=sites, rounds=study.rounds, changes=changes)
+    return stage_job(job, target, sites=len(trained), rounds=study.rounds, changes=changes)
 
 
-def _make_arm(study: Study, spec: ArmSpec, job: Job) -> Arm:
+def _make_arm(study: Study, spec: ArmSpec, job: Job, modalities: tuple[Modality, ...]) -> Arm:
     title = f"{spec.regime.replace('_', ' ')} {spec.method}"
     if spec.regime is Regime.FEDERATED:
-        return FederatedArm(spec.name, title, job)
-    return PooledArm(spec.name, title, job.experiment, POOLED[spec.regime], job.rounds, study.validate_every)
+        return FederatedArm(spec.name, title, job, spec.without)
+    return PooledArm(spec.name, title, job.experiment, modalities, job.rounds, study.validate_every, spec.without)
 
 
 def _of_site(on_prepared: OnPrepared, site: str) -> Callable[[int, int], None]:

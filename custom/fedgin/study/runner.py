@@ -78,7 +78,7 @@ def run_study(source: Path, out: Path, listener: StudyListener, *, cores: int) -
 
 def _prepare(study: Study, out: Path, listener: StudyListener) -> list[PlannedArm]:
     sites = StudySites(study, out, on_prepared=listener.preparing, on_left_out=listener.left_out)
-    return [sites.setting(spec) for spec in study.arms()]
+    return [sites.setting(spec) for spec in sites.arms()]
 
 
 def _result(setting: PlannedArm) -> ArmResult | None:
@@ -219,7 +219,7 @@ class _Pace:
 
 def cores_of(setting: PlannedArm) -> int:
     """Return how many processes of an arm compute at the same time."""
-    return len(setting.sites) if setting.spec.regime == "federated" else 1
+    return len(setting.arm.members(setting.sites)) if setting.spec.regime == "federated" else 1
 
 
 def _steps(setting: PlannedArm) -> int:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fedgin.study.arm_result import ArmResult
+from fedgin.study.centres import Centres, by_centre
 from fedgin.study.plan import ArmSpec, Regime
-from fedgin.study.statistics import PairedTest, gaps, mean_ranks, paired_tests, ratio_of
+from fedgin.study.statistics import PairedTest, equivalence, gaps, mean_ranks, paired_tests, ratio_of
 from fedgin.train.evaluate.estimates import Estimate, Subject, mean_of
 from fedgin.train.evaluate.patient_values import MEASURES, subject_values
 from fedgin.train.evaluate.scores import CaseScore
@@ -43,7 +44,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Test:
-    """One comparison of the reference method with another."""
+    """One comparison of the reference method with another.
+
+    Attributes:
+        population: of training patients.
+        regime: of both.
+        method: the other one.
+        test: over patients.
+        difference: of Dice, reference minus the other, over patients.
+        seeds: number of seeds.
+        equivalent: p-value of the test that both are equivalent.
+        centres: the difference by site.
+    """
 
     population: str
     regime: Regime
@@ -51,17 +63,25 @@ class Test:
     test: PairedTest
     difference: Estimate
     seeds: int
+    equivalent: float
+    centres: Centres
 
 
 Groups = dict[Group, Runs]
 
 
 def group_runs(results: Sequence[tuple[ArmSpec, ArmResult]]) -> Groups:
-    """Collect runs by population, regime and method."""
+    """Collect the runs in which all sites train by population, regime and method."""
     groups: Groups = {}
     for spec, result in results:
-        groups.setdefault(Group(spec.population, spec.regime, spec.method), Runs()).by_seed[spec.seed] = result
+        if not spec.without:
+            groups.setdefault(group_of(spec), Runs()).by_seed[spec.seed] = result
     return groups
+
+
+def group_of(spec: ArmSpec) -> Group:
+    """Return what a run shares with those that differ in their seed, or in the site left out."""
+    return Group(spec.population, spec.regime, spec.method)
 
 
 def modalities_of(groups: Groups) -> list[str]:
@@ -131,6 +151,8 @@ def _family(groups: Groups, reference: Group) -> list[Test]:
             tests[key.method],
             mean_of(apart[key.method]),
             len(seeds[key.method]),
+            equivalence(apart[key.method]),
+            by_centre(apart[key.method]),
         )
         for key in family
     ]
