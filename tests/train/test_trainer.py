@@ -97,6 +97,20 @@ def test_a_stop_ends_the_round_before_the_next_step(tmp_path: Path) -> None:
     assert result.steps <= 2
 
 
+def test_a_round_tells_which_share_of_draws_the_quality_filter_refused(tmp_path: Path) -> None:
+    """GIN with kernels of three pixels loses edges; without the filter nobody counts."""
+    values: dict[str, object] = {"name": "gin", "params": {"kernel_sizes": [3]}}
+    members, plan, refused = cases(tmp_path), RoundPlan("site-1", 0, 1), list[float | None]()
+    for quality in (True, True, False):
+        trainer = make_trainer(tiny_experiment(augmentation=values | {"quality": quality}))
+        refused.append(trainer.train_round(members, plan).refused)
+    first, again, none = refused
+    assert first is not None
+    assert 0.0 < first < 1.0
+    assert again == first
+    assert none is None
+
+
 def test_a_loss_that_is_not_finite_is_loud(tmp_path: Path) -> None:
     trainer = make_trainer(tiny_experiment())
     with torch.no_grad():

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fedgin.augment import Augmentation
 from fedgin.augment.hooks import Guide
+from fedgin.augment.quality import QualityFilter
 from fedgin.nets.dsbn import route
 from fedgin.seeds import derive_seed
 from fedgin.train.experiment import Experiment
@@ -40,6 +41,9 @@ class BatchMaker:
 
     It runs after collation, so that an augmentation works on whole batches, and before the forward pass outside of
     autocast, so that it computes in float32.
+
+    Attributes:
+        quality: judges the views where ``augmentation.quality`` asks for it.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class BatchMaker:
     ) -> None:
         self.network = network
         self.augmentation = augmentation
+        self.quality = QualityFilter(augmentation) if experiment.augmentation.quality else None
         self.segmentation = build_loss(experiment.loss)
         self.geometry = GeometricAugmentation(experiment.spatial, experiment.preprocessing.network_spacing)
         self.seeds = self._seeds(experiment.seed, plan)
@@ -60,7 +65,7 @@ class BatchMaker:
         image, label, body = self.geometry.apply(image, label, body, self.geometry.draw(len(image), gen=geometry))
         targets, modalities = Targets(label, batch["labelled"]), list(batch["modality"])
         guide = Guide(label, gradient=lambda shown: self._gradient(shown, targets, modalities))
-        views = self.augmentation.guided_views(image, guide, gen=look, body=body)
+        views = (self.quality or self.augmentation).guided_views(image, guide, gen=look, body=body)
         route(self.network, modalities * len(views))
         return torch.cat(views), StepTargets(targets, image)
 

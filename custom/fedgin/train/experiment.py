@@ -23,10 +23,18 @@ EVALUATED_MODEL = "model.safetensors"
 
 
 class AugmentationSettings(Settings):
-    """Which appearance augmentation every training image goes through, and its parameters."""
+    """Which appearance augmentation training images go through.
+
+    Attributes:
+        name: a registered augmentation; ``none`` leaves images as they are.
+        params: the augmentation's own parameters.
+        quality: draw again what erases edges or an organ, up to three times, and then show the clean image; see
+            :mod:`fedgin.augment.quality`. A site then reports ``augmentation_refused`` with each round.
+    """
 
     name: str = "none"
     params: dict[str, Any] = Field(default_factory=dict)
+    quality: bool = False
 
 
 class SpatialSettings(Settings):

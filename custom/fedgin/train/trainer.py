@@ -35,6 +35,7 @@ class RoundResult:
         fallbacks: slices or patches that the augmentation could not change and left as they were.
         cases: different cases that the round's batches are drawn from.
         slices: different slices in them.
+        refused: share of the augmentation's draws that its quality filter refused; None without the filter.
     """
 
     steps: int
@@ -42,6 +43,7 @@ class RoundResult:
     fallbacks: int
     cases: int
     slices: int
+    refused: float | None = None
 
 
 class Trainer:
@@ -84,6 +86,7 @@ class Trainer:
         losses: list[Tensor] = []
         fallbacks = self.augmentation.fallbacks
         loader = self.batches(cases, plan)
+        maker = BatchMaker(self.network, self.experiment, self.augmentation, plan)
         engine = SupervisedTrainer(
             device=self.device,
             max_epochs=1,
@@ -92,7 +95,7 @@ class Trainer:
             network=self.network,
             optimizer=self.optimizer,
             loss_function=ProximalLoss(self.loss, self.network, proximal) if proximal else self.loss,
-            prepare_batch=BatchMaker(self.network, self.experiment, self.augmentation, plan),
+            prepare_batch=maker,
             amp=self.experiment.training.amp and self.device.type == "cuda",
             decollate=False,
         )
@@ -108,6 +111,7 @@ class Trainer:
             _mean_loss(losses, plan),
             self.augmentation.fallbacks - fallbacks,
             *_count_drawn(loader),
+            refused=maker.quality.refused if maker.quality else None,
         )
 
     def batches(self, cases: Sequence[CachedCase], plan: RoundPlan) -> DataLoader:

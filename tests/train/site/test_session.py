@@ -55,6 +55,14 @@ def test_metrics_are_of_the_received_model_and_the_difference_of_the_trained_one
     assert set(metrics) >= {"test_dice_mean", "test_cases", "test_dice_liver"}
 
 
+@pytest.mark.parametrize("quality", [True, False])
+def test_the_share_of_refused_draws_is_a_metric_where_draws_are_judged(tmp_path: Path, quality: bool) -> None:
+    experiment = tiny_experiment(augmentation={"name": "gin", "quality": quality})
+    metrics = open_session(tmp_path, experiment).train(initial(experiment), 0, 3, stop=never).metrics
+    assert ("augmentation_refused" in metrics) == quality
+    assert 0.0 <= metrics.get("augmentation_refused", 0.0) < 1.0
+
+
 @pytest.mark.parametrize("keep", ["keep", "reset"])
 def test_a_new_process_for_each_task_gives_the_same_weights(tmp_path: Path, keep: str) -> None:
     experiment = tiny_experiment(training={"local_steps": 2, "batch_size": 4, "optimizer_state": keep})

@@ -27,6 +27,8 @@ from fedgin.train.site.update import InterruptedTaskError, LocalUpdate
 from fedgin.train.trainer import RoundResult, Trainer
 
 Stop = Callable[[], bool]
+# The metric of a round with ``augmentation.quality``: the share of draws that the site refused.
+REFUSED = "augmentation_refused"
 
 
 class SiteSession:
@@ -90,6 +92,8 @@ class SiteSession:
         result = self.trainer.train_round(self.data.cases[Split.TRAINING], plan, proximal=mu, stop=stop)
         if result.steps < self.experiment.training.local_steps:
             raise InterruptedTaskError(self.contract.site)
+        if result.refused is not None:
+            metrics[REFUSED] = result.refused
         after = _on_cpu(averaged_weights(network))
         self._save(round_number, before, after)
         difference = {name: (after[name] - before[name]).float() for name in before if name in self.sent}

@@ -26,7 +26,8 @@ class LocalUpdate(Generic[ValueT]):
         difference: trained minus received weights of the entries that the site sends, float32, by state-dict name;
             layers that the site excludes are absent.
         metrics: the metrics of the *received* model on the validation cases, such as ``val_dice_mean``; where noise is
-            added also ``privacy_epsilon``, spent on this dataset so far.
+            added also ``privacy_epsilon``, spent on this dataset so far; with ``augmentation.quality`` also
+            ``augmentation_refused``, the share of the round's draws that the filter refused.
         weight: the site's share in the average before it is normalised (``federation.client_weighting``).
         loss: mean training loss of the round.
         trained: ``cases`` and ``slices`` that the round's batches showed, ``of_cases`` and ``of_slices`` there are.
