@@ -81,7 +81,7 @@ def updates(experiment: Experiment, data: SiteData, rounds: int) -> Iterator[tup
         trainer.network.train()
         trainer.train_round(data.cases[Split.TRAINING], RoundPlan(SITE, number, rounds))
         if number + 1 == attacked:
-            yield attacked * experiment.training.local_steps, _copy(trainer)
+            yield attacked * experiment.training.steps, _copy(trainer)
             attacked *= 4
 
 

@@ -92,7 +92,7 @@ class _Race:
         order = self.trainer.batches(self.run.cases, plan).batch_sampler
         for step, indices in enumerate(order or ()):
             images, targets = make(default_collate([self.slices[index] for index in indices]), CPU, False)
-            done, total = number * settings.local_steps + step, self.run.rounds * settings.local_steps
+            done, total = number * settings.steps + step, self.run.rounds * settings.steps
             self.optimizer.param_groups[0]["lr"] = learning_rate(settings, done, total)
             self.optimizer.zero_grad()
             torch.autograd.backward(self.loss(self.network(images), targets))

@@ -11,6 +11,7 @@ from fedgin.flare.jobs.job import load_job, stage_job
 from fedgin.study.arms import FederatedArm, PooledArm
 from fedgin.study.plan import Study
 from fedgin.study.planned_arm import PlannedArm, StudySites
+from fedgin.study.runner import steps_of_arm
 from fedgin.train.geometry import GeometricAugmentation
 from tests.places import JOBS
 from tests.sites import tiny_experiment, write_site
@@ -59,6 +60,15 @@ def test_every_regime_makes_as_many_steps_as_its_sites_would(found: dict[str, Pl
     steps = {name.split("-")[0]: item.arm.experiment.training.local_steps for name, item in found.items()}
     assert steps == {"mr_only": 2, "ct_only": 2, "central": 4, "federated": 2}
     assert {item.arm.rounds for item in found.values()} == {3}
+
+
+def test_epochs_are_of_each_site_and_of_the_pool_and_known_to_the_progress(tmp_path: Path) -> None:
+    block = {"regimes": ["mr_only", "central", "federated"], "methods": ["none"], "seeds": [1]}
+    found = settings(tmp_path, blocks=[block], settings={"training": {"local_epochs": 1, "batch_size": 5}})
+    steps = {name.split("-")[0]: steps_of_arm(item) for name, item in found.items()}
+    # Three rounds; twelve slices are three batches at each of two sites, and 24 are five.
+    assert steps == {"mr_only": 9, "central": 15, "federated": 18}
+    assert {item.arm.experiment.training.local_epochs for item in found.values()} == {1}
 
 
 def test_all_sites_are_needed_in_every_round(found: dict[str, PlannedArm]) -> None:
@@ -173,7 +183,7 @@ def test_methods_of_one_regime_and_seed_see_the_same_slices(
         item = found[f"{regime}-{method}-all-seed5"]
         item.arm.train(item.sites, tmp_path / method, lambda point: None)
     half = len(drawn) // 2
-    assert half == item.arm.rounds * item.arm.experiment.training.local_steps
+    assert half == item.arm.rounds * item.arm.experiment.training.steps
     assert all(map(torch.equal, drawn[:half], drawn[half:]))
     assert seeds[:half] == seeds[half:]
     assert not any(map(torch.equal, drawn, drawn[1:half])), "every step draws anew"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from fedgin.data.cache import CachedCase
 from fedgin.data.datalist import Split
@@ -126,6 +127,26 @@ def test_the_polynomial_schedule_has_its_closed_form() -> None:
     assert 0 < learning_rate(settings, 9, 10) < learning_rate(settings, 8, 10)
     constant = TrainingSettings(learning_rate=0.1, schedule="constant")
     assert math.isclose(learning_rate(constant, 9, 10), 0.1)
+
+
+def test_a_plateau_halves_the_rate_between_rounds_and_another_process_goes_on_from_there(tmp_path: Path) -> None:
+    experiment = tiny_experiment(training={"local_steps": 1, "learning_rate": 0.01, "schedule": "plateau"})
+    trainer, again = make_trainer(experiment), make_trainer(experiment)
+    assert trainer.plateau
+    for _ in range(5):  # the first is the best so far
+        trainer.plateau.step(0.0)
+    trainer.train_round(cases(tmp_path), RoundPlan("s", 5, 9))
+    again.restore_optimizer(trainer.optimizer_state())
+    for each in (trainer, again):
+        assert each.optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
+        assert each.plateau
+        assert each.plateau.num_bad_epochs == 1
+    again.restore_optimizer(None)
+    assert again.optimizer.param_groups[0]["lr"] == 0.01
+    assert again.plateau
+    assert again.plateau.num_bad_epochs == 0
+    with pytest.raises(ValidationError, match="plateau needs optimizer_state keep"):
+        TrainingSettings(schedule="plateau", optimizer_state="reset")
 
 
 @pytest.mark.parametrize(("sites", "moved"), [(["MR"], {"MR"}), (["CT"], {"CT"}), (["CT", "MR"], {"CT", "MR"})])

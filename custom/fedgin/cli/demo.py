@@ -84,7 +84,7 @@ class _Printer:
 
     def arm_started(self, arm: "Arm") -> None:
         self.started = time.monotonic()
-        self.console.print(f"[bold]{arm.title}[/]: {self.rounds} rounds of {arm.experiment.training.local_steps} steps")
+        self.console.print(f"[bold]{arm.title}[/]: {self.rounds} rounds of {arm.experiment.training.length}")
 
     def round_done(self, arm: "Arm", point: dict[str, float], left: float) -> None:
         dice = "  ".join(f"{modality} {value:.3f}" for modality, value in sorted(point.items()) if modality != "round")

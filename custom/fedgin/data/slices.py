@@ -36,6 +36,20 @@ def slices_of(cases: Sequence[CachedCase]) -> list[SliceIndex]:
     ]
 
 
+def whole_passes(
+    slices: Sequence[SliceIndex], batch_size: int, passes: int, generator: torch.Generator
+) -> list[list[int]]:
+    """Deal every slice once a pass, each pass in another drawn order; the last batch of a pass has what is left.
+
+    Raises:
+        DataError: there are no slices.
+    """
+    if not slices:
+        raise DataError("there is no training slice", "list at least one training case with a labelled organ")
+    orders = [torch.randperm(len(slices), generator=generator).tolist() for _ in range(passes)]
+    return [order[start : start + batch_size] for order in orders for start in range(0, len(order), batch_size)]
+
+
 class BalancedBatches(Sampler[list[int]]):
     """A fixed number of batches in which a fixed share of the slices shows an organ.
 

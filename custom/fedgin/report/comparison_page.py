@@ -56,7 +56,7 @@ def _document(comparison: Comparison, arms: Sequence[ScoredArm]) -> str:
     )
     return (
         f"# {comparison.title}\n\n{comparison.note}\n\n"
-        f"Sites, with their training cases: {sites}. {arm.rounds} rounds of {training.local_steps} steps of "
+        f"Sites, with their training cases: {sites}. {arm.rounds} rounds of {training.length} with batches of "
         f"{training.batch_size} slices, seed {arm.experiment.seed}, one run an arm.\n\n{table_text(arms)}\n"
         "Mean Dice over test patients [95 % bootstrap interval], in 3D on each image's own grid. Differences between "
         "seeds are not in the intervals.\n"

@@ -53,7 +53,7 @@ class Arm(ABC):
         name: short and unique in a comparison; names the arm's folder.
         title: what a reader sees.
         experiment: settings that the arm trains with.
-        rounds: the number of rounds, of ``training.local_steps`` steps each.
+        rounds: the number of rounds.
         left_out: name of the site that neither trains nor validates; empty where all take part.
     """
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fedgin.config import merged, parse_settings
+from fedgin.config import parse_settings
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.site import Modality, SiteContract
 from fedgin.data.sites import find_sites
@@ -13,7 +13,7 @@ from fedgin.flare.jobs.job import Job, load_job, stage_job
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
 from fedgin.study.plan import ArmSpec, Regime, Study
 from fedgin.study.scarcity import with_training_patients
-from fedgin.train.experiment import AugmentationSettings, Experiment
+from fedgin.train.experiment import AugmentationSettings, Experiment, with_changes
 
 OnPrepared = Callable[[str, int, int], None]
 OnLeftOut = Callable[[str, Sequence[str]], None]
@@ -146,7 +146,7 @@ def _experiment(study: Study, spec: ArmSpec) -> Experiment:
     # The job's own augmentation must not lend its parameters to another method.
     values = job.experiment.model_dump(mode="json") | {"augmentation": AugmentationSettings().model_dump(mode="json")}
     for changes in study.changes(spec):
-        values = merged(values, changes)
+        values = with_changes(values, changes)
     return parse_settings(values, Experiment, source=f"changes to {job.name}")
 
 
@@ -158,9 +158,9 @@ def _stage(study: Study, spec: ArmSpec, experiment: Experiment, trained: Sequenc
             f"{spec.name}: with FedBN a site that does not train has no local layers to be tested with",
             f"take '{spec.method}' out of the block with 'leave_one_site_out', or choose another normalisation",
         )
-    if spec.regime is Regime.CENTRAL:
-        # As many optimiser steps as all sites of the federation make together.
-        changes["training"]["local_steps"] *= len(trained)
+    if spec.regime is Regime.CENTRAL and not experiment.training.local_epochs:
+        # As many optimiser steps as all sites of the federation make together; passes over the pool are as many anyway.
+        changes["training"]["local_steps"] = experiment.training.steps * len(trained)
     if len(set(trained)) == 1 and experiment.network.normalisation == "dsbn":
         # With one modality DSBN is BatchNorm; as such it can also be tested on the modality it has not seen.
         changes["network"]["normalisation"] = "batch"

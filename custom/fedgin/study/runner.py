@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from fedgin.data.datalist import Split
 from fedgin.errors import FedginError, with_fix
 from fedgin.study.arm_result import ArmResult, read_result
+from fedgin.study.arms import PooledArm
 from fedgin.study.plan import ArmSpec, Study, load_study
 from fedgin.study.planned_arm import PlannedArm, StudySites
+from fedgin.train.round_length import steps_of_round
 
 Point = dict[str, float]
 SECONDS_TO_STOP = 45.0
@@ -205,14 +208,14 @@ class _Pace:
 
     def learn(self, setting: PlannedArm, core_seconds: float) -> None:
         self.spent += core_seconds
-        self.steps += _steps(setting)
+        self.steps += steps_of_arm(setting)
 
     def left(self, waiting: Sequence[PlannedArm], running: Sequence[_Running]) -> float:
         """Return seconds, or NaN before the first arm is complete."""
         if not self.steps:
             return float("nan")
-        steps = sum(map(_steps, waiting)) + sum(
-            _steps(worker.setting) * (1 - worker.rounds / worker.setting.arm.rounds) for worker in running
+        steps = sum(map(steps_of_arm, waiting)) + sum(
+            steps_of_arm(worker.setting) * (1 - worker.rounds / worker.setting.arm.rounds) for worker in running
         )
         return steps * self.spent / self.steps / self.cores
 
@@ -222,8 +225,13 @@ def cores_of(setting: PlannedArm) -> int:
     return len(setting.arm.members(setting.sites)) if setting.spec.regime == "federated" else 1
 
 
-def _steps(setting: PlannedArm) -> int:
-    return cores_of(setting) * setting.arm.rounds * setting.arm.experiment.training.local_steps
+def steps_of_arm(setting: PlannedArm) -> int:
+    """Return the optimiser steps of an arm, of all its sites together."""
+    arm = setting.arm
+    groups = [site.cases[Split.TRAINING] for site in arm.members(setting.sites).values()]
+    if isinstance(arm, PooledArm):
+        groups = [[case for cases in groups for case in cases]]
+    return arm.rounds * sum(steps_of_round(arm.experiment, cases) for cases in groups)
 
 
 def _signal(process: "subprocess.Popen[str]", sign: signal.Signals) -> None:

@@ -1,13 +1,15 @@
 """``experiment.yaml``: everything a job says about training. Data only; names are looked up in registries."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from fedgin.config import Settings, load_settings, spelt
+from fedgin.config import Settings, load_settings, merged, spelt
 from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.site import Modality, OrganName
+from fedgin.errors import ConfigError
 from fedgin.nets.registry import check_network
 from fedgin.nets.settings import NetworkSettings
 from fedgin.registry import check_choice, declared
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 # Beside the experiment.yaml of a job that scores a trained model: its weights, without code.
 EVALUATED_MODEL = "model.safetensors"
+DEFAULT_STEPS, DEFAULT_ORGAN_SHARE = 80, 0.75
+ROUND_LENGTHS = {"local_steps", "local_epochs"}
 
 
 class AugmentationSettings(Settings):
@@ -63,25 +67,71 @@ class TrainingSettings(Settings):
     """How a site trains between receiving a global model and sending its update.
 
     Attributes:
-        local_steps: optimiser steps a round, equal at every site, whatever its number of slices.
-        batch_size: slices or patches in a step.
+        local_steps: optimiser steps a round, equal at every site, whatever its number of slices; 80 by default.
+        local_epochs: in place of it, passes over the site's training slices a round, or over as many patches as cover
+            its volumes: a site with more of them then makes more steps.
+        batch_size: slices or patches in a step; in a pass over slices the last step has what is left.
         foreground_share: share of the slices that show an organ; for volumes, of the patches that are centred on one,
-            each organ in its turn.
+            each organ in its turn; 0.75 by default. A pass over slices shows each once, so it takes none.
         learning_rate: the learning rate of AdamW at the first step.
         weight_decay: the weight decay of AdamW.
-        schedule: ``polynomial`` lowers the rate to 0 over the run as (1 - progress) ** 0.9; ``constant`` does not.
+        schedule: ``polynomial`` lowers the rate to 0 over the run as (1 - progress) ** 0.9; ``constant`` does not;
+            ``plateau`` halves it, down to 1e-5, after four rounds in a row without a lower training loss at the site.
         optimizer_state: ``keep`` the optimiser's moments between rounds, at the site, or ``reset`` them each round.
         amp: mixed precision, used on GPUs only: CPUs gain nothing from it here.
     """
 
-    local_steps: int = Field(default=80, ge=1, le=1_000_000)
+    local_steps: int | None = Field(default=None, ge=1, le=1_000_000)
+    local_epochs: int | None = Field(default=None, ge=1, le=10_000)
     batch_size: int = Field(default=16, ge=1, le=4096)
-    foreground_share: float = Field(default=0.75, ge=0.0, le=1.0)
+    foreground_share: float | None = Field(default=None, ge=0.0, le=1.0)
     learning_rate: float = Field(default=3e-3, gt=0.0, le=1.0)
     weight_decay: float = Field(default=1e-4, ge=0.0, le=1.0)
-    schedule: Literal["polynomial", "constant"] = "polynomial"
+    schedule: Literal["polynomial", "constant", "plateau"] = "polynomial"
     optimizer_state: Literal["keep", "reset"] = "keep"
     amp: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_round_has_a_length(cls, values: object) -> object:
+        if isinstance(values, dict) and all(values.get(name) is None for name in ROUND_LENGTHS):
+            return values | {"local_steps": DEFAULT_STEPS}
+        return values
+
+    @model_validator(mode="after")
+    def _a_round_has_one_length(self) -> "TrainingSettings":
+        if self.local_steps is not None and self.local_epochs is not None:
+            raise ValueError("a round has local_steps or local_epochs, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _a_plateau_is_remembered(self) -> "TrainingSettings":
+        if self.schedule == "plateau" and self.optimizer_state == "reset":
+            raise ValueError("schedule plateau needs optimizer_state keep: it looks back over rounds")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps a round, where they do not depend on a site's data.
+
+        Raises:
+            ConfigError: they do.
+        """
+        if self.local_steps is None:
+            raise ConfigError("a round has local_epochs, whose steps depend on the site", "give training.local_steps")
+        return self.local_steps
+
+    @property
+    def organ_share(self) -> float:
+        """Share of what a step sees that shows an organ."""
+        return DEFAULT_ORGAN_SHARE if self.foreground_share is None else self.foreground_share
+
+    @property
+    def length(self) -> str:
+        """How long a round is, in words."""
+        if self.local_epochs is None:
+            return f"{self.steps} steps"
+        return "1 epoch" if self.local_epochs == 1 else f"{self.local_epochs} epochs"
 
 
 class AgreedSite(Settings):
@@ -213,6 +263,13 @@ class Experiment(Settings):
         check_network(self.network, self.preprocessing.network_size)
         return self
 
+    @model_validator(mode="after")
+    def _a_pass_shows_each_slice_once(self) -> "Experiment":
+        training = self.training
+        if training.local_epochs and training.foreground_share is not None and self.spatial_dims == 2:
+            raise ValueError("local_epochs show each slice once: leave foreground_share out (null), or use local_steps")
+        return self
+
     @property
     def classes(self) -> int:
         """Number of network outputs: the organs and background."""
@@ -259,6 +316,15 @@ class Experiment(Settings):
         dims = self.spatial_dims
         network = build_network(self.network, spatial_dims=dims, out_channels=outputs, seed=self.seed)
         return for_method(network, method, self.classes)
+
+
+def with_changes(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an experiment's values with nested keys changed; ``local_epochs`` replaces ``local_steps``, or it this."""
+    training = changes.get("training")
+    named = ROUND_LENGTHS & training.keys() if isinstance(training, Mapping) else set()
+    if len(named) == 1:
+        values = merged(values, {"training": dict.fromkeys(ROUND_LENGTHS - named)})
+    return merged(values, changes)
 
 
 def load_experiment(path: Path) -> Experiment:

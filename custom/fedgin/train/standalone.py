@@ -23,7 +23,7 @@ class StandaloneRun:
     Attributes:
         name: the name of the random streams, such as the site's name.
         cases: what to train on.
-        rounds: as many as the federation has; each makes ``training.local_steps`` steps.
+        rounds: as many as the federation has.
         checkpoint: file that is written after each round; a run that finds it continues there.
     """
 
@@ -57,7 +57,7 @@ def train_standalone(
     for round_number in range(_restore(trainer, run), run.rounds):
         result = trainer.train_round(run.cases, RoundPlan(run.name, round_number, run.rounds))
         after_round(trainer.network, round_number, result)
-        weights, optimizer = averaged_weights(trainer.network), trainer.optimizer.state_dict()
+        weights, optimizer = averaged_weights(trainer.network), trainer.optimizer_state()
         save_checkpoint(run.checkpoint, {"round": round_number, "model": weights, "optimizer": optimizer})
     return trainer.network
 
@@ -68,5 +68,5 @@ def _restore(trainer: Trainer, run: StandaloneRun) -> int:
         return 0
     saved = load_checkpoint(run.checkpoint, "round", "model", "optimizer")
     load_weights(trainer.network, saved["model"], source=run.checkpoint.name)
-    trainer.optimizer.load_state_dict(saved["optimizer"])
+    trainer.restore_optimizer(saved["optimizer"])
     return int(saved["round"]) + 1

@@ -1,26 +1,29 @@
-"""Train a network for one round: a fixed number of optimiser steps on a site's samples, with MONAI's trainer."""
+"""Train a network for one round on a site's samples, with MONAI's trainer."""
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
 from monai.data import DataLoader
 from monai.engines import SupervisedTrainer
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from fedgin.data.cache import CachedCase
 from fedgin.data.patches import draw_patches
 from fedgin.data.samples import SampleDataset
-from fedgin.data.slices import BalancedBatches, slices_of
+from fedgin.data.slices import BalancedBatches, slices_of, whole_passes
 from fedgin.errors import WeightsError
 from fedgin.seeds import derive_seed, make_generator
 from fedgin.train.batches import BatchMaker, RoundPlan
 from fedgin.train.experiment import Experiment, TrainingSettings
 from fedgin.train.method_loss import MethodLoss
 from fedgin.train.proximal import ProximalLoss
+from fedgin.train.round_length import steps_of_round
 
 Stop = Callable[[], bool]
 
@@ -67,12 +70,13 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
+        self.plateau = _plateau(self.optimizer) if settings.schedule == "plateau" else None
         self.loss = MethodLoss(experiment.loss, augmentation, experiment.classes)
 
     def train_round(
         self, cases: Sequence[CachedCase], plan: RoundPlan, *, proximal: float = 0.0, stop: Stop = lambda: False
     ) -> RoundResult:
-        """Train ``local_steps`` steps.
+        """Train for one round.
 
         Args:
             cases: the training cases.
@@ -85,13 +89,13 @@ class Trainer:
         """
         losses: list[Tensor] = []
         fallbacks = self.augmentation.fallbacks
-        loader = self.batches(cases, plan)
+        loader, steps = self.batches(cases, plan), steps_of_round(self.experiment, cases)
         maker = BatchMaker(self.network, self.experiment, self.augmentation, plan)
         engine = SupervisedTrainer(
             device=self.device,
             max_epochs=1,
             train_data_loader=loader,
-            epoch_length=self.experiment.training.local_steps,
+            epoch_length=steps,
             network=self.network,
             optimizer=self.optimizer,
             loss_function=ProximalLoss(self.loss, self.network, proximal) if proximal else self.loss,
@@ -101,48 +105,70 @@ class Trainer:
         )
         # Ignite logs an exception before raising it; whoever catches it says it once, in words that are safe to log.
         engine.logger.setLevel(logging.CRITICAL)
-        self._attach(engine, plan, losses, stop)
+        self._attach(engine, plan, steps, losses, stop)
         # Dropout draws from PyTorch's global stream, which must not depend on what ran before in this process either.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(derive_seed(self.experiment.seed, plan.site, plan.round_number, "dropout"))
             engine.run()
+        loss = _mean_loss(losses, plan)
+        if self.plateau and losses:
+            self.plateau.step(loss)
         return RoundResult(
             len(losses),
-            _mean_loss(losses, plan),
+            loss,
             self.augmentation.fallbacks - fallbacks,
             *_count_drawn(loader),
             refused=maker.quality.refused if maker.quality else None,
         )
 
+    def optimizer_state(self) -> dict[str, Any]:
+        """Return what a later round continues from: the optimiser's moments, and how long its loss has not fallen."""
+        state = self.optimizer.state_dict()
+        return state | {"plateau": self.plateau.state_dict()} if self.plateau else state
+
+    def restore_optimizer(self, state: Mapping[str, Any] | None) -> None:
+        """Continue from what :meth:`optimizer_state` returned, or with ``None`` start afresh."""
+        if state is None:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.experiment.training.learning_rate
+            self.plateau = _plateau(self.optimizer) if self.plateau else None
+        self.optimizer.load_state_dict(dict(state or self.optimizer.state_dict() | {"state": {}}))
+        if self.plateau and state:
+            self.plateau.load_state_dict(state["plateau"])
+
     def batches(self, cases: Sequence[CachedCase], plan: RoundPlan) -> DataLoader:
         """Return the round's batches, before augmentation; dictionaries as :class:`SampleDataset` gives them."""
-        settings, seed = self.experiment.training, self.experiment.seed
+        settings, seed, steps = self.experiment.training, self.experiment.seed, steps_of_round(self.experiment, cases)
         if self.experiment.spatial_dims == 3:
             generator = make_generator(seed, plan.site, plan.round_number, "patches")
-            count = settings.local_steps * settings.batch_size
-            patches = draw_patches(cases, count, foreground_share=settings.foreground_share, generator=generator)
+            count = steps * settings.batch_size
+            patches = draw_patches(cases, count, foreground_share=settings.organ_share, generator=generator)
             return DataLoader(SampleDataset(patches), batch_size=settings.batch_size, num_workers=0)
         slices = slices_of(cases)
-        batches = BalancedBatches(
+        generator = make_generator(seed, plan.site, plan.round_number, "slices")
+        batches: Iterable[list[int]] = BalancedBatches(
             slices,
             batch_size=settings.batch_size,
-            batches=settings.local_steps,
-            foreground_share=settings.foreground_share,
-            generator=make_generator(seed, plan.site, plan.round_number, "slices"),
+            batches=steps,
+            foreground_share=settings.organ_share,
+            generator=generator,
         )
+        if settings.local_epochs:
+            batches = whole_passes(slices, settings.batch_size, settings.local_epochs, generator)
         return DataLoader(SampleDataset(slices), batch_sampler=list(batches), num_workers=0)
 
-    def _attach(self, engine: SupervisedTrainer, plan: RoundPlan, losses: list[Tensor], stop: Stop) -> None:
+    def _attach(self, engine: SupervisedTrainer, plan: RoundPlan, steps: int, losses: list[Tensor], stop: Stop) -> None:
         settings = self.experiment.training
 
         def before_step(trainer: Engine) -> None:
             if stop():
                 trainer.terminate()
-            step = plan.round_number * settings.local_steps + trainer.state.iteration - 1
-            total = plan.total_rounds * settings.local_steps
+            step = plan.round_number * steps + trainer.state.iteration - 1
+            total = plan.total_rounds * steps
             self.augmentation.progress = step / total
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(settings, step, total)
+            if self.plateau is None:
+                for group in self.optimizer.param_groups:
+                    group["lr"] = learning_rate(settings, step, total)
 
         def after_step(trainer: Engine) -> None:
             # Read at the end of the round: whoever reads a number of a GPU waits for all it has still to do.
@@ -150,6 +176,10 @@ class Trainer:
 
         engine.add_event_handler(Events.ITERATION_STARTED, before_step)
         engine.add_event_handler(Events.ITERATION_COMPLETED, after_step)
+
+
+def _plateau(optimizer: torch.optim.Optimizer) -> ReduceLROnPlateau:
+    return ReduceLROnPlateau(optimizer, factor=0.5, patience=3, min_lr=1e-5)
 
 
 def _mean_loss(losses: Sequence[Tensor], plan: RoundPlan) -> float:
@@ -171,7 +201,7 @@ def _count_drawn(loader: DataLoader) -> tuple[int, int]:
 
 
 def learning_rate(settings: TrainingSettings, step: int, total: int) -> float:
-    """Return the rate of one step, from 0, of a run of ``total`` steps."""
+    """Return the rate of one step, from 0, of a run of ``total`` steps; a plateau sets it between rounds instead."""
     if settings.schedule == "constant":
         return settings.learning_rate
     return settings.learning_rate * (1.0 - min(step, total - 1) / total) ** 0.9

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from fedgin.data.datalist import Split
+from fedgin.data.limits import LimitError
 from fedgin.data.native_labels import to_native_labels
 from fedgin.data.site import load_site
 from fedgin.data.volumes import read_label
@@ -63,9 +64,16 @@ def test_the_share_of_refused_draws_is_a_metric_where_draws_are_judged(tmp_path:
     assert 0.0 <= metrics.get("augmentation_refused", 0.0) < 1.0
 
 
-@pytest.mark.parametrize("keep", ["keep", "reset"])
-def test_a_new_process_for_each_task_gives_the_same_weights(tmp_path: Path, keep: str) -> None:
-    experiment = tiny_experiment(training={"local_steps": 2, "batch_size": 4, "optimizer_state": keep})
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"local_steps": 2, "optimizer_state": "keep"},
+        {"local_steps": 2, "optimizer_state": "reset"},
+        {"local_epochs": 1, "schedule": "plateau"},
+    ],
+)
+def test_a_new_process_for_each_task_gives_the_same_weights(tmp_path: Path, training: dict[str, object]) -> None:
+    experiment = tiny_experiment(training={"batch_size": 4} | training)
     results = []
     for fresh in (False, True):
         folder = tmp_path / str(fresh)
@@ -101,6 +109,19 @@ def test_an_abort_keeps_nothing_of_the_round(tmp_path: Path) -> None:
         session.train(initial(), 0, 1, stop=lambda: True)
     with pytest.raises(WeightsError, match=r"local_model\.pt does not exist"):
         session.local_model()
+
+
+def test_an_aborted_epoch_keeps_nothing_and_a_longer_one_than_the_site_allows_is_refused(tmp_path: Path) -> None:
+    """Twelve slices in batches of four are three steps a pass."""
+    experiment = tiny_experiment(training={"local_epochs": 2, "batch_size": 4})
+    session = open_session(tmp_path, experiment)
+    answers = iter([False] * 6)
+    with pytest.raises(InterruptedTaskError):
+        session.train(initial(), 0, 1, stop=lambda: next(answers, True))
+    assert session.train(initial(), 0, 1, stop=never).weight == 12.0
+    limits = session.contract.limits.model_copy(update={"local_steps": 5})
+    with pytest.raises(LimitError, match=r"site site-1: a round would have 6 steps \(at most 5\)"):
+        SiteSession(experiment, session.contract.model_copy(update={"limits": limits}), tmp_path / "run")
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from fedgin.config import merged, parse_settings
+from fedgin.config import parse_settings
 from fedgin.data.organ_names import check_organs
 from fedgin.documents import read_json
 from fedgin.errors import ConfigError
@@ -21,7 +21,7 @@ from fedgin.flare.jobs.files import APP, CLIENT_CONFIG, CONFIG, EXPERIMENT, FILE
 from fedgin.flare.jobs.meta import check_meta, make_meta, meta_name
 from fedgin.flare.jobs.numbers import Numbers
 from fedgin.folders import MARK, Mark, whole_folder
-from fedgin.train.experiment import EVALUATED_MODEL, EvaluatedModel, Experiment, load_experiment
+from fedgin.train.experiment import EVALUATED_MODEL, EvaluatedModel, Experiment, load_experiment, with_changes
 
 # The name in meta.json of a job that a bundle completes.
 TEMPLATE = "evaluate"
@@ -159,7 +159,7 @@ def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[
         ConfigError: the changed experiment is not valid; nothing is written then.
         FolderError: ``target`` holds something else.
     """
-    values = merged(job.experiment.model_dump(mode="json"), changes)
+    values = with_changes(job.experiment.model_dump(mode="json"), changes)
     experiment = parse_settings(values, Experiment, source=f"changes to {job.name}")
     with whole_folder(target, holds=_holds(experiment)) as part:
         write_job(replace(job, experiment=experiment, rounds=rounds, min_clients=sites), part)

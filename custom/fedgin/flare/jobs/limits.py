@@ -39,7 +39,9 @@ def _asked(application: Application, parameters: int) -> Mapping[str, int]:
     asked = {"parameters": parameters, "batch_pixels": batch_pixels(experiment)}
     if experiment.evaluates:  # what the bundle was trained with costs the site nothing
         return asked
-    return asked | {"local_steps": experiment.training.local_steps, "rounds": application.numbers.num_rounds}
+    if not experiment.training.local_epochs:  # else the site knows when it has prepared its cases
+        asked["local_steps"] = experiment.training.steps
+    return asked | {"rounds": application.numbers.num_rounds}
 
 
 def batch_pixels(experiment: Experiment) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from fedgin.data.datalist import Split
+from fedgin.data.limits import LimitError
 from fedgin.data.prepare import Progress, choose_device, prepare_site
 from fedgin.data.site import SiteContract
 from fedgin.errors import PrivacyError
@@ -20,6 +21,7 @@ from fedgin.train.experiment import Experiment
 from fedgin.train.privacy.budget import ledger_of
 from fedgin.train.privacy.gate import PrivacyGate
 from fedgin.train.privacy.protect import sent_names
+from fedgin.train.round_length import steps_of_round
 from fedgin.train.site.decrypted import restore_weights
 from fedgin.train.site.sent_entries import local_entries, sent_entries
 from fedgin.train.site.state import SiteState, keep_scores
@@ -57,6 +59,8 @@ class SiteSession:
         self.folder = folder
         self.device = choose_device(contract)
         self.data = prepare_site(contract, experiment.preprocessing, experiment.organs, progress=progress)
+        self.steps = steps_of_round(experiment, self.data.cases[Split.TRAINING])
+        self._refuse_long_rounds()
         network = experiment.initial_network()
         normalisation = experiment.network.normalisation
         self.sent = sent_entries(network, normalisation, contract.modality)
@@ -86,11 +90,11 @@ class SiteSession:
         if self._gate and (earlier := self._gate.earlier(before, round_number)):
             return earlier
         metrics = self._score(Split.VALIDATION, f"validation_round_{round_number:04d}.csv", stop)
-        self._restore_optimizer(round_number)
+        self.trainer.restore_optimizer(self.state.optimizer_before(round_number))
         plan = RoundPlan(self.contract.site, round_number, total_rounds)
         mu = self.experiment.federation.algorithm.parameters.get("mu", 0.0)
         result = self.trainer.train_round(self.data.cases[Split.TRAINING], plan, proximal=mu, stop=stop)
-        if result.steps < self.experiment.training.local_steps:
+        if result.steps < self.steps:
             raise InterruptedTaskError(self.contract.site)
         if result.refused is not None:
             metrics[REFUSED] = result.refused
@@ -143,6 +147,15 @@ class SiteSession:
         weights = self._gate.model() if self._gate else self.state.local_model()
         return _only(weights, weights.keys() - self.initial_local_layers.keys())
 
+    def _refuse_long_rounds(self) -> None:
+        """Hold whole passes to the site's limit, too: before the cases were prepared nobody knew their steps."""
+        most = self.contract.limits.local_steps
+        if self.experiment.training.local_epochs and self.steps > most:
+            raise LimitError(
+                f"site {self.contract.site}: a round would have {self.steps:,} steps (at most {most:,})",
+                "lower training.local_epochs, or raise 'limits' in site.yaml",
+            )
+
     def _make_gate(self) -> PrivacyGate | None:
         """Return the gate of a site with privacy settings; settings that do not fit stop it before it trains."""
         privacy, site = self.contract.privacy, f"site {self.contract.site}"
@@ -191,12 +204,8 @@ class SiteSession:
             "of_slices": self.data.training_slices,
         }
 
-    def _restore_optimizer(self, round_number: int) -> None:
-        fresh = {**self.trainer.optimizer.state_dict(), "state": {}}
-        self.trainer.optimizer.load_state_dict(self.state.optimizer_before(round_number) or fresh)
-
     def _save(self, round_number: int, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
-        self.state.save_optimizer(round_number, self.trainer.optimizer.state_dict())
+        self.state.save_optimizer(round_number, self.trainer.optimizer_state())
         own = self.initial_local_layers
         if own:
             self.state.local_layers.save(round_number, _only(before, own), _only(after, own))
