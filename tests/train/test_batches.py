@@ -100,3 +100,47 @@ def test_a_method_sees_the_labels_after_the_geometric_change_and_may_ask_for_gra
     assert first.shape == shown.shape
     # The route of the step itself was not used up.
     assert network(shown).shape[0] == len(shown)
+
+
+def changed(augmentation: dict[str, object], progress: float = 1.0) -> list[bool]:
+    """Tell which samples of a batch, CT and MR in turn, one step of GIN changes in look."""
+    values = {"augmentation": {"name": "gin"} | augmentation, "spatial": {"probability": 0.0}}
+    experiment = tiny_experiment(**values)
+    method = experiment.build_augmentation()
+    method.progress = progress
+    image, targets = batch(64)
+    entry = {"image": image, "label": targets.label, "body": image > 0, "labelled": targets.labelled}
+    maker = BatchMaker(experiment.initial_network(), experiment, method, RoundPlan("site-1", 0, 1))
+    shown, step = maker(entry | {"modality": ["CT", "MR"] * 32}, CPU, False)
+    assert torch.equal(step.clean, image)
+    return [not torch.equal(*pair) for pair in zip(shown, image, strict=True)]
+
+
+def test_every_image_is_changed_unless_the_experiment_says_otherwise() -> None:
+    assert all(changed({}))
+
+
+def test_each_modality_has_its_own_probability() -> None:
+    found = changed({"probability": {"CT": 0.5, "MR": 1.0}})
+    assert all(found[1::2])
+    assert 8 <= sum(found[0::2]) <= 24
+    assert not any(changed({"probability": {"CT": 0.0, "MR": 0.0}}))
+
+
+def test_the_probability_rises_with_the_steps_that_are_done() -> None:
+    early, late = (changed({"schedule": "rising"}, progress) for progress in (0.25, 0.75))
+    assert 0 < sum(early) < 32 < sum(late) < 64
+    # The same coins: what is changed at a lower probability is changed at a higher one.
+    assert all(later for earlier, later in zip(early, late, strict=True) if earlier)
+
+
+@pytest.mark.parametrize("name", ["prorandconv", "raffesdg"])
+def test_an_unchanged_image_is_shown_as_it_is_when_the_network_segments(name: str) -> None:
+    experiment = tiny_experiment(augmentation={"name": name, "probability": 0.0}, spatial={"probability": 0.0})
+    method = experiment.build_augmentation()
+    image, targets = batch()
+    entry = {"image": image, "label": targets.label, "body": image > 0, "labelled": targets.labelled}
+    maker = BatchMaker(experiment.initial_network(), experiment, method, RoundPlan("site-1", 0, 1))
+    shown, _ = maker(entry | {"modality": ["CT", "MR"]}, CPU, False)
+    for view in torch.split(shown, len(image)):
+        torch.testing.assert_close(view, method.at_inference(image))

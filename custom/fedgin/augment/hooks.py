@@ -63,6 +63,13 @@ class TrainingHooks(ABC):
             ConfigError: a parameter does not fit.
         """
 
+    def show_clean(self, views: Sequence[Tensor], image: Tensor, rows: Tensor) -> list[Tensor]:
+        """Return the views of a batch, each with the samples of ``rows`` as the network is shown them to segment."""
+        if not len(rows):
+            return list(views)
+        clean = self.at_inference(image[rows])
+        return [view.index_copy(0, rows, clean) for view in views]
+
     def extra_loss(self, logits: Sequence[Tensor], extra: Sequence[Tensor], clean: Tensor) -> Tensor | None:
         """Return what is added to the segmentation loss, or nothing.
 

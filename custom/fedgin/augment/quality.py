@@ -75,10 +75,7 @@ class QualityFilter:
             again = self.method.guided_views(image[rows], _guide_of(rows, image, guide), gen=gen, body=body[rows])
             views = [view.index_copy(0, rows, drawn) for view, drawn in zip(views, again, strict=True)]
             rows = self._refuse(rows, image, again, guide.label, body)
-        if not len(rows):
-            return views
-        clean = self.method.at_inference(image[rows])
-        return [view.index_copy(0, rows, clean) for view in views]
+        return self.method.show_clean(views, image, rows)
 
     def _refuse(self, rows: Tensor, image: Tensor, views: Sequence[Tensor], label: Tensor, body: Tensor) -> Tensor:
         """Return the rows of which a view is refused; ``views`` are of these rows alone."""

@@ -13,7 +13,8 @@ from fedgin.flare.jobs.job import Job, load_job, stage_job
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
 from fedgin.study.plan import ArmSpec, Regime, Study
 from fedgin.study.scarcity import with_training_patients
-from fedgin.train.experiment import AugmentationSettings, Experiment, with_changes
+from fedgin.train.augmentation_settings import AugmentationSettings
+from fedgin.train.experiment import Experiment, with_changes
 
 OnPrepared = Callable[[str, int, int], None]
 OnLeftOut = Callable[[str, Sequence[str]], None]

@@ -17,6 +17,9 @@ from fedgin.train.geometry import GeometricAugmentation
 from fedgin.train.losses import MarginalLoss, Targets, build_loss
 from fedgin.train.method_loss import StepTargets
 
+# A step has a random stream for each: where slices are moved, how they are changed, and which are.
+PURPOSES = ("spatial", "appearance", "probability")
+
 
 @dataclass(frozen=True)
 class RoundPlan:
@@ -52,6 +55,7 @@ class BatchMaker:
         self.network = network
         self.augmentation = augmentation
         self.quality = QualityFilter(augmentation) if experiment.augmentation.quality else None
+        self.settings = experiment.augmentation
         self.segmentation = build_loss(experiment.loss)
         self.geometry = GeometricAugmentation(experiment.spatial, experiment.preprocessing.network_spacing)
         self.seeds = self._seeds(experiment.seed, plan)
@@ -61,11 +65,14 @@ class BatchMaker:
     ) -> tuple[Tensor, StepTargets]:
         """Return images [views * B, 1, *spatial] and targets of a batch of the dataset."""
         image, label, body = (batch[name].to(device, non_blocking=non_blocking) for name in ("image", "label", "body"))
-        geometry, look = (torch.Generator().manual_seed(next(self.seeds)) for _ in range(2))
+        geometry, look, coins = (torch.Generator().manual_seed(next(self.seeds)) for _ in PURPOSES)
         image, label, body = self.geometry.apply(image, label, body, self.geometry.draw(len(image), gen=geometry))
         targets, modalities = Targets(label, batch["labelled"]), list(batch["modality"])
         guide = Guide(label, gradient=lambda shown: self._gradient(shown, targets, modalities))
         views = (self.quality or self.augmentation).guided_views(image, guide, gen=look, body=body)
+        chances = torch.tensor([self.settings.chance(each, self.augmentation.progress) for each in modalities])
+        unchanged = (torch.rand(len(image), generator=coins) >= chances).nonzero()[:, 0].to(device)
+        views = self.augmentation.show_clean(views, image, unchanged)
         route(self.network, modalities * len(views))
         return torch.cat(views), StepTargets(targets, image)
 
@@ -77,7 +84,7 @@ class BatchMaker:
     def _seeds(seed: int, plan: RoundPlan) -> Iterator[int]:
         step = 0
         while True:
-            for purpose in ("spatial", "appearance"):
+            for purpose in PURPOSES:
                 yield derive_seed(seed, plan.site, plan.round_number, step, purpose)
             step += 1
 

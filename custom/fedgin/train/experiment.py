@@ -14,6 +14,7 @@ from fedgin.nets.registry import check_network
 from fedgin.nets.settings import NetworkSettings
 from fedgin.registry import check_choice, declared
 from fedgin.train.algorithm import AlgorithmSettings
+from fedgin.train.augmentation_settings import AugmentationSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,21 +25,6 @@ if TYPE_CHECKING:
 EVALUATED_MODEL = "model.safetensors"
 DEFAULT_STEPS, DEFAULT_ORGAN_SHARE = 80, 0.75
 ROUND_LENGTHS = {"local_steps", "local_epochs"}
-
-
-class AugmentationSettings(Settings):
-    """Which appearance augmentation training images go through.
-
-    Attributes:
-        name: a registered augmentation; ``none`` leaves images as they are.
-        params: the augmentation's own parameters.
-        quality: draw again what erases edges or an organ, up to three times, and then show the clean image; see
-            :mod:`fedgin.augment.quality`. A site then reports ``augmentation_refused`` with each round.
-    """
-
-    name: str = "none"
-    params: dict[str, Any] = Field(default_factory=dict)
-    quality: bool = False
 
 
 class SpatialSettings(Settings):
