@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from fedgin.data.importers.label_ids import BTCV_IDS, CHAOS_IDS, CHD68_IDS, HVSMR_IDS
-from fedgin.data.importers.paired_files import PairedFolder, write_paired_site
+from fedgin.data.importers.paired_files import FOLDS, PairedFolder, write_paired_site
 from fedgin.data.site import Modality, PngSlices
 from fedgin.phantoms.task import Task
 
@@ -39,10 +39,14 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder to write the sites to.")],
     task: Annotated[Task, typer.Option(help="Which data the folders hold.")] = Task.ABDOMEN,
     seed: Annotated[int, typer.Option(help="Seed of the shuffle.")] = 42,
+    fold: Annotated[
+        int | None,
+        typer.Option(min=1, max=FOLDS, help="Leave the test patients out and test on this third of the others."),
+    ] = None,
 ) -> None:
     """Write OUT/ct-site and OUT/mr-site, each with site.yaml and datalist.json."""
     for source, data in zip(SOURCES[task], (ct, mr), strict=True):
-        write_paired_site(out / f"{source.modality.lower()}-site", source, data, seed)
+        write_paired_site(out / f"{source.modality.lower()}-site", source, data, seed, fold=fold)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from fedgin.data.site import Modality, PngSlices
 from fedgin.errors import DataError
 from fedgin.files import write_text
 
+FOLDS = 3
+
 
 @dataclass(frozen=True)
 class PairedFolder:
@@ -39,7 +41,7 @@ class PairedFolder:
     png: PngSlices | None = None
 
 
-def write_paired_site(folder: Path, source: PairedFolder, data: Path, seed: int) -> Path:
+def write_paired_site(folder: Path, source: PairedFolder, data: Path, seed: int, *, fold: int | None = None) -> Path:
     """Write ``site.yaml`` and ``datalist.json`` into ``folder``, the site's name; return the path of the former.
 
     Subjects are split in the order of a seeded shuffle, so that no subject is in two splits.
@@ -49,6 +51,8 @@ def write_paired_site(folder: Path, source: PairedFolder, data: Path, seed: int)
         source: what ``data`` holds.
         data: folder of the images and labels, which stays as it is.
         seed: the seed of the shuffle.
+        fold: from 1 to :data:`FOLDS`, to choose a recipe without its test: the subjects for training and validation
+            alone are split again. Those of the fold are the test subjects, one of the others validates.
 
     Raises:
         DataError: the folder holds too few subjects to leave one for the test; nothing is written.
@@ -58,6 +62,8 @@ def write_paired_site(folder: Path, source: PairedFolder, data: Path, seed: int)
         entry = _entry(image)
         entries.setdefault(entry["patient"], []).append(entry)
     splits = _split(list(entries), source, seed)
+    if fold is not None:
+        splits = _fold([*splits[Split.TRAINING], *splits[Split.VALIDATION]], fold)
     if not splits[Split.TEST]:
         raise DataError(
             f"{data} holds {len(entries)} subjects of '{source.images}'",
@@ -80,6 +86,12 @@ def _split(patients: list[str], source: PairedFolder, seed: int) -> dict[Split, 
         Split.VALIDATION: patients[source.training : known],
         Split.TEST: patients[known:],
     }
+
+
+def _fold(patients: list[str], fold: int) -> dict[Split, list[str]]:
+    scored = patients[fold - 1 :: FOLDS]
+    *training, validation = (patient for patient in patients if patient not in scored)
+    return {Split.TRAINING: training, Split.VALIDATION: [validation], Split.TEST: scored}
 
 
 def _contract(folder: Path, source: PairedFolder, data: Path) -> dict[str, object]:
