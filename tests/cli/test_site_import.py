@@ -5,6 +5,7 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 from fedgin.cli.site import site_app
+from fedgin.data.datalist import read_datalist
 from fedgin.data.site import load_site
 from tests.data.importers.miniature_archives import write_amos22, write_btcv
 
@@ -44,6 +45,17 @@ def test_splits_are_taken_from_a_file_and_absent_cases_told(tmp_path: Path) -> N
     assert "does not say who is in which split" in str(
         bring_in("btcv", source, tmp_path / "more", "--splits", splits).exception
     )
+
+
+def test_a_site_may_be_tested_alone(tmp_path: Path) -> None:
+    source = write_amos22(tmp_path / "amos22", [1, 2], [9], [])
+    result = bring_in("amos22", source, tmp_path / "sites", "--test-only")
+    assert "test           3 cases\n" in result.output
+    assert "training       0 cases\n" in result.output
+    datalist = read_datalist(tmp_path / "sites" / "amos22-ct" / "datalist.json")
+    assert (len(datalist.training), len(datalist.validation), len(datalist.test)) == (0, 0, 3)
+    both = bring_in("amos22", source, tmp_path / "more", "--test-only", "--splits", tmp_path / "none.json")
+    assert "say two things" in str(both.exception)
 
 
 def test_a_format_or_folder_that_is_none_is_refused(tmp_path: Path) -> None:

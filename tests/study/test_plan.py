@@ -3,10 +3,13 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from fedgin.data.site import Modality
 from fedgin.errors import ConfigError
+from fedgin.flare.jobs.job import load_job
 from fedgin.study.plan import Regime, Study, load_study
+from fedgin.train.experiment import Experiment, with_changes
 from tests.places import ROOT
 
 
@@ -48,6 +51,17 @@ def test_scarcity_is_part_of_the_name() -> None:
     arm = Study.model_validate(values(blocks=[block])).arms()[0]
     assert arm.population == "10ct_2mr"
     assert dict(arm.training_patients) == {Modality.CT: 10, Modality.MR: 2}
+
+
+def test_a_network_for_each_organ_and_a_ratio_are_populations_of_their_own() -> None:
+    block = {"regimes": ["federated"], "methods": ["none"], "seeds": [1], "organs": ["liver", "spleen"], "ct_per_mr": 5}
+    study = Study.model_validate(values(blocks=[block], baseline="federated none"))
+    assert [(arm.name, arm.population) for arm in study.arms()] == [
+        (f"federated-none-5ct_per_mr_{organ}-seed1", f"5ct_per_mr_{organ}") for organ in ("liver", "spleen")
+    ]
+    assert study.changes(study.arms()[1])[-1] == {"organs": ["spleen"], "seed": 1}
+    with pytest.raises(ValidationError, match="training_patients or ct_per_mr, not both"):
+        Study.model_validate(values(blocks=[block | {"training_patients": {"CT": 5}}]))
 
 
 def test_a_method_is_a_change_of_settings_or_an_augmentation() -> None:
@@ -100,3 +114,25 @@ def test_our_own_studies_have_the_arms_that_are_asked_for(name: str) -> None:
         assert found >= {"none", "gin", "randconv", "rcnet", "prorandconv", "fmaug", "raffesdg", "dsbn"}
         for method in ("none", "gin"):
             assert len({arm.seed for arm in arms if arm.regime is regime and arm.method == method}) >= 3
+
+
+@pytest.mark.parametrize(("name", "arms"), [("paper_abdomen", 38 * 5 * 3), ("paper_heart", 20 * 3)])
+def test_the_protocol_of_the_paper_can_be_run_once_its_sites_are_there(name: str, arms: int, tmp_path: Path) -> None:
+    path = ROOT / "studies" / f"{name}.yaml"
+    text = path.read_text().replace(f"../runs/{name}_sites", str(tmp_path)).replace("../jobs", str(ROOT / "jobs"))
+    (tmp_path / "study.yaml").write_text(text)
+    study = load_study(tmp_path / "study.yaml")
+    job = load_job(study.job).experiment.model_dump(mode="json")
+    experiments = []
+    for spec in study.arms():
+        values = job
+        for changes in study.changes(spec):
+            values = with_changes(values, changes)
+        experiments.append(Experiment.model_validate(values))
+    assert len(experiments) == arms
+    assert {len(each.organs) for each in experiments} == {1}
+    for training in (each.training for each in experiments):
+        assert (training.local_epochs, training.batch_size, training.schedule) == (1, 8, "plateau")
+        assert (training.learning_rate, training.weight_decay) == (5e-4, 1e-4)
+    assert study.rounds == 100
+    assert {each.seed for each in experiments} == {42, 123, 215}

@@ -8,6 +8,7 @@ import yaml
 from fedgin.data.datalist import Split
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.job import load_job, stage_job
+from fedgin.study.arm_result import run_arm
 from fedgin.study.arms import FederatedArm, PooledArm
 from fedgin.study.plan import Study
 from fedgin.study.planned_arm import PlannedArm, StudySites
@@ -69,6 +70,27 @@ def test_epochs_are_of_each_site_and_of_the_pool_and_known_to_the_progress(tmp_p
     # Three rounds; twelve slices are three batches at each of two sites, and 24 are five.
     assert steps == {"mr_only": 9, "central": 15, "federated": 18}
     assert {item.arm.experiment.training.local_epochs for item in found.values()} == {1}
+
+
+def test_a_site_with_test_cases_alone_is_tested_and_never_trains(tmp_path: Path) -> None:
+    write_site(tmp_path / "sites" / "c", "c", "MR", counts=(0, 0, 2))
+    blocks = [
+        {"regimes": ["mr_only", "central", "federated"], "methods": ["none"], "seeds": [1], "organs": ["spleen"]},
+        {"regimes": ["mr_only"], "methods": ["none"], "seeds": [1], "ct_per_mr": 1},
+    ]
+    found = settings(tmp_path, blocks=blocks)
+    for item in found.values():
+        assert set(item.sites) == {"a", "b", "c"}
+        assert "c" not in item.arm.members(item.sites)
+    federated = found["federated-none-all_spleen-seed1"].arm
+    assert isinstance(federated, FederatedArm)
+    assert (federated.job.min_clients, federated.experiment.organs) == (2, ["spleen"])
+    assert found["central-none-all_spleen-seed1"].arm.experiment.training.steps == 2 * 2
+    alone = found["mr_only-none-1ct_per_mr-seed1"]
+    outcome = run_arm(alone.arm, alone.sites, tmp_path / "arms", lambda *_: None)
+    assert {score.site for score in outcome.scores} == {"a", "b", "c"}
+    with pytest.raises(ConfigError, match="FedBN c, which has test cases alone"):
+        settings(tmp_path, blocks=blocks, settings={"network": {"normalisation": "fedbn"}})
 
 
 def test_all_sites_are_needed_in_every_round(found: dict[str, PlannedArm]) -> None:

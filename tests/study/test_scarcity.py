@@ -6,7 +6,7 @@ import pytest
 from fedgin.data.datalist import Split, list_cases
 from fedgin.data.site import Modality, SiteContract, load_site
 from fedgin.errors import ConfigError
-from fedgin.study.scarcity import with_training_patients
+from fedgin.study.scarcity import in_ratio, with_training_patients
 from tests.sites import write_site
 
 
@@ -22,6 +22,24 @@ def test_patients_are_shared_among_the_sites_of_a_modality(tmp_path: Path) -> No
     few = with_training_patients(contracts(tmp_path, ct1=3, ct2=3, mr=2), {Modality.CT: 3}, tmp_path / "few")
     counts = {contract.site: len(list_cases(contract)[Split.TRAINING]) for contract in few}
     assert counts == {"ct1": 2, "ct2": 1, "mr": 2}
+
+
+@pytest.mark.parametrize(("ratio", "wanted"), [(1, (3, 3)), (2, (6, 3)), (4, (8, 2))])
+def test_a_ratio_takes_as_many_patients_as_there_are(tmp_path: Path, ratio: int, wanted: tuple[int, int]) -> None:
+    found = in_ratio(contracts(tmp_path, ct1=5, ct2=5, mr=3), ratio)
+    assert (found[Modality.CT], found[Modality.MR]) == wanted
+
+
+def test_a_ratio_that_leaves_nobody_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="2 CT and 3 MR patients are too few for 5 CT for each MR"):
+        in_ratio(contracts(tmp_path, ct=2, mr=3), 5)
+
+
+def test_a_site_that_is_only_tested_has_no_share(tmp_path: Path) -> None:
+    sites = contracts(tmp_path, ct1=3, ct2=0, mr=2)
+    few = with_training_patients(sites, {Modality.CT: 2}, tmp_path / "few")
+    counts = {contract.site: len(list_cases(contract)[Split.TRAINING]) for contract in few}
+    assert counts == {"ct1": 2, "ct2": 0, "mr": 2}
 
 
 def test_other_splits_stay(tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ def import_(
     splits: Annotated[
         Path | None, typer.Option(help="JSON of patient to training, validation or test, in place of the archive's.")
     ] = None,
+    test_only: Annotated[
+        bool, typer.Option("--test-only", help="Every case is a test case: of a site on which nothing is trained.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the drawing of the splits.")] = 42,
 ) -> None:
     """Make sites of a public archive as it was unpacked. NIfTI files are linked, not copied; masks are merged.
@@ -46,6 +49,7 @@ def import_(
 
     Example: fedgin site import amos22 /data/amos22 /data/sites
     """
+    from fedgin.data.datalist import Split
     from fedgin.data.dicom.rules import SplitRules
     from fedgin.data.dicom.splits import read_splits
     from fedgin.data.importers.archive_site import write_archive_sites
@@ -54,8 +58,12 @@ def import_(
 
     if not source.is_dir():
         raise ConfigError("SOURCE is no folder", "give the folder of the unpacked archive")
+    if test_only and splits:
+        raise ConfigError("--test-only and --splits say two things", "give one of them")
     given = read_splits(splits) if splits else {}
     archive = READERS[archive_format](source)
+    if test_only:
+        given = dict.fromkeys((case.patient for case in archive.cases), Split.TEST)
     rules = SplitRules(validation=validation, test=test, seed=seed)
     columns = (TextColumn("importing cases"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:

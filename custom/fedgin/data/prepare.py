@@ -63,9 +63,8 @@ def prepare_site(
     cases = {split: members for split, members in list_cases(contract).items() if split in splits}
     _refuse_missing_splits(contract, cases)
     total, done = sum(len(members) for members in cases.values()), 0
-    prepared: dict[Split, list[CachedCase]] = {}
+    prepared: dict[Split, list[CachedCase]] = {split: [] for split in Split}
     for split, members in cases.items():
-        prepared[split] = []
         for case in members:
             prepared[split].append(cache.get(case))
             done += 1

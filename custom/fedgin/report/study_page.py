@@ -161,7 +161,8 @@ def _organ_tables(groups: Groups, population: str) -> list[Table]:
 
 
 def _organ_table(groups: Groups, place: Group, modality: str, measure: str) -> Table:
-    organs = [organ for organ in tables.organs_of(groups) if _is_shown(groups, modality, organ)]
+    alike = {key: runs for key, runs in groups.items() if key.population == place.population}
+    organs = [organ for organ in tables.organs_of(alike) if _is_shown(alike, modality, organ)]
     lines = [
         Line(method, [_level(groups, key, modality, organ, measure) for organ in organs])
         for method in _methods(groups, place.population)

@@ -65,7 +65,7 @@ class Arm(ABC):
 
     def members(self, sites: Mapping[str, SiteData]) -> dict[str, SiteData]:
         """Return the sites that train."""
-        return {name: site for name, site in sites.items() if name != self.left_out}
+        return {name: site for name, site in sites.items() if name != self.left_out and site.cases[Split.TRAINING]}
 
     @abstractmethod
     def train(self, sites: Mapping[str, SiteData], folder: Path, on_round: OnRound) -> ArmOutcome:

@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from fedgin.augment import augmentation_names
 from fedgin.config import Settings, load_settings, spelt
-from fedgin.data.site import Modality
+from fedgin.data.site import Modality, OrganName
 from fedgin.errors import ConfigError
 
 # Fewer say nothing about a centre that was not measured; and without one of two there is no federation.
@@ -47,6 +47,8 @@ class Block(Settings):
         seeds: the seeds of the runs.
         training_patients: so many patients of a modality train, shared evenly among its sites; all by default.
             ``{CT: 10, MR: 2}`` is a scarcity of 1:5.
+        ct_per_mr: in place of it, so many CT patients for each MR patient, and as many of both as that leaves.
+        organs: train a network for each of these organs alone; by default one for all organs of the job.
         leave_one_site_out: whether each arm is also run without each of its sites in turn. The network is tested at
             all sites: the one left out is a centre that it has never seen.
     """
@@ -55,7 +57,15 @@ class Block(Settings):
     methods: list[Name] = Field(min_length=1, max_length=100)
     seeds: list[Seed] = Field(min_length=1, max_length=100)
     training_patients: dict[Modality, Annotated[int, Field(ge=1, le=100_000)]] = Field(default_factory=dict)
+    ct_per_mr: int | None = Field(default=None, ge=1, le=1000)
+    organs: list[OrganName] = Field(default_factory=list, max_length=100)
     leave_one_site_out: bool = False
+
+    @model_validator(mode="after")
+    def _patients_are_said_once(self) -> "Block":
+        if self.ct_per_mr and self.training_patients:
+            raise ValueError("a block has training_patients or ct_per_mr, not both")
+        return self
 
 
 class Study(Settings):
@@ -130,7 +140,8 @@ class Study(Settings):
     def changes(self, spec: "ArmSpec") -> list[dict[str, Any]]:
         """Return the changes to ``experiment.yaml`` that make an arm, in the order in which they apply."""
         method = self.methods.get(spec.method, {"augmentation": {"name": spec.method, "params": {}}})
-        return [self.settings, method, {"seed": spec.seed}]
+        organs: dict[str, Any] = {"organs": [spec.organ]} if spec.organ else {}
+        return [self.settings, method, organs | {"seed": spec.seed}]
 
 
 @dataclass(frozen=True)
@@ -143,6 +154,8 @@ class ArmSpec:
         seed: the seed of the run.
         training_patients: pairs of modality and number of training patients; empty for all.
         without: name of the site that does not train; empty where all do.
+        ct_per_mr: CT patients for each MR patient; 0 for all.
+        organ: the only one that its network segments; empty for all of the job.
     """
 
     regime: Regime
@@ -150,11 +163,20 @@ class ArmSpec:
     seed: int
     training_patients: tuple[tuple[Modality, int], ...] = ()
     without: str = ""
+    ct_per_mr: int = 0
+    organ: str = ""
+
+    @property
+    def patients(self) -> str:
+        """Name of the training patients: ``all``, or such as ``10ct_2mr`` or ``5ct_per_mr``."""
+        if self.ct_per_mr:
+            return f"{self.ct_per_mr}ct_per_mr"
+        return "_".join(f"{count}{modality.lower()}" for modality, count in self.training_patients) or "all"
 
     @property
     def population(self) -> str:
-        """Name of the training patients: ``all``, or such as ``10ct_2mr``."""
-        return "_".join(f"{count}{modality.lower()}" for modality, count in self.training_patients) or "all"
+        """What arms that are compared have in common: their training patients, and an organ of their own."""
+        return f"{self.patients}_{self.organ}" if self.organ else self.patients
 
     @property
     def name(self) -> str:
@@ -168,8 +190,9 @@ SitesOf = Callable[[ArmSpec], Mapping[str, Modality]]
 
 def _combinations(block: Block) -> Iterable[ArmSpec]:
     patients = tuple(sorted(block.training_patients.items()))
-    for method, regime, seed in product(block.methods, block.regimes, block.seeds):
-        yield ArmSpec(regime, method, seed, patients)
+    organs = block.organs or [""]
+    for organ, method, regime, seed in product(organs, block.methods, block.regimes, block.seeds):
+        yield ArmSpec(regime, method, seed, patients, ct_per_mr=block.ct_per_mr or 0, organ=organ)
 
 
 def _without_each(spec: ArmSpec, sites: Mapping[str, Modality]) -> list[ArmSpec]:

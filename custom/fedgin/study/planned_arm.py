@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedgin.config import parse_settings
+from fedgin.data.datalist import Split
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.site import Modality, SiteContract
 from fedgin.data.sites import find_sites
@@ -12,7 +13,7 @@ from fedgin.errors import ConfigError
 from fedgin.flare.jobs.job import Job, load_job, stage_job
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
 from fedgin.study.plan import ArmSpec, Regime, Study
-from fedgin.study.scarcity import with_training_patients
+from fedgin.study.scarcity import in_ratio, trains, with_training_patients
 from fedgin.train.augmentation_settings import AugmentationSettings
 from fedgin.train.experiment import Experiment, with_changes
 
@@ -82,7 +83,7 @@ class StudySites:
 
     def _modalities(self, spec: ArmSpec) -> dict[str, Modality]:
         members = _labelling(self.contracts, _experiment(self.study, spec).organs)
-        return {contract.site: contract.modality for contract in members}
+        return {contract.site: contract.modality for contract in members if trains(contract)}
 
     def setting(self, spec: ArmSpec) -> PlannedArm:
         """Stage an arm's job under ``out/jobs/NAME`` and return the arm with its sites.
@@ -92,10 +93,11 @@ class StudySites:
         """
         experiment = _experiment(self.study, spec)
         sites = self._sites(spec, experiment)
+        _refuse_local_layers(spec, experiment, sites)
         trained = [
             site.contract.modality
             for name, site in sites.items()
-            if name != spec.without and site.contract.modality in spec.regime.modalities
+            if site.cases[Split.TRAINING] and name != spec.without and site.contract.modality in spec.regime.modalities
         ]
         job = _stage(self.study, spec, experiment, trained, self.out / "jobs" / spec.name)
         arm = _make_arm(self.study, spec, job, tuple(sorted(set(trained))))
@@ -109,6 +111,7 @@ class StudySites:
                     contract,
                     experiment.preprocessing,
                     experiment.organs,
+                    splits=tuple(Split) if trains(contract) else (Split.TEST,),
                     progress=_of_site(self.on_prepared, contract.site),
                 )
                 for contract in self._contracts(spec, experiment.organs)
@@ -120,9 +123,8 @@ class StudySites:
         for contract in self.contracts:
             if contract not in members:
                 self.on_left_out(contract.site, organs)
-        if not spec.training_patients:
-            return members
-        return with_training_patients(members, dict(spec.training_patients), self.out / "datalists" / spec.name)
+        wanted = in_ratio(members, spec.ct_per_mr) if spec.ct_per_mr else dict(spec.training_patients)
+        return with_training_patients(members, wanted, self.out / "datalists" / spec.name)
 
 
 def _with_one_thread(contract: SiteContract) -> SiteContract:
@@ -133,13 +135,24 @@ def _labelling(contracts: Sequence[SiteContract], organs: Sequence[str]) -> list
     """Return the sites that label one of the organs at least; the others can neither train on them nor be tested."""
     members = [contract for contract in contracts if contract.labels.keys() & set(organs)]
     for modality in Modality:
-        if modality not in {contract.modality for contract in members}:
+        if modality not in {contract.modality for contract in members if trains(contract)}:
             known = {organ for contract in contracts if contract.modality is modality for organ in contract.labels}
             raise ConfigError(
                 f"no {modality} site labels {' or '.join(organs)}",
                 f"choose among the organs that {modality} sites label: {', '.join(sorted(known))}",
             )
     return members
+
+
+def _refuse_local_layers(spec: ArmSpec, experiment: Experiment, sites: Mapping[str, SiteData]) -> None:
+    """Refuse FedBN where a site has test cases alone: it could be tested with no layers of its own."""
+    fedbn = spec.regime is Regime.FEDERATED and experiment.network.normalisation == "fedbn"
+    untrained = [name for name, site in sites.items() if not site.cases[Split.TRAINING]]
+    if fedbn and untrained:
+        raise ConfigError(
+            f"{spec.name}: with FedBN {untrained[0]}, which has test cases alone, has no local layers",
+            "give it training cases, or choose another normalisation",
+        )
 
 
 def _experiment(study: Study, spec: ArmSpec) -> Experiment:

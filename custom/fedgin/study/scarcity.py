@@ -30,8 +30,38 @@ def with_training_patients(
     ]
 
 
+def in_ratio(contracts: Sequence[SiteContract], ct_per_mr: int) -> dict[Modality, int]:
+    """Return how many patients of each modality train: ``ct_per_mr`` CT for each MR, as many as there can be.
+
+    Raises:
+        ConfigError: there are fewer CT patients than that.
+    """
+    there = dict.fromkeys(Modality, 0)
+    for contract in contracts:
+        there[contract.modality] += len(_training_patients(contract))
+    mr = min(there[Modality.MR], there[Modality.CT] // ct_per_mr)
+    if not mr:
+        ct = there[Modality.CT]
+        raise ConfigError(
+            f"{ct} CT and {there[Modality.MR]} MR patients are too few for {ct_per_mr} CT for each MR",
+            "lower 'ct_per_mr' in study.yaml, or add patients",
+        )
+    return {Modality.CT: mr * ct_per_mr, Modality.MR: mr}
+
+
+def trains(contract: SiteContract) -> bool:
+    """Tell whether a site has training cases; one with test cases alone is only tested."""
+    return bool(read_datalist(contract.datalist).training)
+
+
+def _training_patients(contract: SiteContract) -> list[str]:
+    """Return the training patients, once each."""
+    training = read_datalist(contract.datalist).training
+    return list(dict.fromkeys(entry.patient or f"entry {number}" for number, entry in enumerate(training)))
+
+
 def _share(contracts: Sequence[SiteContract], modality: Modality, count: int) -> list[tuple[str, int]]:
-    names = [contract.site for contract in contracts if contract.modality is modality]
+    names = [contract.site for contract in contracts if contract.modality is modality and trains(contract)]
     if len(names) > count:
         raise ConfigError(f"{count} {modality} patients for {len(names)} sites", "give every site at least one")
     return [(name, count // len(names) + (place < count % len(names))) for place, name in enumerate(names)]
@@ -40,7 +70,7 @@ def _share(contracts: Sequence[SiteContract], modality: Modality, count: int) ->
 def _shortened(contract: SiteContract, patients: int, folder: Path) -> SiteContract:
     datalist = read_datalist(contract.datalist)
     keys = [entry.patient or f"entry {number}" for number, entry in enumerate(datalist.training)]
-    chosen = list(dict.fromkeys(keys))[:patients]
+    chosen = _training_patients(contract)[:patients]
     if len(chosen) < patients:
         raise ConfigError(
             f"site {contract.site} has {len(chosen)} training patients, {patients} are asked for",

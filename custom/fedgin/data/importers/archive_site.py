@@ -210,9 +210,10 @@ class _Division:
         held = {case.patient: Split.VALIDATION for case in cases if case.split is Split.VALIDATION}
         held |= {case.patient: Split.TEST for case in cases if case.split is Split.TEST}
         held |= given
-        drawn = [split for split in (Split.VALIDATION, Split.TEST) if split not in held.values()]
+        free = patients - held.keys()
+        drawn = [split for split in (Split.VALIDATION, Split.TEST) if free and split not in held.values()]
         shares = {split.value: 0 for split in (Split.VALIDATION, Split.TEST) if split not in drawn}
-        splits = split_patients(patients - held.keys(), self.rules.model_copy(update=shares), settled)
+        splits = split_patients(free, self.rules.model_copy(update=shares), settled)
         return drawn, splits | {patient: settled.get(patient, split) for patient, split in held.items()}
 
 
