@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The name keeps its ending: nibabel and others choose the format by it.
-    part = path.with_name(f"{PART}{os.getpid()}-{path.name}")
+    part = path.with_name(f"{PART}{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         yield part
         # Otherwise the name could reach the disk before the content does.

@@ -1,5 +1,7 @@
-"""Two calls on one folder, and kill -9 of the one that works, with real processes."""
+"""kill -9 of a call that works, while a second one waits for its arms, with real processes."""
 
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -7,10 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from typer.testing import CliRunner
 
-from fedgin.cli.main import app
-from fedgin.folders import FolderError, folder_to_itself
 from tests.study.test_study import write
 
 PATIENCE_SECONDS = 240.0
@@ -53,24 +52,46 @@ def wait_for_everything(study: "subprocess.Popen[bytes]") -> list[psutil.Process
     raise AssertionError("the study did not start what it should")
 
 
-@pytest.mark.flare
-def test_a_second_call_is_refused_and_kill_9_leaves_no_process(tmp_path: Path) -> None:
-    source, out = write(tmp_path, settings=LONG_ROUNDS, blocks=BLOCKS), tmp_path / "out"
-    command = [sys.executable, "-c", VERB, "study", str(source), "--out", str(out), "--cores", "3"]
-    study = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        processes = wait_for_everything(study)
-        second = CliRunner().invoke(app, ["study", str(source), "--out", str(out)])
-        assert isinstance(second.exception, FolderError)
-        assert "another fedgin works in" in str(second.exception)
-        assert study.poll() is None, "the first call goes on"
-    finally:
-        study.kill()
-        study.wait()
+def wait_for_lines(path: Path, study: "subprocess.Popen[bytes]", *lines: str) -> None:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not all(line in path.read_text() for line in lines):
+        assert study.poll() is None, path.read_text()
+        assert time.monotonic() < until, path.read_text()
+        time.sleep(0.5)
+
+
+def left_over(processes: list[psutil.Process]) -> list[str]:
+    """Return the command lines of processes that do not end, and end them."""
     _, alive = psutil.wait_procs(processes, timeout=60.0)
     left = command_lines(alive)
     for process in alive:
         process.kill()
-    assert left == []
-    with folder_to_itself(out, "a study"):
-        pass  # a later call gets the folder
+    return left
+
+
+@pytest.mark.flare
+def test_kill_9_leaves_no_process_and_a_second_call_takes_the_arms_over(tmp_path: Path) -> None:
+    source, out = write(tmp_path, settings=LONG_ROUNDS, blocks=BLOCKS), tmp_path / "out"
+    command = [sys.executable, "-c", VERB, "study", str(source), "--out", str(out), "--cores", "3"]
+    arms = ("mr_only-none-all-seed1", "federated-none-all-seed1")
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    said, second = tmp_path / "second.txt", None
+    try:
+        processes = wait_for_everything(first)
+        with said.open("w") as output:
+            second = subprocess.Popen(command, stdout=output)
+        wait_for_lines(said, second, *(f"{arm} runs in another call, on {socket.gethostname()}" for arm in arms))
+        assert first.poll() is None, "the first call goes on"
+        first.kill()
+        first.wait()
+        assert left_over(processes) == []
+        wait_for_lines(said, second, *(f"{arm} started" for arm in arms))
+        processes = psutil.Process(second.pid).children(recursive=True)
+        second.send_signal(signal.SIGINT)
+        assert second.wait(PATIENCE_SECONDS) != 0
+        assert left_over(processes) == []
+    finally:
+        for call in (first, second):
+            if call is not None:
+                call.kill()
+                call.wait()

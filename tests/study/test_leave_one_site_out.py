@@ -126,7 +126,7 @@ def test_a_site_that_is_left_out_is_tested_and_reported_as_a_new_one(tmp_path: P
 @pytest.mark.flare
 def test_a_federation_without_a_site_is_tested_at_it(tmp_path: Path) -> None:
     name = "federated-none-all-seed1-without-c"
-    setting = planned(tmp_path, block={"regimes": ["federated"]}, baseline="federated none")[name]
+    setting = planned(tmp_path, block={"regimes": ["federated"]}, baseline="federated none")[name].staged()
     points: list[dict[str, float]] = []
     result = run_arm(setting.arm, setting.sites, setting.home.parent, lambda _, point: points.append(point))
     assert {score.site for score in result.scores} == set(SITES)

@@ -12,7 +12,7 @@ from fedgin.study.arm_result import run_arm
 from fedgin.study.arms import FederatedArm, PooledArm
 from fedgin.study.plan import Study
 from fedgin.study.planned_arm import PlannedArm, StudySites
-from fedgin.study.runner import steps_of_arm
+from fedgin.study.workload import steps_of_arm
 from fedgin.train.geometry import GeometricAugmentation
 from tests.places import JOBS
 from tests.sites import tiny_experiment, write_site

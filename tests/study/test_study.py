@@ -12,10 +12,12 @@ import yaml
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
+from fedgin.errors import ConfigError
 from fedgin.flare.jobs.job import load_job, stage_job
 from fedgin.report.study_page import COLUMNS, write_study
+from fedgin.study.listener import Point
 from fedgin.study.plan import ArmSpec
-from fedgin.study.runner import Point, StudyError, run_study
+from fedgin.study.runner import StudyError, run_study
 from tests.places import JOBS
 from tests.sites import ORGANS, tiny_experiment, write_site
 
@@ -38,6 +40,8 @@ class Events:
 
     def planned(self, arms: int, complete: int) -> None:
         self.complete = complete
+
+    def elsewhere(self, spec: ArmSpec, machine: str) -> None: ...
 
     def started(self, spec: ArmSpec) -> None:
         self.begun.append(spec.name)
@@ -116,25 +120,26 @@ def check_files(source: Path, results: Any, out: Path) -> None:
     assert "| gin |" in tables
 
 
-def test_a_failing_arm_is_loud_and_the_others_are_kept(tmp_path: Path) -> None:
-    blocks = [{"regimes": ["mr_only"], "methods": ["none", "explodes"], "seeds": [1]}]
-    methods = {
-        "explodes": {
-            "training": {"learning_rate": 1.0},
-            "loss": {"name": "dice_focal"},
-            "network": {"name": "unet", "params": {"channels": [4]}},
-        }
-    }
-    source, out = write(tmp_path, blocks=blocks, methods=methods), tmp_path / "out"
-    events = Events()
-    with pytest.raises(StudyError, match="mr_only-explodes-all-seed1: "):
-        run_study(source, out, events, cores=2)
-    assert (out / "arms" / "mr_only-none-all-seed1" / "result.json").is_file()
-    assert len(events.problems) == 1
-
-
 def test_the_verb_names_what_is_wrong_with_a_plan(tmp_path: Path) -> None:
     source = write(tmp_path, baseline="central gin")
     found = CliRunner().invoke(app, ["study", str(source), "--out", str(tmp_path / "out")])
     assert found.exit_code != 0
     assert "central gin" in str(found.exception)
+
+
+def test_some_arms_are_run_alone_and_one_that_fails_is_loud_and_costs_no_other_one(tmp_path: Path) -> None:
+    blocks = [{"regimes": ["mr_only", "central"], "methods": ["none"], "seeds": [1]}]
+    source, out, events = write(tmp_path, blocks=blocks), tmp_path / "out", Events()
+    with pytest.raises(ConfigError, match=r"unknown arm 'central-none'\. Fix: did you mean 'central-none-all-seed1'\?"):
+        run_study(source, out, events, cores=1, only=["central-none"])
+    results = run_study(source, out, events, cores=1, only=["mr_only-none-all-seed1"])
+    assert events.begun == [spec.name for spec, _ in results] == ["mr_only-none-all-seed1"]
+    page = write_study(source, results, out).read_text(encoding="utf-8")
+    assert "1 arm of the study is not complete and not in here." in page
+
+    (out / "arms" / "central-none-all-seed1").mkdir()
+    (out / "arms" / "central-none-all-seed1" / "thesis.doc").touch()
+    with pytest.raises(StudyError, match=r"central-none-all-seed1: .* holds files that fedgin did not write"):
+        run_study(source, out, events, cores=2)
+    assert events.complete == 1
+    assert len(events.problems) == 1

@@ -13,30 +13,30 @@ from fedgin.cli.options import Quiet
 from fedgin.cli.remaining import left as say_left
 
 if TYPE_CHECKING:
+    from fedgin.study.listener import Point
     from fedgin.study.plan import ArmSpec
-    from fedgin.study.runner import Point
 
 
 def study(
     plan: Annotated[Path, typer.Argument(help="The study.yaml.")],
     out: Annotated[Path, typer.Option(help="Folder for results; the same folder continues a study.")],
     cores: Annotated[int, typer.Option(min=1, help="Cores to use.")] = os.cpu_count() or 1,
+    only: Annotated[list[str] | None, typer.Option(metavar="ARM", help="Run this arm only; may be repeated.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run every arm of a study that is not complete yet, then write scores.csv, tables and report.html.
 
     Arms run side by side as cores allow, each in a process of its own. Ctrl-C stops them; the same command continues.
-    One call at a time works in a folder.
+    The same command on further machines, with the same folder, shares the arms among them.
 
     Example: fedgin study studies/abdomen.yaml --out runs/abdomen_study
     """
-    from fedgin.folders import folder_to_itself
     from fedgin.report.study_page import write_study
     from fedgin.study.runner import run_study
 
     console = Console(highlight=False, soft_wrap=True, quiet=quiet)
-    with interruptible(console), folder_to_itself(out, "a study"):
-        results = run_study(plan, out, _Printer(console), cores=cores)
+    with interruptible(console):
+        results = run_study(plan, out, _Printer(console), cores=cores, only=only or ())
         report = write_study(plan, results, out)
     console.print(f"Scores: {out / 'scores.csv'}")
     console.print(f"Report: {report}")
@@ -62,6 +62,9 @@ class _Printer:
 
     def started(self, spec: "ArmSpec") -> None:
         self.console.print(f"[bold]{spec.name}[/] started")
+
+    def elsewhere(self, spec: "ArmSpec", machine: str) -> None:
+        self.console.print(f"[bold]{spec.name}[/] runs in another call, on {machine}")
 
     def round_done(self, spec: "ArmSpec", point: "Point", rounds: int) -> None:
         dice = "  ".join(f"{modality} {value:.3f}" for modality, value in sorted(point.items()) if modality != "round")

@@ -70,29 +70,31 @@ def write_study(source: Path, results: Results, out: Path) -> Path:
 
     Args:
         source: the ``study.yaml``.
-        results: the results of all its arms.
+        results: the results of its arms, or of some.
         out: folder of the study.
 
     Returns:
         path of the page.
     """
     study = load_study(source)
+    sites = StudySites(study, out)
+    missing = len(sites.arms()) - len(results)
     write_text(out / "scores.csv", _csv(results))
-    write_text(out / "tables.md", tables_text(study, results))
-    content = _context(study, results) | {
+    write_text(out / "tables.md", tables_text(study, results, missing))
+    content = _context(study, results, missing) | {
         "verdict": _verdict(results),
         "curves": _curves(results),
-        "shown": _overlays(study, results, out),
+        "shown": _overlays(sites, results),
         "colours": organ_colours(results[0][1].arm.experiment.organs),
         "settings": study.model_dump(mode="json", include={"rounds", "settings", "methods", "baseline"}),
     }
     return write_page(out / "report.html", "study.html", "fedgin.report", content)
 
 
-def tables_text(study: Study, results: Results) -> str:
-    """Return the study's tables as Markdown."""
-    written = {"written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")}
-    return template_environment("fedgin.report").get_template("study.md").render(_context(study, results) | written)
+def tables_text(study: Study, results: Results, missing: int = 0) -> str:
+    """Return the study's tables as Markdown; ``missing`` is the number of arms without a result."""
+    content = _context(study, results, missing) | {"written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")}
+    return template_environment("fedgin.report").get_template("study.md").render(content)
 
 
 def _verdict(results: Results) -> Verdict:
@@ -124,7 +126,7 @@ def _csv(results: Results) -> str:
     return text.getvalue()
 
 
-def _context(study: Study, results: Results) -> dict[str, Any]:
+def _context(study: Study, results: Results, missing: int) -> dict[str, Any]:
     groups = tables.group_runs(results)
     populations = list(dict.fromkeys(group.population for group in groups))
     return {
@@ -137,6 +139,7 @@ def _context(study: Study, results: Results) -> dict[str, Any]:
         "reference": tables.REFERENCE,
         "ranks": _ranks(groups, populations),
         "runs": len(results),
+        "missing": missing,
         "centres": centre_section(results),
         "margin": MARGIN,
     }
@@ -257,9 +260,9 @@ def _curves(results: Results) -> dict[str, str]:
     return draw_curves({title: result.curve for title, result in shown.items()}, titles)
 
 
-def _overlays(study: Study, results: Results, out: Path) -> list[ShownCase]:
+def _overlays(sites: StudySites, results: Results) -> list[ShownCase]:
     """Draw a test case of each modality with every method's prediction."""
-    setting = StudySites(study, out).setting(results[0][0])
+    setting = sites.setting(results[0][0])
     test = cases_by_modality(setting.sites, Split.TEST)
     arms = _shown_arms(results)
     drawn = [result for spec, result in results if spec.method == tables.REFERENCE] or list(arms.values())

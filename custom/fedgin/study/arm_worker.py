@@ -27,7 +27,7 @@ def main() -> int:
     try:
         study = load_study(Path(source))
         sites = StudySites(study, Path(out))
-        setting = sites.setting(next(spec for spec in sites.arms() if spec.name == name))
+        setting = sites.setting(next(spec for spec in sites.arms() if spec.name == name)).staged()
         run_arm(setting.arm, setting.sites, setting.home.parent, lambda _, point: _print(point))
     except FedginError as error:
         _print({"problem": error.problem, "fix": error.fix})

@@ -30,6 +30,18 @@ class PlannedArm:
     sites: Mapping[str, SiteData]
     home: Path
 
+    def staged(self) -> "PlannedArm":
+        """Write the job of a federated arm, beside ``arms``, so that it can be trained; return the arm with it.
+
+        Raises:
+            FolderError: something else is where the job should be.
+        """
+        if not isinstance(self.arm, FederatedArm):
+            return self
+        job, target = self.arm.job, self.home.parents[1] / "jobs" / self.spec.name
+        written = stage_job(job, target, sites=job.min_clients, rounds=job.rounds, changes={})
+        return replace(self, arm=replace(self.arm, job=written))
+
 
 def find_cross_modality_sites(folder: Path) -> list[SiteContract]:
     """Load every ``FOLDER/*/site.yaml``, in the order of the folders' names.
@@ -86,7 +98,7 @@ class StudySites:
         return {contract.site: contract.modality for contract in members if trains(contract)}
 
     def setting(self, spec: ArmSpec) -> PlannedArm:
-        """Stage an arm's job under ``out/jobs/NAME`` and return the arm with its sites.
+        """Return an arm with its sites.
 
         Raises:
             FedginError: a site, a case or a setting is wrong.
@@ -99,7 +111,7 @@ class StudySites:
             for name, site in sites.items()
             if site.cases[Split.TRAINING] and name != spec.without and site.contract.modality in spec.regime.modalities
         ]
-        job = _stage(self.study, spec, experiment, trained, self.out / "jobs" / spec.name)
+        job = _job(self.study, spec, experiment, trained)
         arm = _make_arm(self.study, spec, job, tuple(sorted(set(trained))))
         return PlannedArm(spec, arm, sites, self.out / "arms" / spec.name)
 
@@ -164,8 +176,8 @@ def _experiment(study: Study, spec: ArmSpec) -> Experiment:
     return parse_settings(values, Experiment, source=f"changes to {job.name}")
 
 
-def _stage(study: Study, spec: ArmSpec, experiment: Experiment, trained: Sequence[Modality], target: Path) -> Job:
-    """Write an arm's job; ``trained`` has the modality of each site that trains."""
+def _job(study: Study, spec: ArmSpec, experiment: Experiment, trained: Sequence[Modality]) -> Job:
+    """Return an arm's job; ``trained`` has the modality of each site that trains."""
     changes = experiment.model_dump(mode="json")
     if spec.without and spec.regime is Regime.FEDERATED and experiment.network.normalisation == "fedbn":
         raise ConfigError(
@@ -178,8 +190,8 @@ def _stage(study: Study, spec: ArmSpec, experiment: Experiment, trained: Sequenc
     if len(set(trained)) == 1 and experiment.network.normalisation == "dsbn":
         # With one modality DSBN is BatchNorm; as such it can also be tested on the modality it has not seen.
         changes["network"]["normalisation"] = "batch"
-    job = replace(load_job(study.job), experiment=experiment)
-    return stage_job(job, target, sites=len(trained), rounds=study.rounds, changes=changes)
+    changed = parse_settings(changes, Experiment, source=f"changes to {study.job.name}")
+    return replace(load_job(study.job), experiment=changed, rounds=study.rounds, min_clients=len(trained))
 
 
 def _make_arm(study: Study, spec: ArmSpec, job: Job, modalities: tuple[Modality, ...]) -> Arm:
