@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from fedgin.study import claims
 from fedgin.study.claims import STALE_SECONDS, Claims
 
 ARMS = [f"arm-{number}" for number in range(40)]
@@ -113,5 +112,5 @@ def test_who_cannot_renew_stops_before_another_one_begins(tmp_path: Path, monkey
     (tmp_path / "arm").rename(tmp_path / "gone")  # the folder cannot be reached
     assert own.renew() == []
     now = time.monotonic()
-    monkeypatch.setattr(claims.time, "monotonic", lambda: now + STALE_SECONDS * 0.6)
+    monkeypatch.setattr(time, "monotonic", lambda: now + STALE_SECONDS * 0.6)
     assert own.renew() == ["arm"]
