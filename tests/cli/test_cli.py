@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from fedgin.cli.lazy import LazyGroup, function_of
 from fedgin.cli.main import Verbs, app
 from fedgin.cli.site import SiteVerbs
+from fedgin.errors import FedginError
 from fedgin.flare.jobs.job import load_job, stage_job
 from tests.places import JOBS, ROOT
 from tests.sites import tiny_experiment, write_site
@@ -57,8 +58,9 @@ def test_a_mistyped_verb_is_told_the_nearest() -> None:
     assert "No such command 'docter'. Did you mean 'doctor'?" in result.output
 
 
-def tiny_job(folder: Path) -> Path:
+def tiny_job(folder: Path, **network: object) -> Path:
     tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "network", "training"})
+    tiny["network"] |= network
     return stage_job(load_job(JOBS / "abdomen_fedgin"), folder, sites=2, rounds=2, changes=tiny).folder
 
 
@@ -68,6 +70,17 @@ def test_train_alone_writes_weights_and_scores(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "round 2/2" in result.output
     assert {"model.pt", "validation_scores.csv"} <= {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def test_a_training_that_starts_from_a_file_asks_for_its_folder_before_anything_else(tmp_path: Path) -> None:
+    pretrained = {"file": "a.safetensors", "sha256": "0" * 64}
+    site, job = write_site(tmp_path / "a", "a", "MR"), tiny_job(tmp_path / "job", pretrained=pretrained)
+    command = ["train", str(site), "--job", str(job), "--out", str(tmp_path / "out")]
+    for models, said in (([], "give its folder with --models"), (["--models", str(tmp_path)], "are not there")):
+        done = CliRunner().invoke(app, [*command, *models])
+        assert isinstance(done.exception, FedginError)
+        assert said in str(done.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_several_sites_are_trained_centrally(tmp_path: Path) -> None:

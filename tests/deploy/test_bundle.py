@@ -22,7 +22,7 @@ from fedgin.folders import FolderError
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint
 from fedgin.train.evaluate.evaluator import Segmentation, segment
 from tests.deploy.bundles import make_bundle, write_run
-from tests.sites import tiny_volumes, write_site
+from tests.sites import tiny_experiment, tiny_volumes, write_site
 
 
 def test_the_bundle_s_network_has_the_run_s_weights(tmp_path: Path) -> None:
@@ -137,6 +137,17 @@ def test_the_card_says_what_is_unknown_and_what_was_not_tested(tmp_path: Path) -
     assert "MR: no case was measured, and none was trained on" in page
     assert "no measured case shows: left kidney" in page
     assert "licence of the data and the weights | unknown" in page
+
+
+def test_the_card_says_what_the_run_started_from(tmp_path: Path) -> None:
+    def card(folder: Path, **network: object) -> str:
+        experiment = tiny_experiment(network=tiny_experiment().network.model_dump() | network)
+        return (make_bundle(folder, experiment=experiment).folder / CARD_MD).read_text()
+
+    assert "| started from | random weights of the seed |" in card(tmp_path / "seed")
+    pretrained = {"file": "earlier.safetensors", "sha256": "0" * 64, "leave_out": ["model.2"]}
+    said = f"| started from | earlier.safetensors, SHA-256 {'0' * 64}; random: model.2 |"
+    assert said in card(tmp_path / "file", pretrained=pretrained)
 
 
 def test_the_runner_s_configuration_names_one_class_of_this_package(tmp_path: Path) -> None:

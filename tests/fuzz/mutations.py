@@ -26,6 +26,7 @@ EXAMPLES = {
     "progress": 300,
     "guard": 1000,
     "checkpoint": 800,
+    "pretrained": 500,
     "resumed": 600,
     "job": 500,
     "validator": 400,

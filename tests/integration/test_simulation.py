@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 from typer.testing import CliRunner
@@ -14,6 +15,8 @@ from fedgin.cli.main import app
 from fedgin.data.privacy import Privacy
 from fedgin.data.site import SiteContract, load_site
 from fedgin.deploy.bundle import read_model, write_bundle
+from fedgin.errors import ConfigError
+from fedgin.files import hash_file
 from fedgin.flare.jobs.job import Job, load_job, stage_job, write_job
 from fedgin.flare.organ_table import OrganTable
 from fedgin.flare.run.job_provenance import describe_job
@@ -60,7 +63,7 @@ def shares(names: Sequence[str]) -> dict[str, float]:
 def by_hand(job: Job, contracts: Mapping[str, SiteContract], folder: Path) -> dict[str, Tensor]:
     """Do the federation's rounds without FLARE, with the average written out."""
     path = job.folder / "app" / "config" / "experiment.yaml"
-    weights = averaged_weights(initial_network(str(path)))
+    weights = averaged_weights(initial_network(str(path), str(job.folder.parent)))
     sessions = {name: SiteSession(job.experiment, contract, folder / name) for name, contract in contracts.items()}
     for number in range(job.rounds):
         updates = {
@@ -157,12 +160,27 @@ def test_branches_of_each_modality_equal_the_closed_form(tmp_path: Path) -> None
     check_result(result, job, contracts, tmp_path / "by-hand", atol=1e-4)
 
 
-def test_the_server_s_optimiser_works_in_flare(tmp_path: Path) -> None:
-    """With rate 1 and without momentum it averages."""
+def test_the_server_s_optimiser_works_in_flare_and_starts_from_a_file(tmp_path: Path) -> None:
+    """With rate 1 and without momentum it averages. The file has the weights of another seed, but for a layer."""
     contracts, job = sites(tmp_path / "sites", ["ct-a", "mr-a"]), stage(tmp_path, rounds=2, count=2)
-    plain = {"federation": {"algorithm": {"name": "fedavgm", "momentum": 0.0}}}
-    averaged = stage_job(job, tmp_path / "averaged", sites=2, rounds=2, changes=plain)
-    check_result(simulate(averaged, contracts, tmp_path / "flare"), averaged, contracts, tmp_path / "by-hand")
+    other = job.experiment.model_copy(update={"seed": 5}).initial_network()
+    weights = {name: value for name, value in averaged_weights(other).items() if not name.startswith("output_block.")}
+    safetensors.torch.save_file(weights, tmp_path / "other.safetensors")
+    changes = {
+        "federation": {"algorithm": {"name": "fedavgm", "momentum": 0.0}},
+        "network": {
+            "pretrained": {
+                "file": "other.safetensors",
+                "sha256": hash_file(tmp_path / "other.safetensors"),
+                "leave_out": ["output_block"],
+            }
+        },
+    }
+    averaged = stage_job(job, tmp_path / "averaged", sites=2, rounds=2, changes=changes)
+    with pytest.raises(ConfigError, match=r"starts from 'other\.safetensors', and no folder of models is given"):
+        simulate(averaged, contracts, tmp_path / "flare")
+    result = simulate(averaged, contracts, tmp_path / "flare", models=tmp_path)
+    check_result(result, averaged, contracts, tmp_path / "by-hand")
 
 
 def test_fewer_threads_than_sites_give_the_same_model(tmp_path: Path) -> None:

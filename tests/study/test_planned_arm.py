@@ -174,6 +174,13 @@ def test_an_organ_that_a_whole_modality_lacks_is_refused_with_what_it_has(tmp_pa
         StudySites(study, tmp_path / "out").setting(study.arms()[0])
 
 
+def test_arms_start_from_their_seeds_alone(tmp_path: Path) -> None:
+    three_sites(tmp_path, {"liver": 4})
+    study = make_study(tmp_path, settings={"network": {"pretrained": {"file": "x.safetensors", "sha256": "0" * 64}}})
+    with pytest.raises(ConfigError, match="the arms of a study start from their seeds"):
+        StudySites(study, tmp_path / "out").setting(study.arms()[0])
+
+
 def test_sites_are_prepared_once_for_all_arms(found: dict[str, PlannedArm]) -> None:
     assert len({id(item.sites) for item in found.values()}) == 1
 

@@ -31,17 +31,18 @@ def lead_console(*, quiet: bool = False) -> Console:
     return Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=quiet)
 
 
-def check_parts(console: Console, experiment: Experiment) -> None:
+def check_parts(console: Console, experiment: Experiment, models: Path | None = None) -> None:
     """Check, before a job is submitted, what would be found on a running server only, and say what looks odd.
 
     Args:
         console: to print to.
         experiment: of the job.
+        models: the folder with the file that the job starts from; ``None`` where server and sites have it.
 
     Raises:
-        ConfigError: network or augmentation cannot be built.
+        FedginError: network or augmentation cannot be built, or the file does not fit.
     """
-    count_parameters(experiment)
+    count_parameters(experiment, models=models)
     for doubt in doubtful_organs(experiment.organs):
         console.print(f"Warning: {doubt}")
 

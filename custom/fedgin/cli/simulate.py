@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fedgin.cli.evaluated_bundle import EvaluatedBundle, read_job
-from fedgin.cli.options import MinSites
+from fedgin.cli.options import MinSites, Models
 
 
 def simulate(
@@ -18,6 +18,7 @@ def simulate(
     ] = None,
     min_sites: MinSites = None,
     bundle: EvaluatedBundle = None,
+    models: Models = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Sites that work at once; fewer cost time. Default: all.")
     ] = None,
@@ -37,6 +38,6 @@ def simulate(
 
     contracts = {contract.site: contract for contract in find_sites(sites)}
     plan = choose_sites(read_job(job, bundle), sorted(contracts), min_sites)
-    check_parts(lead_console(), plan.experiment)
+    check_parts(lead_console(), plan.experiment, models)
     folder = out or own_folder(Path("runs") / f"{plan.name}-simulated")
-    simulate_to_end(plan, {site: contracts[site] for site in plan.sites}, folder, threads or len(plan.sites))
+    simulate_to_end(plan, {site: contracts[site] for site in plan.sites}, folder, threads or len(plan.sites), models)

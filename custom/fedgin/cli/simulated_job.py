@@ -21,7 +21,9 @@ from fedgin.folders import check_writable, claimed_folder
 WORKSPACE = "flare"
 
 
-def simulate_to_end(job: Job, sites: Mapping[str, SiteContract], folder: Path, threads: int) -> None:
+def simulate_to_end(
+    job: Job, sites: Mapping[str, SiteContract], folder: Path, threads: int, models: Path | None = None
+) -> None:
     """Print each round with the Dice of every site and write the result, with its report, into a new folder.
 
     Beside the result, the folder gets the job as it ran in ``job``, and FLARE's workspace.
@@ -31,6 +33,7 @@ def simulate_to_end(job: Job, sites: Mapping[str, SiteContract], folder: Path, t
         sites: contracts by site name.
         folder: the folder of the result; must not hold anything.
         threads: sites that work at the same time.
+        models: the folder with the file that the job starts from, where it starts from one.
 
     Raises:
         FolderError: the folder holds something.
@@ -49,6 +52,7 @@ def simulate_to_end(job: Job, sites: Mapping[str, SiteContract], folder: Path, t
             sites,
             workspace,
             threads=threads,
+            models=models,
             on_round=RoundPrinter(console, plan, live),
             on_organs=lambda table: console.print("\n".join(table.lines())),
             on_site=lambda site, scores: tell(f"site {site} has scored the model: {scores.in_words()}"),

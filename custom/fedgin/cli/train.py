@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from fedgin.cli.interrupt import interruptible
-from fedgin.cli.options import Quiet
+from fedgin.cli.options import Models, Quiet
 from fedgin.cli.remaining import RemainingTime, left
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def train(
     site: Annotated[list[Path], typer.Argument(help="site.yaml of one site (local) or of several (centralised).")],
     job: Annotated[Path, typer.Option(help="Job folder: its experiment.yaml and its number of rounds.")],
     out: Annotated[Path, typer.Option(help="Folder for model.pt and validation_scores.csv.")],
+    models: Models = None,
     quiet: Quiet = False,
 ) -> None:
     """Train alone what a job would train federated: the local or the centralised baseline.
@@ -33,9 +34,12 @@ def train(
     """
     from fedgin.data.site import load_site
     from fedgin.flare.jobs.job import load_job
+    from fedgin.train.pretrained_file import find_file
 
     plan = load_job(job)
     contracts = [load_site(path) for path in site]
+    if plan.experiment.starts_from:
+        find_file(plan.experiment.starts_from, models)
     # Seconds to import: what is wrong in the files is told before.
     from fedgin.data.datalist import Split
     from fedgin.data.prepare import choose_device, prepare_site
@@ -50,7 +54,7 @@ def train(
     with interruptible(console), folder_to_itself(out, "a training"):
         sites = [prepare_site(item, plan.experiment.preprocessing, plan.experiment.organs) for item in contracts]
         device = choose_device(contracts[0])
-        network = _train(plan, sites, device, out, console)
+        network = _train(plan, sites, device, console, checkpoint=out / "alone.pt", models=models)
         save_checkpoint(out / "model.pt", {"model": averaged_weights(network)})
         scores = [score for item in sites for score in evaluate(network, item.cases[Split.VALIDATION], device)]
         write_scores(out / "validation_scores.csv", scores)
@@ -60,7 +64,15 @@ def train(
     console.print(f"validation Dice {mean_dice(scores):.3f}; weights: {out / 'model.pt'}")
 
 
-def _train(plan: "Job", sites: "list[SiteData]", device: "torch.device", out: Path, console: Console) -> "nn.Module":
+def _train(
+    plan: "Job",
+    sites: "list[SiteData]",
+    device: "torch.device",
+    console: Console,
+    *,
+    checkpoint: Path,
+    models: Path | None,
+) -> "nn.Module":
     from fedgin.data.datalist import Split
     from fedgin.train.standalone import StandaloneRun, train_standalone
 
@@ -72,6 +84,5 @@ def _train(plan: "Job", sites: "list[SiteData]", device: "torch.device", out: Pa
 
     cases = [case for item in sites for case in item.cases[Split.TRAINING]]
     name = sites[0].contract.site if len(sites) == 1 else "central"
-    return train_standalone(
-        plan.experiment, StandaloneRun(name, cases, plan.rounds, out / "alone.pt"), device, after_round=report
-    )
+    run = StandaloneRun(name, cases, plan.rounds, checkpoint, models)
+    return train_standalone(plan.experiment, run, device, after_round=report)

@@ -10,6 +10,7 @@ from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.site import Modality
 from fedgin.deploy.bundle import NOT_A_DEVICE, Bundle, bundle_name
 from fedgin.files import write_text
+from fedgin.train.experiment import Experiment
 from fedgin.train.provenance import Measured, Participant, Provenance
 
 UNKNOWN = "unknown"
@@ -106,6 +107,7 @@ def _settings(provenance: Provenance) -> Sequence[tuple[str, str]]:
     preprocessing = experiment.preprocessing
     return [
         ("network", f"{experiment.network.name}, normalisation {experiment.network.normalisation}"),
+        ("started from", _start(experiment)),
         ("augmentation", experiment.augmentation.name),
         ("image", _image(preprocessing)),
         ("CT window", "{:g} to {:g} HU".format(*preprocessing.ct_window_hu)),
@@ -116,6 +118,15 @@ def _settings(provenance: Provenance) -> Sequence[tuple[str, str]]:
         ("privacy settings of the sites", f"{UNKNOWN}: a site does not tell them"),
         ("seed", str(experiment.seed)),
     ]
+
+
+def _start(experiment: Experiment) -> str:
+    """Say which weights the run began with."""
+    pretrained = experiment.network.pretrained
+    if pretrained is None:
+        return "random weights of the seed"
+    anew = f"; random: {', '.join(pretrained.leave_out)}" if pretrained.leave_out else ""
+    return f"{pretrained.file}, SHA-256 {pretrained.sha256}{anew}"
 
 
 def _image(preprocessing: Preprocessing) -> str:

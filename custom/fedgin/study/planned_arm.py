@@ -173,7 +173,13 @@ def _experiment(study: Study, spec: ArmSpec) -> Experiment:
     values = job.experiment.model_dump(mode="json") | {"augmentation": AugmentationSettings().model_dump(mode="json")}
     for changes in study.changes(spec):
         values = with_changes(values, changes)
-    return parse_settings(values, Experiment, source=f"changes to {job.name}")
+    experiment = parse_settings(values, Experiment, source=f"changes to {job.name}")
+    if experiment.starts_from:
+        raise ConfigError(
+            f"job {job.name} starts from a file of weights, but the arms of a study start from their seeds",
+            "remove network.pretrained; 'fedgin train' and 'fedgin simulate' take the file",
+        )
+    return experiment
 
 
 def _job(study: Study, spec: ArmSpec, experiment: Experiment, trained: Sequence[Modality]) -> Job:

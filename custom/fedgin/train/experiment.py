@@ -11,7 +11,7 @@ from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.site import Modality, OrganName
 from fedgin.errors import ConfigError
 from fedgin.nets.registry import check_network
-from fedgin.nets.settings import NetworkSettings
+from fedgin.nets.settings import NetworkSettings, Pretrained
 from fedgin.registry import check_choice, declared
 from fedgin.train.algorithm import AlgorithmSettings
 from fedgin.train.augmentation_settings import AugmentationSettings
@@ -265,6 +265,11 @@ class Experiment(Settings):
     def spatial_dims(self) -> Literal[2, 3]:
         """Number of spatial axes of what the network sees: 2 for slices, 3 for patches of volumes."""
         return self.preprocessing.spatial_dims
+
+    @property
+    def starts_from(self) -> Pretrained | None:
+        """The file of weights that the first round begins with; none in a job that resumes another, or evaluates."""
+        return None if self.resumes or self.evaluates else self.network.pretrained
 
     def check_names(self) -> None:
         """Check the names of the augmentation and its parameters, without loading what they name.

@@ -11,6 +11,7 @@ from fedgin.data.cache import CachedCase
 from fedgin.train.batches import RoundPlan
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint, load_weights, save_checkpoint
 from fedgin.train.experiment import Experiment
+from fedgin.train.pretrained import start_from
 from fedgin.train.trainer import RoundResult, Trainer
 
 AfterRound = Callable[[nn.Module, int, RoundResult], None]
@@ -25,12 +26,14 @@ class StandaloneRun:
         cases: what to train on.
         rounds: as many as the federation has.
         checkpoint: file that is written after each round; a run that finds it continues there.
+        models: the folder with the file that the experiment starts from, where it starts from one.
     """
 
     name: str
     cases: Sequence[CachedCase]
     rounds: int
     checkpoint: Path
+    models: Path | None = None
 
 
 def train_standalone(
@@ -53,6 +56,8 @@ def train_standalone(
         FedginError: as the trainer and the checkpoint.
     """
     network = experiment.initial_network()
+    if experiment.starts_from:
+        start_from(network, experiment.starts_from, run.models)
     trainer = Trainer(network, experiment, device)
     for round_number in range(_restore(trainer, run), run.rounds):
         result = trainer.train_round(run.cases, RoundPlan(run.name, round_number, run.rounds))

@@ -140,7 +140,7 @@ def test_site_and_server_accept_it_and_refuse_another_model(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fedgin.flare.jobs.job_validator.check_manifest", lambda startup: None)
-    monkeypatch.setattr("fedgin.flare.jobs.job_validator.count_parameters", lambda experiment, classes: 1)
+    monkeypatch.setattr("fedgin.flare.jobs.job_validator.count_parameters", lambda experiment, classes, models: 1)
     (tmp_path / "kit").mkdir()
     validator = JobValidator(str(tmp_path / "kit"))
     assert validator.validate(str(job.folder / "app")) == ("", {})

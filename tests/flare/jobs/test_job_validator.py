@@ -1,6 +1,7 @@
+import hashlib
 import json
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from fedgin.errors import ConfigError
 from fedgin.flare.audit.security_log import Kind, read_log
 from fedgin.flare.jobs.encryption_key import SERVER_KEY, SITE_KEY
 from fedgin.flare.jobs.installed import check_installed, count_parameters
+from fedgin.flare.jobs.job import load_job, stage_job
 from fedgin.flare.jobs.job_validator import JobValidator
 from fedgin.manifest import write_manifest
 from fedgin.train.experiment import Experiment
 from tests.flare.jobs.evaluation_jobs import TEMPLATE, evaluation_job
 from tests.flare.jobs.test_configuration import CONFIGS, UNSET, components
 from tests.places import JOBS, TRAINING_JOBS
-from tests.sites import tiny_experiment, tiny_volumes, write_site
+from tests.sites import tiny_volumes, write_site
 
 FOLDERS = TRAINING_JOBS
 
@@ -315,11 +317,45 @@ def test_a_class_that_is_not_whole_here_is_named_until_it_is(module: Path, conte
 
 
 def test_a_class_that_is_not_installed_refuses_the_job(kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(experiment: Experiment, classes: Collection[str]) -> int:
+    def fail(experiment: Experiment, classes: Collection[str], models: Path) -> int:
         raise ConfigError(f"{len(classes)} classes are named", "none")
 
     monkeypatch.setattr("fedgin.flare.jobs.job_validator.count_parameters", fail)
     assert "classes are named" in refusal(kit, app)
+
+
+CONTENT = safetensors.numpy.save({"head": np.ones(3, np.float32)})
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Path:
+    """The application of a job that starts from a file of weights."""
+    pretrained = {"file": "a.safetensors", "sha256": hashlib.sha256(CONTENT).hexdigest()}
+    changes = {"network": {"pretrained": pretrained}}
+    return stage_job(load_job(FOLDERS[0]), tmp_path / "job", sites=1, rounds=1, changes=changes).folder / "app"
+
+
+def put(kit: Path, content: bytes) -> None:
+    (kit / "local" / "models").mkdir(exist_ok=True)
+    (kit / "local" / "models" / "a.safetensors").write_bytes(content)
+
+
+@pytest.mark.parametrize("server", [False, True])
+def test_a_job_that_starts_from_a_file_needs_it_in_each_kit(kit: Path, started: Path, server: bool) -> None:
+    if server:
+        (kit / "startup" / "fed_client.json").unlink()
+    missing = "local/models/a.safetensors: the weights that the job starts from are not there"
+    assert refusal(kit, started).startswith(missing)
+    put(kit, CONTENT + b" ")
+    other = "local/models/a.safetensors is not the file that the job starts from"
+    assert refusal(kit, started).startswith(other)
+
+
+def test_a_job_whose_file_does_not_fit_is_refused_with_its_entries(kit: Path, started: Path) -> None:
+    put(kit, CONTENT)
+    said = refusal(kit, started)
+    assert said.startswith("a.safetensors does not fit the network: 'head' does not belong to the network; 'model.0.")
+    assert "is missing; and " in said
 
 
 HUGE = {
@@ -390,7 +426,6 @@ def test_a_misspelt_part_is_refused_with_the_choices(
     assert said in refusal(kit, app)
 
 
-@pytest.mark.parametrize("made", [tiny_experiment, tiny_volumes])
-def test_weights_are_counted_without_making_them(made: Callable[[], Experiment]) -> None:
-    experiment = made()
+def test_weights_of_a_network_for_volumes_are_counted_without_making_them() -> None:
+    experiment = tiny_volumes()
     assert count_parameters(experiment) == sum(each.numel() for each in experiment.initial_network().parameters())

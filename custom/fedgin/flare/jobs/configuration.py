@@ -12,6 +12,7 @@ from nvflare.app_common.app_constant import AppConstants
 from fedgin.flare.jobs.numbers import Numbers
 from fedgin.flare.protocol import ORGANS
 from fedgin.train.experiment import EVALUATED_MODEL, Experiment, FederationSettings
+from fedgin.train.pretrained_file import MODELS
 
 SURVEY = "nvflare.app_common.workflows.broadcast_and_process.BroadcastAndProcess"
 # Seconds for the other sites once min_clients have said which organs they label, and for all of them: it takes no work.
@@ -29,6 +30,8 @@ FINAL_EVALUATION, EVALUATION_ALONE = "cross_site_eval", "evaluation"
 # Where FLARE deploys these files of the job at the server.
 EXPERIMENT_AT_SERVER = "{WORKSPACE}/{JOB_ID}/app_server/config/experiment.yaml"
 MODEL_AT_SERVER = f"{{WORKSPACE}}/{{JOB_ID}}/app_server/config/{EVALUATED_MODEL}"
+# In the server's kit, which no job can change.
+MODELS_AT_SERVER = f"{{WORKSPACE}}/{MODELS.as_posix()}"
 # Seconds that a site waits for the server's process of the job, which first builds the network. FLARE's own 60 are too
 # few for a busy machine, and a site that gives up ends the job.
 SERVER_STARTS = 600
@@ -63,7 +66,8 @@ def server_config(numbers: Numbers, federation: FederationSettings, *, first_rou
     """
     encrypted = federation.homomorphic_encryption
     own = {"experiment": EXPERIMENT_AT_SERVER}
-    network = {"model": {"path": "fedgin.flare.server.model.initial_network", "args": own}}
+    start = {**own, "models": MODELS_AT_SERVER}
+    network = {"model": {"path": "fedgin.flare.server.model.initial_network", "args": start}}
     persistor = network | ({"filter_id": "serializer"} if encrypted else {})
     serializer = [_component("serializer", "fedgin.flare.server.encryption.CiphertextFilter")] if encrypted else []
     events = {"events": ["fed.analytix_log_stats"]}

@@ -8,11 +8,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from fedgin.errors import ConfigError, FedginError
 from fedgin.processes import same_packages
 from fedgin.train.experiment import Experiment
+from fedgin.train.pretrained_file import find_file
 
 CORRECT = "correct 'network' and 'augmentation' in experiment.yaml"
 INSTALL = "install the pinned requirements of this package here"
@@ -36,25 +38,31 @@ def check_installed(classes: Collection[str]) -> None:
         _importable.update(untried)
 
 
-def count_parameters(experiment: Experiment, classes: Collection[str] = ()) -> int:
+def count_parameters(experiment: Experiment, classes: Collection[str] = (), *, models: Path | None = None) -> int:
     """Build network and augmentation of an experiment elsewhere, without memory for weights.
+
+    Where the experiment starts from a file of weights, its entries are compared with the network's.
 
     Args:
         experiment: whose parts are built; the same parts are not built again.
         classes: as :func:`check_installed`, tried in the same process.
+        models: the folder with the file that the experiment starts from; ``None`` compares nothing.
 
     Returns:
         The number of weights.
 
     Raises:
-        ConfigError: as :func:`check_installed`; or a name, a parameter or a value is wrong.
+        ConfigError: as :func:`check_installed`; or a name, a parameter or a value is wrong, or the file does not fit.
+        WeightsError: the file is not there, or is another one.
     """
+    started = models is not None and experiment.starts_from
+    file = str(find_file(started, models)) if started else ""
     included = {"name", "organs", "preprocessing", "network", "augmentation"}
     parts = {**experiment.model_dump(mode="json", include=included), "name": "x"}
-    key = json.dumps(parts, sort_keys=True)
+    key = json.dumps([parts, file], sort_keys=True)
     if key not in _parameters:
         untried = sorted(set(classes) - _importable)
-        _parameters[key] = int(_try({"classes": untried, "experiment": parts})["parameters"])
+        _parameters[key] = int(_try({"classes": untried, "experiment": parts, "file": file})["parameters"])
         _importable.update(untried)
     check_installed(classes)
     return _parameters[key]
@@ -81,7 +89,7 @@ def _answer(what: Mapping[str, Any]) -> Mapping[str, Any]:
     if fault or "experiment" not in what:
         return fault
     try:
-        return {"parameters": _build(Experiment.model_validate(what["experiment"]))}
+        return {"parameters": _build(Experiment.model_validate(what["experiment"]), what["file"])}
     except FedginError as error:
         return {"problem": error.problem, "fix": error.fix}
     except Exception as error:  # a network's own, for values that fit its signature and not each other
@@ -89,11 +97,15 @@ def _answer(what: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"problem": problem, "fix": CORRECT}
 
 
-def _build(experiment: Experiment) -> int:
+def _build(experiment: Experiment, file: str) -> int:
     import torch
+
+    from fedgin.train.pretrained import check_entries
 
     with torch.device("meta"):
         network = experiment.initial_network()
+    if file and experiment.starts_from:
+        check_entries(network, experiment.starts_from, Path(file))
     return sum(weights.numel() for weights in network.parameters())
 
 

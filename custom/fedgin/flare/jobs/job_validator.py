@@ -25,6 +25,7 @@ from fedgin.flare.jobs.installed import count_parameters
 from fedgin.flare.jobs.limits import check_limits
 from fedgin.kit_path import check_kit_path
 from fedgin.manifest import check_manifest
+from fedgin.train.pretrained_file import MODELS
 
 # No job names it: what trains at a site runs in a process of its own, and what that needs is looked for as well.
 TRAINS = "fedgin.train.site.session.SiteSession"
@@ -63,7 +64,7 @@ class JobValidator(AppValidator):
         try:
             check_kit_path(self.kit)
             check_manifest(self.kit / "startup")
-            application, parameters = _check_application(app, self.kit / "startup")
+            application, parameters = _check_application(app, self.kit)
             if (self.kit / "startup" / "fed_client.json").is_file():
                 limits = _check_contract(self.kit / "local" / "site.yaml")
                 check_limits(limits, application, parameters)
@@ -99,15 +100,15 @@ def _app_hash(app: Path) -> str:
     return ""
 
 
-def _check_application(app: Path, startup: Path) -> tuple[Application, int]:
+def _check_application(app: Path, kit: Path) -> tuple[Application, int]:
     """Return what a job says, and the number of its network's weights."""
     read = read_application(app)
     encrypted = read.experiment.federation.homomorphic_encryption
     if encrypted:
         check_encryption_installed()
     classes = [*named_classes([*flare_config(read.experiment, read.numbers)]), TRAINS]
-    parameters = count_parameters(read.experiment, classes)
-    if encrypted and not any((startup / key).is_file() for key in (SERVER_KEY, SITE_KEY)):
+    parameters = count_parameters(read.experiment, classes, models=kit / MODELS)
+    if encrypted and not any((kit / "startup" / key).is_file() for key in (SERVER_KEY, SITE_KEY)):
         raise ConfigError("this kit has no key of the encryption", NO_KEY)
     return read, parameters
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from fedgin.flare.run.results import RoundMetrics, RunResult, first_errors
 from fedgin.folders import emptied_folder
 from fedgin.processes import watch_starter
 from fedgin.train.evaluate.site_scores import SiteScores
+from fedgin.train.pretrained_file import MODELS, find_file
 
 POLL_SECONDS = 0.5
 # The id that FLARE gives to every simulated job.
@@ -43,6 +45,7 @@ def simulate(
     workspace: Path,
     *,
     threads: int | None = None,
+    models: Path | None = None,
     on_round: Callable[[RoundMetrics], None] = lambda metrics: None,
     on_organs: Callable[[OrganTable], None] = lambda table: None,
     on_site: Callable[[str, SiteScores], None] = lambda site, scores: None,
@@ -54,6 +57,7 @@ def simulate(
         sites: contracts by site name, with absolute paths.
         workspace: the simulator's folder; emptied when it is an earlier simulation's.
         threads: sites that run at the same time; by default all. With fewer, FLARE starts a process for each task.
+        models: the folder with the file that the job starts from, where it starts from one.
         on_round: called as soon as a round is complete.
         on_organs: called once the sites have said which organs they label, before the first round.
         on_site: called with what a site scored, as soon as it has, in a job that evaluates a model.
@@ -62,10 +66,12 @@ def simulate(
         FolderError: ``workspace`` holds something else.
         SimulationError: the job failed, or rounds, sites or the final model are missing.
         ConfigError: the job is encrypted; keys come with provisioned kits.
+        WeightsError: the file that the job starts from is not there, or is another one.
     """
     if job.experiment.federation.homomorphic_encryption:
         raise ConfigError(f"job {job.name} is encrypted, and simulated sites have no key", "run it on provisioned kits")
-    _lay_out(workspace, sites)
+    started = job.experiment.starts_from
+    _lay_out(workspace, sites, find_file(started, models) if started else None)
     log = workspace.with_name(f"{workspace.name}.log")
     arguments = [str(job.folder), str(workspace), ",".join(sites), str(threads or len(sites))]
     with log.open("w", encoding="utf-8") as output, _start(arguments, output, len(sites)) as process:
@@ -93,14 +99,17 @@ def session_folder(workspace: Path, site: str) -> Path:
     return workspace / site / SIMULATED / SESSION
 
 
-def _lay_out(workspace: Path, sites: Mapping[str, SiteContract]) -> None:
-    """Make the workspace; FLARE copies its ``local`` folder to every simulated site."""
+def _lay_out(workspace: Path, sites: Mapping[str, SiteContract], weights: Path | None) -> None:
+    """Make the workspace; FLARE copies its ``local`` folder to the simulated server and to every site."""
     folder = emptied_folder(workspace, "a simulation") / "local" / "sites"
     folder.mkdir(parents=True)
     for name, contract in sites.items():
         text = yaml.safe_dump(contract.model_dump(mode="json"), sort_keys=False)
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     (workspace / "local" / "resources.json").write_text(json.dumps(resources()), encoding="utf-8")
+    if weights is not None:
+        (workspace / MODELS).mkdir()
+        shutil.copyfile(weights, workspace / MODELS / weights.name)
 
 
 def _start(arguments: Sequence[str], output: TextIO, sites: int) -> "subprocess.Popen[bytes]":

@@ -11,22 +11,28 @@ from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_round
 from fedgin.train.checkpoint import load_weights
 from fedgin.train.experiment import load_experiment
 from fedgin.train.initial_model import InitialModel, initial_model
+from fedgin.train.pretrained import start_from
 
 
-def initial_network(experiment: str) -> nn.Module:
-    """Return the experiment's seeded initial weights, or those of the round that a job resumes after.
+def initial_network(experiment: str, models: str | None = None) -> nn.Module:
+    """Return the experiment's initial weights, or those of the round that a job resumes after.
+
+    They come from its seed, or from the file that it starts from.
 
     The module computes nothing: FLARE's persistor asks for one, and reads its state dict.
 
     Args:
         experiment: path of ``experiment.yaml`` on the server; the network is described there and nowhere else. A
             resumed job has its checkpoint beside it.
+        models: the folder with the file that the experiment starts from, where it starts from one.
 
     Raises:
-        FedginError: the network cannot be built, or the checkpoint is missing or damaged, or does not fit.
+        FedginError: the network cannot be built, or the checkpoint or the file is missing or damaged, or does not fit.
     """
     settings = load_experiment(Path(experiment))
     network = _as_module(initial_model(settings))
+    if settings.starts_from:
+        start_from(network, settings.starts_from, Path(models) if models else None)
     if settings.resumes is not None:
         checkpoint = Path(experiment).with_name(CHECKPOINT)
         if read_round(checkpoint) + 1 != settings.resumes.round:
