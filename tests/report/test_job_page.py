@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +39,20 @@ def test_a_site_that_the_job_names_and_that_was_never_there_is_absent_in_every_r
     assert "3 sites were expected. 2 of 6 updates are missing from the averages" in text
     assert "<li>round 2, c, absent: sent nothing before the round was closed</li>" in text
     assert "2 of 3 sites measured the final model." in text
+
+
+def test_the_share_of_refused_draws_is_shown_by_site_where_draws_are_judged(tmp_path: Path) -> None:
+    """The mean over rounds; what cannot be a share does not count."""
+    path = tmp_path / "metrics" / "round_metrics.jsonl"
+    assert "quality filter" not in page(tmp_path, [["a", "b"]] * 3)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line, shares in zip(lines, ({"a": 0.2, "b": 0.25}, {"a": 0.4}, {"a": 7.0}), strict=True):
+        for site in line["sites"]:
+            if site["name"] in shares:
+                site["metrics"].append({"name": "augmentation_refused", "value": shares[site["name"]]})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = write_run_report(tmp_path / "x.html", make_job(3), "id", RunResult(tmp_path)).read_text()
+    assert "quality filter refused, mean over the rounds: a 30 %, b 25 %." in text
 
 
 def test_a_failed_job_has_a_report_with_its_fault(tmp_path: Path) -> None:

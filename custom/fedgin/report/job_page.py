@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from fedgin.flare.jobs.job import Job
@@ -12,6 +13,7 @@ from fedgin.flare.run.results import RoundMetrics, RunResult, read_cross_site
 from fedgin.page import Verdict, natural_order, write_page
 from fedgin.report.cross_site import cross_site_table
 from fedgin.report.figures import draw_curves
+from fedgin.train.site.update import REFUSED
 
 REFRESH_SECONDS = 10
 
@@ -111,4 +113,15 @@ def _by_round(rounds: Sequence[RoundMetrics]) -> dict[str, Any]:
     curves = {
         site: [{"round": float(number), DICE: dice[site]} for number, dice in rows if site in dice] for site in sites
     }
-    return {"rounds": rows, "sites": sites, "curves": draw_curves(curves, {DICE: "validation cases of each site"})}
+    drawn = draw_curves(curves, {DICE: "validation cases of each site"})
+    return {"rounds": rows, "sites": sites, "curves": drawn, "refused": _refused_draws(rounds)}
+
+
+def _refused_draws(rounds: Sequence[RoundMetrics]) -> dict[str, float]:
+    """Return the mean share of draws that each site's quality filter refused; nothing in a job without the filter."""
+    shares: dict[str, list[float]] = {}
+    for item in rounds:
+        for site, metrics in item.sites.items():
+            if 0.0 <= metrics.get(REFUSED, math.nan) <= 1.0:
+                shares.setdefault(site, []).append(metrics[REFUSED])
+    return {site: fmean(shares[site]) for site in sorted(shares, key=natural_order)}

@@ -25,12 +25,10 @@ from fedgin.train.round_length import steps_of_round
 from fedgin.train.site.decrypted import restore_weights
 from fedgin.train.site.sent_entries import local_entries, sent_entries
 from fedgin.train.site.state import SiteState, keep_scores
-from fedgin.train.site.update import InterruptedTaskError, LocalUpdate
+from fedgin.train.site.update import REFUSED, InterruptedTaskError, LocalUpdate
 from fedgin.train.trainer import RoundResult, Trainer
 
 Stop = Callable[[], bool]
-# The metric of a round with ``augmentation.quality``: the share of draws that the site refused.
-REFUSED = "augmentation_refused"
 
 
 class SiteSession:

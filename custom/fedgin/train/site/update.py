@@ -7,6 +7,8 @@ from fedgin.errors import FedginError
 
 # A tensor where it is trained, a NumPy array where it is carried: FLARE's process of a job does not load PyTorch.
 ValueT = TypeVar("ValueT")
+# The metric of a round with ``augmentation.quality``: the share of draws that the site refused.
+REFUSED = "augmentation_refused"
 
 
 class InterruptedTaskError(FedginError):
