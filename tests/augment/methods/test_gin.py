@@ -222,3 +222,10 @@ def test_a_wrong_setting_is_named_with_what_is_allowed(wrong: dict[str, Any]) ->
 def test_a_kernel_that_does_not_fit_the_images_axes_is_an_error() -> None:
     with pytest.raises(ConfigError, match="does not fit images with 2 axes"):
         GIN(kernel_sizes=ANISOTROPIC)(image(1, 1, 8, 8), gen=make_generator(1))
+
+
+def test_kernel_sizes_are_checked_for_slices_or_volumes_before_any_image_is_seen() -> None:
+    GIN(kernel_sizes=ANISOTROPIC).check_axes(3)
+    GIN().check_axes(2)
+    with pytest.raises(ConfigError, match="does not fit images with 2 axes"):
+        GIN(kernel_sizes=ANISOTROPIC).check_axes(2)
