@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -30,6 +31,8 @@ def test_spoiled_gradient_echo_equation() -> None:
     # At 90 degrees the steady state is plain saturation recovery.
     expected = 0.9 * (1 - math.exp(-150 / 600)) * math.exp(-4.6 * (1 / 50 + FIELD_DEPHASING_PER_MS))
     assert tissue_signal(tissue, scan, 7.0) == pytest.approx(expected)
+    at_3_tesla = tissue_signal(tissue, replace(scan, tesla=3.0), 7.0)
+    assert at_3_tesla == pytest.approx(expected * math.exp(-4.6 * FIELD_DEPHASING_PER_MS))
 
 
 def test_balanced_steady_state_equation() -> None:

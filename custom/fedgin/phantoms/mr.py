@@ -1,4 +1,4 @@
-"""MR images of phantom tissues at 1.5 T."""
+"""MR images of phantom tissues."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from fedgin.phantoms.tissues import Relaxation, Tissue
 Sequence = Literal["t1w", "t2w", "t2w_spir", "bssfp"]
 
 FIELD_DEPHASING_PER_MS = 0.015
-"""Extra decay of gradient echoes by field inhomogeneity, 1/T2* - 1/T2; it turns the liver's T2 of 46 ms into a T2* of
-27 ms, within what is measured at 1.5 T."""
+"""Extra decay of gradient echoes by field inhomogeneity at 1.5 T, 1/T2* - 1/T2; it grows with the field. It turns the
+liver's T2 of 46 ms into a T2* of 27 ms, within what is measured at 1.5 T."""
 
 TEXTURE_MM = (4.0, 4.0, 4.0)
 TEXTURE = 0.05
@@ -28,7 +28,8 @@ class MrScan:
 
     ``tr`` and ``te`` are in milliseconds, ``flip`` in degrees (gradient echoes only). ``fat_left`` is the share of fat
     signal that suppression leaves (1: none is suppressed), ``noise`` the standard deviation per channel as a share of
-    the brightest organ, ``shading`` that of the logarithm of the coil profile, and ``gain`` the arbitrary units.
+    the brightest organ, ``shading`` that of the logarithm of the coil profile, ``gain`` the arbitrary units, and
+    ``tesla`` the field strength.
     """
 
     sequence: Sequence
@@ -39,6 +40,7 @@ class MrScan:
     noise: float
     shading: float
     gain: float
+    tesla: float = 1.5
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def spoiled_gradient_echo(tissue: Relaxation, scan: MrScan) -> float:
     """Return the steady-state signal of a spoiled gradient echo (Ernst and Anderson, Rev Sci Instrum 37:93, 1966)."""
     angle = np.radians(scan.flip)
     recovery = np.exp(-scan.tr / tissue.t1)
-    decay = np.exp(-scan.te * (1 / tissue.t2 + FIELD_DEPHASING_PER_MS))
+    decay = np.exp(-scan.te * (1 / tissue.t2 + FIELD_DEPHASING_PER_MS * scan.tesla / 1.5))
     return float(tissue.protons * np.sin(angle) * (1 - recovery) / (1 - np.cos(angle) * recovery) * decay)
 
 

@@ -1,4 +1,4 @@
-"""Write whole phantom sites in the layout that real sites have, and the sites of the demo."""
+"""Write whole phantom sites in the layout that real sites have: those of the demo, and centres that differ."""
 
 import json
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from fedgin.data.site import Modality
 from fedgin.files import write_text
 from fedgin.folders import claimed_folder
 from fedgin.phantoms.mr import Sequence
+from fedgin.phantoms.scanner import draw_scanner
 from fedgin.phantoms.subject import PhantomSite, write_subject
 from fedgin.phantoms.task import Task
 
@@ -48,6 +49,24 @@ def demo_sites(task: Task, seed: int) -> list[PhantomSite]:
     ]
 
 
+def centres(count: int, seed: int) -> list[PhantomSite]:
+    """Return centres of the abdomen that differ as hospitals do: CT and MR in turn, each with a scanner of its own.
+
+    Args:
+        count: number of centres, at least 2.
+        seed: the seed of the data set.
+    """
+    labels, orientations = _DEMO_LABELS[Task.ABDOMEN], ("LAS", "RAS", "LPI")
+    sites = []
+    for number in range(count):
+        scanner, variant = draw_scanner(seed, number), (number // 2) % 3
+        name, size = f"centre-{number + 1}", (4, 2, 4)
+        sites.append(
+            PhantomSite(name, scanner.modality, *size, seed, labels[variant], orientations[variant], scanner=scanner)
+        )
+    return sites
+
+
 def write_site(folder: Path, site: PhantomSite, progress: Callable[[int, int], None] | None = None) -> Path:
     """Write all subjects of a site, then ``datalist.json``, then ``site.yaml``; return the path of the latter.
 
@@ -71,9 +90,13 @@ def write_site(folder: Path, site: PhantomSite, progress: Callable[[int, int], N
             splits[split].append(_write_entry(folder, site, done))
             if progress is not None:
                 progress(done, total)
-    heading = {"name": f"{site.name} (procedural phantoms, not patients)", "modality": site.modality.value}
+    heading: dict[str, object] = {"name": f"{site.name} (procedural phantoms, not patients)"}
+    heading["modality"] = site.modality.value
+    if site.scanner:
+        heading["scanner"] = site.scanner.described()
     write_text(folder / "datalist.json", json.dumps({**heading, **splits}, indent=2) + "\n")
-    write_text(folder / "site.yaml", yaml.safe_dump(_contract(site), sort_keys=False))
+    stated = f"# Scanner: {json.dumps(site.scanner.described())}\n" if site.scanner else ""
+    write_text(folder / "site.yaml", stated + yaml.safe_dump(_contract(site), sort_keys=False))
     return folder / "site.yaml"
 
 

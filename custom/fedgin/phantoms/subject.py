@@ -1,6 +1,6 @@
 """Write one phantom subject of a site: an image and its label file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -15,6 +15,8 @@ from fedgin.phantoms.ct import draw_ct_scan, render_ct
 from fedgin.phantoms.grid import FloatArray, Grid, trunk_grid
 from fedgin.phantoms.mr import MrScan, Sequence, draw_mr_scan, render_mr
 from fedgin.phantoms.region import REGIONS, Region
+from fedgin.phantoms.scanner import Scanner
+from fedgin.phantoms.scanner_tissues import CT_PHASES, MR_BY_TESLA
 from fedgin.phantoms.task import Task
 from fedgin.seeds import derive_seed
 
@@ -39,6 +41,7 @@ class PhantomSite:
         sequence: the sequence of MR images; a CT has none.
         in_plane_mm: voxel size within the slice; the slice thickness is drawn from ``SLICE_MM``.
         task: which region of the body.
+        scanner: of a centre of its own, for the abdomen; ``None`` draws a scan of the demo for each subject.
     """
 
     name: str
@@ -52,6 +55,7 @@ class PhantomSite:
     sequence: Sequence = "t2w_spir"
     in_plane_mm: float = IN_PLANE_MM
     task: Task = Task.ABDOMEN
+    scanner: Scanner | None = None
 
 
 def subject_rng(seed: int, site: str, modality: Modality, index: int, purpose: str) -> np.random.Generator:
@@ -85,12 +89,28 @@ def _make(site: PhantomSite, index: int) -> tuple[FloatArray, NDArray[np.uint8],
     """Return intensities, tissue codes and grid; each has its own generator, so one never shifts the others."""
     region, subject = REGIONS[site.task], (site.seed, site.name, site.modality, index)
     thickness = float(subject_rng(*subject, "grid").choice(SLICE_MM[site.modality]))
-    grid = trunk_grid(site.in_plane_mm, thickness)
+    grid = trunk_grid(site.in_plane_mm, site.scanner.slice_mm if site.scanner else thickness)
     tissues = rasterise(region.draw(subject_rng(*subject, "anatomy")), grid)
     rng = subject_rng(*subject, "scan")
+    if site.scanner:
+        return _scan_by(site.scanner, region, tissues, grid, rng), tissues, grid
     if site.modality is Modality.CT:
         return scan_ct(region, tissues, grid, rng), tissues, grid
     return scan_mr(region, tissues, grid, draw_mr_scan(rng, site.sequence), rng), tissues, grid
+
+
+def _scan_by(
+    scanner: Scanner, region: Region, tissues: NDArray[np.uint8], grid: Grid, rng: np.random.Generator
+) -> FloatArray:
+    """Return what a centre's scanner makes of tissues [X, Y, Z]."""
+    if scanner.modality is Modality.CT:
+        ct = draw_ct_scan(rng, grid.spacing[2])
+        return render_ct(
+            tissues, grid, replace(ct, noise_hu=ct.noise_hu * scanner.noise), CT_PHASES[scanner.phase], rng
+        )
+    mr = draw_mr_scan(rng, scanner.sequence)
+    own = replace(mr, noise=mr.noise * scanner.noise, shading=mr.shading * scanner.shading, tesla=scanner.tesla)
+    return render_mr(tissues, grid, own, MR_BY_TESLA[scanner.tesla], region.bright, rng)
 
 
 def scan_ct(region: Region, tissues: NDArray[np.uint8], grid: Grid, rng: np.random.Generator) -> FloatArray:
