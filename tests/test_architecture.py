@@ -22,9 +22,10 @@ ALLOWED = {
     "train": COMMON | SITE_SIDE,
     "flare": COMMON | {"train", "nets", "data"},
     "deploy": COMMON | {"train"} | SITE_SIDE,
+    "planning": COMMON | {"train", "nets", "data"},
     "study": COMMON | {"flare", "train", "phantoms"} | SITE_SIDE,
     "report": COMMON | {"study", "flare", "deploy", "train"} | SITE_SIDE,
-    "cli": COMMON | {"report", "study", "flare", "deploy", "train", "phantoms"} | SITE_SIDE,
+    "cli": COMMON | {"report", "study", "flare", "deploy", "planning", "train", "phantoms"} | SITE_SIDE,
 }
 # Inside flare: what runs at the server and what runs at a site never import each other.
 FLARE_COMMON = {"protocol", "participation", "organ_table", "array_limit", "audit"}

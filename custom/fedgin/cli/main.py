@@ -26,6 +26,7 @@ class Verbs(LazyGroup):
         "jobs": "List the server's jobs in the order of their submission: state, place in the queue, and what each "
         "waits for.",
         "phantoms": "Write three sites of procedural phantoms (two CT, one MR with few cases) as NIfTI.",
+        "plan": "Plan one job for all sites from their fingerprints, by the rules of nnU-Net, and print why.",
         "poc": "Prepare the workspace that `nvflare poc start` starts: server, sites, an admin and a lead, "
         "with our policies.",
         "predict": "Segment an image or every image of a folder, and write labels on their own grid, SEG and SR for "

@@ -16,12 +16,17 @@ def find_body(image: Volume, hounsfield: bool, settings: Preprocessing) -> NDArr
     In Hounsfield units: above the lower end of the window. Else: above half of Otsu's threshold, which keeps dark
     organs and drops background noise.
     """
+    return _fill_holes(find_outline(image, hounsfield, settings), _axial_axis(image.affine))
+
+
+def find_outline(image: Volume, hounsfield: bool, settings: Preprocessing) -> NDArray[np.bool_]:
+    """Mark the body as :func:`find_body` does, but for the holes in it."""
     voxels = image.voxels.astype(np.float32, copy=False)
     level = settings.ct_window_hu[0] if hounsfield else 0.5 * float(threshold_otsu(voxels))
     regions = find_regions(voxels > level)
     if regions.count == 0:
         return np.ones(voxels.shape, dtype=bool)
-    return _fill_holes(regions.largest(), _axial_axis(image.affine))
+    return regions.largest()
 
 
 def _fill_holes(mask: NDArray[np.bool_], axial: int) -> NDArray[np.bool_]:

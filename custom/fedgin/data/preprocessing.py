@@ -17,15 +17,13 @@ from torch import Tensor
 
 from fedgin.data.body import find_body
 from fedgin.data.limits import LimitError
-from fedgin.data.preprocessing_settings import Preprocessing
+from fedgin.data.preprocessing_settings import MOST_VOXELS, Preprocessing
 from fedgin.data.regions import bounding_box
 from fedgin.data.resampling import VoxelGrid, resample
 from fedgin.data.volumes import Volume
 
 # z-scores are taken over the body, so air can be far below: without a limit it would dominate GIN's norm.
 ZSCORE_LIMIT = 5.0
-# A whole canonical volume is in memory while a case is prepared: 1 GB, 1 m of a large body in voxels of 0.9 mm.
-MOST_VOXELS = 2**28
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgin.data.body import find_body
+from fedgin.data.body import find_outline
 from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.regions import bounding_box
-from fedgin.data.site import OrganIds, ids_of
+from fedgin.data.site import LARGEST_ID, OrganIds, ids_of
 from fedgin.data.validation.facts import Anatomy, thin, to_ras
 from fedgin.data.volumes import Volume
 
@@ -34,11 +34,12 @@ def measure_anatomy(image: Volume, label: Volume, organs: Mapping[str, OrganIds]
     ras, ids = to_ras(image), thin(to_ras(label).voxels)
     voxels = thin(ras.voxels)
     spacing = ras.spacing * ras.voxels.shape / np.array(voxels.shape)
-    body = find_body(Volume(voxels, np.diag([*spacing, 1.0])), hounsfield, Preprocessing())
+    body = find_outline(Volume(voxels, np.diag([*spacing, 1.0])), hounsfield, Preprocessing())
     dark, bright = np.percentile(voxels[body], (DARK, BRIGHT))
-    masks = {organ: np.isin(ids, ids_of(known)) for organ, known in organs.items()}
+    numbers = _organ_numbers(ids, organs)
+    masks = {organ: numbers == number for number, organ in enumerate(organs, start=1)}
     shown = {organ: mask for organ, mask in masks.items() if mask.any()}
-    inside = voxels[np.isin(ids, [one for known in organs.values() for one in ids_of(known)])]
+    inside = voxels[numbers > 0]
     return Anatomy(
         body_mm=_extent(body, spacing),
         organ_mm={organ: _extent(mask, spacing) for organ, mask in shown.items()},
@@ -47,6 +48,14 @@ def measure_anatomy(image: Volume, label: Volume, organs: Mapping[str, OrganIds]
         },
         organ_hu=tuple(np.percentile(inside, GREY_STEPS).tolist()) if hounsfield and inside.size else (),
     )
+
+
+def _organ_numbers(ids: NDArray[Any], organs: Mapping[str, OrganIds]) -> NDArray[np.uint8]:
+    """Replace the site's ids by the positions of their organs, from 1."""
+    table = np.zeros(LARGEST_ID + 1, dtype=np.uint8)
+    for number, known in enumerate(organs.values(), start=1):
+        table[list(ids_of(known))] = number
+    return table[ids]
 
 
 def _extent(mask: NDArray[Any], spacing: NDArray[np.float64]) -> tuple[float, ...]:

@@ -137,12 +137,13 @@ def _with_meta(folder: Path, experiment: Experiment, numbers: Numbers, name: str
 def staged_mark(job: Job) -> str:
     """Return what the mark of a staged job says, to the byte, so that a job can carry no other one."""
     files = sorted(name for name in FILES if (job.folder / name).is_file())
-    return Mark(holds=_holds(job.experiment), files=tuple(files)).model_dump_json() + "\n"
+    return Mark(holds=held(job.experiment), files=tuple(files)).model_dump_json() + "\n"
 
 
-def _holds(experiment: Experiment) -> str:
+def held(experiment: Experiment) -> str:
+    """Return what the mark of a job's folder says that it holds."""
     resumes = experiment.resumes
-    return f"a staged copy of job {experiment.name}" if resumes is None else f"the rest of job {resumes.job}"
+    return f"the files of job {experiment.name}" if resumes is None else f"the rest of job {resumes.job}"
 
 
 def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[str, Any]) -> Job:
@@ -161,7 +162,7 @@ def stage_job(job: Job, target: Path, *, sites: int, rounds: int, changes: dict[
     """
     values = with_changes(job.experiment.model_dump(mode="json"), changes)
     experiment = parse_settings(values, Experiment, source=f"changes to {job.name}")
-    with whole_folder(target, holds=_holds(experiment)) as part:
+    with whole_folder(target, holds=held(experiment)) as part:
         write_job(replace(job, experiment=experiment, rounds=rounds, min_clients=sites), part)
     return load_job(target)
 
@@ -232,6 +233,6 @@ def stage_resumed(job: Job, job_id: str, checkpoint: Path, target: Path) -> Job:
         raise ConfigError(f"the checkpoint is of the last round of job {job_id}", "restore what the server kept")
     values = job.experiment.model_dump(mode="json") | {"resumes": {"job": job_id, "round": start}}
     experiment = parse_settings(values, Experiment, source=f"resumed {job.name}")
-    with whole_folder(target, holds=_holds(experiment)) as part:
+    with whole_folder(target, holds=held(experiment)) as part:
         write_job(replace(job, experiment=experiment, rounds=left, weights=checkpoint), part)
     return read_job(target)
