@@ -28,11 +28,12 @@ ALLOWED = {
     "cli": COMMON | {"report", "study", "flare", "deploy", "planning", "train", "phantoms"} | SITE_SIDE,
 }
 # Inside flare: what runs at the server and what runs at a site never import each other.
-FLARE_COMMON = {"protocol", "participation", "organ_table", "array_limit", "audit"}
+FLARE_COMMON = {"protocol", "participation", "organ_table", "collection", "array_limit", "audit"}
 FLARE_ALLOWED = {
     "audit": set[str](),
     "participation": set[str](),
     "organ_table": set[str](),
+    "collection": set[str](),
     "array_limit": set[str](),
     "protocol": set[str](),
     "jobs": FLARE_COMMON,

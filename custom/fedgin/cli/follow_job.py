@@ -13,6 +13,7 @@ from fedgin.cli.live_page import LivePage
 from fedgin.cli.remaining import RemainingTime, left
 from fedgin.data.organ_names import doubtful_organs
 from fedgin.errors import FedginError, one_line
+from fedgin.flare.collection import FILE as COLLECTION
 from fedgin.flare.jobs.installed import count_parameters
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.run.console import Session
@@ -171,6 +172,9 @@ def write_result(console: Console, job: Job, job_id: str, result: RunResult, *, 
 
     Of a job that evaluated a model it prints and writes the scores instead.
     """
+    if job.experiment.collects:
+        console.print(f"Fingerprints: {result.folder / COLLECTION}")
+        return
     if job.evaluated:
         write_evaluation(console, job, job_id, result, fault=fault)
         return

@@ -63,11 +63,11 @@ def _validate(contract: "SiteContract") -> "Validation":
 def _write(folder: Path, validation: "Validation") -> None:
     from fedgin.data.validation.fingerprint import build_fingerprint
     from fedgin.data.validation.page import write_page
-    from fedgin.data.validation.record import write_record
+    from fedgin.data.validation.record import FINGERPRINT, write_record
     from fedgin.data.validation.site_key import load_key
     from fedgin.files import write_text
 
     fingerprint = build_fingerprint(validation, load_key(folder))
-    write_text(folder / "fingerprint.json", json.dumps(fingerprint, indent=2) + "\n")
+    write_text(folder / FINGERPRINT, json.dumps(fingerprint, indent=2) + "\n")
     write_page(folder / "validation.html", validation)
     write_record(folder, validation)

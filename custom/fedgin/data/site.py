@@ -86,6 +86,8 @@ class SiteContract(Settings):
         privacy: what is done to an update before it leaves; by default nothing.
         share_case_scores: whether the lead of a job that evaluates a bundle gets the scores of each test case, without
             its name or place in the list; by default means over patients only.
+        share_fingerprint: whether a lead who plans a job for all sites gets ``fingerprint.json`` of the last validation
+            when it is asked for in the federation; by default only what somebody sends by hand.
     """
 
     site: str = Field(min_length=1, max_length=64)
@@ -100,6 +102,7 @@ class SiteContract(Settings):
     limits: Limits = Limits()
     privacy: Privacy | None = None
     share_case_scores: bool = False
+    share_fingerprint: bool = False
 
     @field_validator("site")
     @classmethod

@@ -28,6 +28,8 @@ OUTLIERS = "fedgin_outliers"
 AGGREGATED = "fedgin_aggregated"
 # The task in which a site says which organs it labels, and the part of `show_stats server` with all answers.
 ORGANS = "fedgin_organs"
+# The task in which a site that has agreed to it sends its fingerprint, and the key of the answer.
+FINGERPRINT = "fedgin_fingerprint"
 # The part of `show_stats server` that is ours.
 STATS = "fedgin"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from fedgin.config import Settings, load_settings, merged, spelt
 from fedgin.data.preprocessing_settings import Preprocessing
@@ -207,12 +207,15 @@ class Experiment(Settings):
         federation: weighting of sites.
         resumes: the job that this one goes on with; none in a job that starts anew.
         evaluates: the trained model that the job scores; none in a job that trains.
+        collects: what the job asks of the sites without training or a model: their fingerprints. Such a job names no
+            organs.
     """
 
     name: Annotated[
         str, StringConstraints(pattern=spelt(r"^[A-Za-z0-9_.-]+$", "letters, digits, '.', '_' and '-'"), max_length=64)
     ]
-    organs: list[OrganName] = Field(min_length=1, max_length=100)
+    collects: Literal["fingerprints"] | None = None
+    organs: list[OrganName] = Field(default_factory=list, max_length=100, validate_default=True)
     seed: int = Field(default=42, ge=0, lt=2**31)
     preprocessing: Preprocessing = Preprocessing()
     network: NetworkSettings = NetworkSettings()
@@ -226,7 +229,9 @@ class Experiment(Settings):
 
     @field_validator("organs")
     @classmethod
-    def _organs_are_distinct(cls, organs: list[str]) -> list[str]:
+    def _organs_are_distinct(cls, organs: list[str], info: ValidationInfo) -> list[str]:
+        if bool(organs) == bool(info.data.get("collects")):
+            raise ValueError("a job names an organ or more, unless it collects fingerprints")
         if len(set(organs)) < len(organs):
             raise ValueError("an organ is named twice")
         return organs
@@ -242,6 +247,12 @@ class Experiment(Settings):
         encrypted = self.federation.homomorphic_encryption
         if self.evaluates and (self.resumes or encrypted or self.network.normalisation == "fedbn"):
             raise ValueError("evaluates needs a finished, readable, whole model: no resumes, no encryption, no fedbn")
+        return self
+
+    @model_validator(mode="after")
+    def _a_collection_is_nothing_else(self) -> "Experiment":
+        if self.collects and self.model_dump(exclude_defaults=True).keys() - {"name", "collects"}:
+            raise ValueError("a job that collects fingerprints has a name, and nothing else")
         return self
 
     @model_validator(mode="after")

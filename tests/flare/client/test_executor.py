@@ -1,3 +1,5 @@
+import json
+import shutil
 import time
 from pathlib import Path
 
@@ -9,10 +11,12 @@ from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.app_common.app_constant import AppConstants
+from typer.testing import CliRunner
 
+from fedgin.cli.site import site_app
 from fedgin.flare.audit.security_log import Kind, read_log
 from fedgin.flare.client.executor import FedginExecutor
-from fedgin.flare.protocol import CAUSE, MODALITY, ORGANS, TRAINED, UPDATE_REFUSED
+from fedgin.flare.protocol import CAUSE, FINGERPRINT, MODALITY, ORGANS, TRAINED, UPDATE_REFUSED
 from fedgin.flare.server.model import initial_network
 from fedgin.train.experiment import TrainingSettings
 from tests.flare.client.in_process import spawn_in_process
@@ -104,6 +108,30 @@ def test_another_sites_model_is_scored_on_test_cases_alone(site: Site) -> None:
     shareable = task(site.weights())
     shareable.set_header(AppConstants.MODEL_OWNER, "site-2")
     assert "val_dice_mean" not in from_shareable(site.do("validate", shareable)).data
+
+
+def validate(contract: Path) -> None:
+    CliRunner().invoke(site_app, ["validate", str(contract)])
+
+
+def test_a_fingerprint_is_sent_by_a_site_that_has_agreed_and_whose_data_are_as_they_were(site: Site) -> None:
+    """The reason of a refusal goes to the lead; the site's security log has it, too."""
+    contract = Path(site.workspace.get_site_config_dir()) / "site.yaml"
+    validate(contract)
+    refused = site.do(FINGERPRINT, Shareable())
+    assert refused.get_return_code() == ReturnCode.EXECUTION_EXCEPTION
+    assert "the site has not agreed to send its fingerprint" in refused.get_header(CAUSE)
+    assert read_log(Path(site.workspace.get_root_dir())).events[-1].kind is Kind.TASK_REFUSED
+    contract.write_text(contract.read_text() + "share_fingerprint: true\n")
+    answer = from_shareable(site.do(FINGERPRINT, Shareable()))
+    assert answer.data_kind == DataKind.METRICS
+    written = json.loads((site.data / "fedgin-validation" / "fingerprint.json").read_text())
+    assert answer.data[FINGERPRINT] == written
+    assert written["site"] == "site-1"
+    next(site.data.glob("case0.nii.gz")).touch()
+    assert "have changed since they were validated" in site.do(FINGERPRINT, Shareable()).get_header(CAUSE)
+    shutil.rmtree(site.data / "fedgin-validation")
+    assert "were not validated. Fix: run 'fedgin site validate'" in site.do(FINGERPRINT, Shareable()).get_header(CAUSE)
 
 
 def test_a_refused_update_is_told_in_the_sites_logs(site: Site) -> None:

@@ -77,7 +77,7 @@ def test_the_mark_of_a_staged_job_is_sent_too_and_no_other_one(job: Path, tmp_pa
     (staged.folder / ".__nvfl_sig.json").write_text("{}")
     assert check_archive(archive_of(staged.folder), "staged").rounds == 1
     mark = staged.folder / MARK
-    for other in (mark.read_text().replace("staged", "stolen"), mark.read_text() + " ", "{}"):
+    for other in (mark.read_text().replace("files of", "stolen"), mark.read_text() + " ", "{}"):
         mark.write_text(other)
         assert "the job carries '.fedgin.json'" in refusal(archive_of(staged.folder), "staged")
 

@@ -11,10 +11,12 @@ from fedgin.data.validation.findings import Severity
 from fedgin.data.validation.roster import list_leniently
 from fedgin.data.validation.run import Validation
 from fedgin.data.validation.site_key import KEY_FILE, keyed_hash, load_key
-from fedgin.errors import FedginError
+from fedgin.documents import read_json
+from fedgin.errors import ConfigError, FedginError
 from fedgin.files import write_text
 
-RESULT = "validation.json"
+RESULT, FINGERPRINT = "validation.json", "fingerprint.json"
+VALIDATE = "run 'fedgin site validate' at the site, without --out"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,26 @@ def read_record(folder: Path, contract: SiteContract) -> ValidationRecord | None
         return None
 
 
+def agreed_fingerprint(contract: SiteContract) -> Any:
+    """Return the ``fingerprint.json`` of the last validation, as JSON values, for whoever asks in the federation.
+
+    Raises:
+        ConfigError: the site has not agreed to that, or has none of its data as they are now.
+    """
+    if not contract.share_fingerprint:
+        raise ConfigError(
+            "the site has not agreed to send its fingerprint",
+            "ask the site: 'share_fingerprint: true' in its site.yaml",
+        )
+    folder = default_folder(contract)
+    record = read_record(folder, contract)
+    if record is None:
+        raise ConfigError("the site's data were not validated", VALIDATE)
+    if not record.is_current:
+        raise ConfigError("the site's data or site.yaml have changed since they were validated", VALIDATE)
+    return read_json(folder / FINGERPRINT, source=FINGERPRINT)
+
+
 def hash_inputs(contract: SiteContract, key: bytes) -> str:
     """Return a keyed hash over contract, datalist and each file's size and time of change; no file is opened."""
     stamps = []
@@ -73,5 +95,6 @@ def hash_inputs(contract: SiteContract, key: bytes) -> str:
         for path in (item.case.image, item.case.label):
             status = path.stat() if path.is_file() else None
             stamps.append((status.st_size, status.st_mtime_ns) if status else None)
-    parts = [contract.model_dump_json().encode(), contract.datalist.read_bytes(), json.dumps(stamps).encode()]
+    about_data = contract.model_dump_json(exclude={"share_fingerprint"})
+    parts = [about_data.encode(), contract.datalist.read_bytes(), json.dumps(stamps).encode()]
     return keyed_hash(key, *parts)

@@ -28,6 +28,7 @@ from fedgin.flare.client.weights import weights_from_shareable, weights_to_dxo
 from fedgin.flare.protocol import (
     CAUSE,
     DICE,
+    FINGERPRINT,
     MODALITY,
     ORGANS,
     SERVER_MODEL,
@@ -94,6 +95,7 @@ class FedginExecutor(Executor):
         """Do one task; every failure becomes a return code and one line in the site's logs."""
         tasks = {
             ORGANS: self._organs,
+            FINGERPRINT: self._fingerprint,
             AppConstants.TASK_TRAIN: self._train,
             AppConstants.TASK_VALIDATION: self._validate,
             AppConstants.TASK_SUBMIT_MODEL: self._submit_model,
@@ -131,6 +133,15 @@ class FedginExecutor(Executor):
         cases = str(suppress(len(parse_datalist(contract.datalist).training)))
         organs = load_experiment(_experiment(fl_ctx)).organs
         return DXO(DataKind.METRICS, data=dict.fromkeys(contract.labels.keys() & organs, cases)).to_shareable()
+
+    def _fingerprint(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        """Send what the last validation has found fit to be shared, if the site has agreed to that."""
+        from fedgin.data.validation.record import (
+            agreed_fingerprint,  # with what reads images, which no other task needs
+        )
+
+        values = agreed_fingerprint(_load_contract(*_contract_of(fl_ctx)))
+        return DXO(DataKind.METRICS, data={FINGERPRINT: values}).to_shareable()
 
     def _train(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         process = self._open(fl_ctx)

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from fedgin.flare.jobs.configuration import (
     client_config,
+    collection_client_config,
+    collection_server_config,
     evaluation_client_config,
     evaluation_server_config,
     named_classes,
@@ -23,6 +25,7 @@ KINDS = (
 def _named() -> Iterator[str]:
     numbers = Numbers(num_rounds=1, min_clients=1)
     yield from named_classes([evaluation_server_config(numbers), evaluation_client_config()])
+    yield from named_classes([collection_server_config(numbers), collection_client_config()])
     for encrypted in (False, True):
         yield from named_classes(client_config(encrypted=encrypted))
     for federation in KINDS:

@@ -53,7 +53,8 @@ def check_configuration(experiment: Experiment, server: object, client: object) 
     Raises:
         ConfigError: it is another one; names each place.
     """
-    numbers = read_numbers(server, evaluates=experiment.evaluates is not None)
+    kinds = {"evaluates": experiment.evaluates is not None, "collects": experiment.collects is not None}
+    numbers = read_numbers(server, **kinds)
     made_server, made_client = flare_config(experiment, numbers)
     check_same(server, made_server, source=SERVER_CONFIG, fix=FIX)
     check_same(client, made_client, source=CLIENT_CONFIG, fix=FIX)

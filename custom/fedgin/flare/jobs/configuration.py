@@ -10,7 +10,7 @@ from typing import Any
 from nvflare.app_common.app_constant import AppConstants
 
 from fedgin.flare.jobs.numbers import Numbers
-from fedgin.flare.protocol import ORGANS
+from fedgin.flare.protocol import FINGERPRINT, ORGANS
 from fedgin.train.experiment import EVALUATED_MODEL, Experiment, FederationSettings
 from fedgin.train.pretrained_file import MODELS
 
@@ -25,8 +25,8 @@ WIDGETS = "nvflare.app_common.widgets"
 RESULTS = f"{WIDGETS}.validation_json_generator.ValidationJsonGenerator"
 RECORDER = "fedgin.flare.server.round_recorder.RoundRecorder"
 EXECUTOR = "fedgin.flare.client.executor.FedginExecutor"
-# Ids of a workflow: after training, and in a job that evaluates a model.
-FINAL_EVALUATION, EVALUATION_ALONE = "cross_site_eval", "evaluation"
+# Ids of a workflow: after training, in a job that evaluates a model, and in one that collects fingerprints.
+FINAL_EVALUATION, EVALUATION_ALONE, COLLECTION = "cross_site_eval", "evaluation", "fingerprints_of_sites"
 # Where FLARE deploys these files of the job at the server.
 EXPERIMENT_AT_SERVER = "{WORKSPACE}/{JOB_ID}/app_server/config/experiment.yaml"
 MODEL_AT_SERVER = f"{{WORKSPACE}}/{{JOB_ID}}/app_server/config/{EVALUATED_MODEL}"
@@ -46,9 +46,11 @@ def flare_config(experiment: Experiment, numbers: Numbers) -> tuple[dict[str, An
     """Return ``config_fed_server.json`` and ``config_fed_client.json`` of a job.
 
     Args:
-        experiment: of the job; says whether it trains or evaluates.
+        experiment: of the job; says whether it trains, evaluates or collects.
         numbers: what a lead may choose.
     """
+    if experiment.collects:
+        return collection_server_config(numbers), collection_client_config()
     if experiment.evaluates:
         return evaluation_server_config(numbers), evaluation_client_config()
     federation = experiment.federation
@@ -106,6 +108,15 @@ def evaluation_server_config(numbers: Numbers) -> dict[str, Any]:
     return _server(numbers, [_component(EVALUATION_ALONE, EVALUATION, args)], components)
 
 
+def collection_server_config(numbers: Numbers) -> dict[str, Any]:
+    """Return ``config_fed_server.json`` of a job that asks each site once for its fingerprint."""
+    components = [
+        _component("collector", "fedgin.flare.server.fingerprint_collector.FingerprintCollector"),
+        _component("round_recorder", RECORDER),
+    ]
+    return _server(numbers, [_ask(COLLECTION, "collector", FINGERPRINT, numbers)], components)
+
+
 def _server(numbers: Numbers, workflows: list[dict[str, Any]], components: list[dict[str, Any]]) -> dict[str, Any]:
     server = {key: getattr(numbers, key) for key in ("heart_beat_timeout", "task_request_interval")}
     return {"format_version": 2, "server": server, "workflows": workflows, "components": components}
@@ -129,14 +140,19 @@ def _component(identity: str, path: str, args: Mapping[str, Any] | None = None) 
 
 
 def _survey(numbers: Numbers) -> dict[str, Any]:
+    return _ask("organs_of_sites", "organ_survey", ORGANS, numbers)
+
+
+def _ask(identity: str, processor: str, task: str, numbers: Numbers) -> dict[str, Any]:
+    """Return the workflow that gives every site a task once, and all answers to a component."""
     args = {
-        "processor": "organ_survey",
-        "task_name": ORGANS,
+        "processor": processor,
+        "task_name": task,
         "min_responses_required": numbers.min_clients,
         "wait_time_after_min_received": SURVEY_WAIT,
         "timeout": SURVEY_TIMEOUT,
     }
-    return _component("organs_of_sites", SURVEY, args)
+    return _component(identity, SURVEY, args)
 
 
 def _training(numbers: Numbers, first_round: int) -> dict[str, Any]:
@@ -194,6 +210,11 @@ def evaluation_client_config() -> dict[str, Any]:
         "task_data_filters": [],
         "components": [],
     }
+
+
+def collection_client_config() -> dict[str, Any]:
+    """Return ``config_fed_client.json`` of a job that collects fingerprints: no site can be asked for anything else."""
+    return evaluation_client_config() | {"executors": [_executor([FINGERPRINT])]}
 
 
 def _executor(tasks: list[str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from fedgin.flare.jobs.configuration import flare_config, named_classes
 from fedgin.flare.jobs.encryption_key import NO_KEY, SERVER_KEY, SITE_KEY
 from fedgin.flare.jobs.encryption_library import check_encryption_installed
 from fedgin.flare.jobs.files import SIGNATURE_FILES
-from fedgin.flare.jobs.installed import count_parameters
+from fedgin.flare.jobs.installed import check_installed, count_parameters
 from fedgin.flare.jobs.limits import check_limits
 from fedgin.kit_path import check_kit_path
 from fedgin.manifest import check_manifest
@@ -107,6 +107,9 @@ def _check_application(app: Path, kit: Path) -> tuple[Application, int]:
     if encrypted:
         check_encryption_installed()
     classes = [*named_classes([*flare_config(read.experiment, read.numbers)]), TRAINS]
+    if read.experiment.collects:
+        check_installed(classes)
+        return read, 0
     parameters = count_parameters(read.experiment, classes, models=kit / MODELS)
     if encrypted and not any((kit / "startup" / key).is_file() for key in (SERVER_KEY, SITE_KEY)):
         raise ConfigError("this kit has no key of the encryption", NO_KEY)

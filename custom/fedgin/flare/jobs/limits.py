@@ -36,6 +36,8 @@ def check_limits(limits: Limits, application: Application, parameters: int) -> N
 
 def _asked(application: Application, parameters: int) -> Mapping[str, int]:
     experiment = application.experiment
+    if experiment.collects:
+        return {}
     asked = {"parameters": parameters, "batch_pixels": batch_pixels(experiment)}
     if experiment.evaluates:  # what the bundle was trained with costs the site nothing
         return asked

@@ -40,7 +40,7 @@ class Numbers(Settings):
     task_check_period: StrictInt | StrictFloat = Field(default=0.1, ge=0.05, le=60)
 
 
-# Where each number stands in config_fed_server.json of a job that trains, and of one that evaluates.
+# Where each number stands in config_fed_server.json of a job that trains, that collects, and that evaluates.
 _PLACES: dict[str, tuple[str | int, ...]] = {
     **{
         name: ("workflows", 1, "args", name)
@@ -49,25 +49,30 @@ _PLACES: dict[str, tuple[str | int, ...]] = {
     **{name: ("workflows", 2, "args", name) for name in ("submit_model_timeout", "validation_timeout")},
     **{name: ("server", name) for name in ("heart_beat_timeout", "task_request_interval")},
 }
+_COLLECTION_PLACES: dict[str, tuple[str | int, ...]] = {
+    "min_clients": ("workflows", 0, "args", "min_responses_required"),
+    **{name: ("server", name) for name in ("heart_beat_timeout", "task_request_interval")},
+}
 _EVALUATION_PLACES: dict[str, tuple[str | int, ...]] = {
     "validation_timeout": ("workflows", 0, "args", "validation_timeout"),
     **{name: ("server", name) for name in ("heart_beat_timeout", "task_request_interval")},
 }
 
 
-def read_numbers(server: object, *, evaluates: bool = False) -> Numbers:
+def read_numbers(server: object, *, evaluates: bool = False, collects: bool = False) -> Numbers:
     """Take the numbers out of ``config_fed_server.json``, whatever else is in it.
 
     Args:
         server: what the file says.
         evaluates: whether it is of a job that evaluates. Such a job asks each site once, in one round; how many sites
             it needs stands in ``meta.json`` only.
+        collects: whether it is of a job that collects fingerprints, which asks each site once, too.
 
     Raises:
         ConfigError: a number is no number or out of its bounds, or there is no ``num_rounds`` or ``min_clients``.
     """
-    places = _EVALUATION_PLACES if evaluates else _PLACES
-    found: dict[str, Any] = {"num_rounds": 1, "min_clients": 1} if evaluates else {}
+    places = _EVALUATION_PLACES if evaluates else _COLLECTION_PLACES if collects else _PLACES
+    found: dict[str, Any] = {"num_rounds": 1, "min_clients": 1} if evaluates else {"num_rounds": 1} if collects else {}
     found |= {name: _at(server, place) for name, place in places.items()}
     try:
         return Numbers.model_validate({name: value for name, value in found.items() if value is not None})

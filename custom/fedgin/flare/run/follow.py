@@ -9,7 +9,7 @@ from nvflare.apis.job_def import JobMetaKey, RunStatus
 from nvflare.fuel.flare_api.api_spec import JobNotFound, JobNotRunning, MonitorReturnCode, NoConnection
 
 from fedgin.errors import one_line, with_fix
-from fedgin.flare.jobs.configuration import EVALUATION_ALONE, FINAL_EVALUATION
+from fedgin.flare.jobs.configuration import COLLECTION, EVALUATION_ALONE, FINAL_EVALUATION
 from fedgin.flare.organ_table import read_table
 from fedgin.flare.protocol import ORGANS, STATS
 from fedgin.flare.provisioning.builders import ANSWER_SECONDS
@@ -98,6 +98,9 @@ class _Follower:
         for failure in ours.get("failures", []):
             self._tell(failure)
         workflow, expected = str(stats.get("ServerRunner", {}).get("workflow")), ours.get("expected", [])
+        if workflow == COLLECTION:
+            self.on_progress("the sites are asked for their fingerprints")
+            return
         if workflow == EVALUATION_ALONE:
             self._read_scores(ours.get("scored", {}), expected)
             return

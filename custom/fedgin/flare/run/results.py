@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fedgin.errors import DataError, one_line
+from fedgin.flare.collection import FILE as COLLECTION
 from fedgin.flare.jobs.checkpoint import CHECKPOINT
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.organ_table import FILE as ORGAN_TABLE
@@ -174,6 +175,8 @@ class RunResult:
         Raises:
             DataError: participation or cross-site evaluation are not as they were written.
         """
+        if job.experiment.collects:
+            return "" if (self.folder / COLLECTION).is_file() else "no site was asked"
         if job.evaluated:
             return find_evaluation_fault(self.scores, sites, job.min_clients)
         # PyTorch and MONAI, which a console that follows a job for days needs for this last look only.
