@@ -51,7 +51,7 @@ def test_it_prints_why_and_writes_a_job_that_server_and_site_accept(
     assert (job.sites, job.min_clients, job.rounds) == (("a", "b"), 2, 20)
     assert check_archive(archive_of(job.folder), job.name).experiment == job.experiment
     monkeypatch.setattr("fedgin.flare.jobs.job_validator.check_manifest", lambda startup: None)
-    monkeypatch.setattr("fedgin.flare.jobs.job_validator.count_parameters", lambda experiment, classes: 1)
+    monkeypatch.setattr("fedgin.flare.jobs.job_validator.count_parameters", lambda experiment, classes, models: 1)
     (tmp_path / "kit").mkdir()
     assert JobValidator(str(tmp_path / "kit")).validate(str(job.folder / "app")) == ("", {})
 
@@ -83,7 +83,7 @@ def test_a_job_that_was_edited_is_replaced_only_when_asked_and_what_is_not_ours_
     assert isinstance(plan(tmp_path, *found).exception, FolderError)
     assert "batch_size: 3" in edited.read_text()
     assert plan(tmp_path, *found, options=("--overwrite",)).exit_code == 0
-    assert yaml.safe_load(edited.read_text())["training"] == {"batch_size": 2}
+    assert yaml.safe_load(edited.read_text())["training"]["batch_size"] == 2
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")
     assert isinstance(plan(tmp_path, *found, out="mine", options=("--overwrite",)).exception, FolderError)
