@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+from fedgin.flare.jobs import installed
 from fedgin.train import initial_model
 
 # A busy machine fails no test. The parent is what hypothesis chose, which in CI is repeatable.
@@ -15,8 +16,9 @@ settings.load_profile("untimed")
 
 @pytest.fixture(autouse=True)
 def _networks_are_built_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Build a server's network in the test's own process, which has MONAI already; what FLARE starts is as it is."""
+    """Build a job's network in the test's own process, which has MONAI already; what FLARE starts is as it is."""
     monkeypatch.setattr(initial_model, "ask", initial_model.answer_to)
+    monkeypatch.setattr(installed, "ask", installed.answer_to)
 
 
 # Files whose tests share a federation: a worker gets all of a group, so that their federation is started once in it.

@@ -15,8 +15,8 @@ from fedgin.data.validation.thumbnail import COLOURS
 from fedgin.data.volumes import Volume
 from fedgin.deploy.predict import Prediction
 from fedgin.deploy.results import Result
-from fedgin.report.overlays import Panel
-from fedgin.report.prediction_page import MOST_IMAGES, MOST_SLICES, PIXELS, Pictures, draw_slices, write_prediction_page
+from fedgin.report.overlays import PIXELS, Panel
+from fedgin.report.prediction_page import MOST_IMAGES, MOST_SLICES, Pictures, draw_slices, write_prediction_page
 from tests.deploy.bundles import make_bundle
 
 SHAPE = (40, 30, 12)

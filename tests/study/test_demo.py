@@ -86,16 +86,26 @@ def check_kept_and_changed(plan: DemoPlan) -> None:
     assert "done mr_only" in stopped.seen
 
 
-@pytest.mark.parametrize("task", list(Task))
-def test_the_arms_of_a_task_are_its_jobs(tmp_path: Path, task: Task) -> None:
-    plan = DemoPlan(tmp_path, task, JOBS, tmp_path / "out", 2, 3, 4, 42, "Title", "A note.")
+@pytest.mark.parametrize(("task", "volumes"), [(Task.ABDOMEN, False), (Task.HEART, False), (Task.ABDOMEN, True)])
+def test_the_arms_of_a_task_are_its_jobs(tmp_path: Path, task: Task, volumes: bool) -> None:
+    plan = DemoPlan(tmp_path, task, JOBS, tmp_path / "out", 2, 3, 4, 42, "Title", "A note.", volumes)
     experiments = [arm.experiment for arm in make_arms(plan, 3)]
+    axes = "_3d" if volumes else ""
     assert [each.name for each in experiments] == [
-        f"{task}_{job}" for job in ("fedavg", "fedavg", "fedgin", "fedavg", "fedgin")
+        f"{task}_{job}{axes}" for job in ("fedavg", "fedavg", "fedgin", "fedavg", "fedgin")
     ]
     assert [each.augmentation.name for each in experiments] == ["none", "none", "gin", "none", "gin"]
-    assert {tuple(each.organs) for each in experiments} == {tuple(load_job(JOBS / f"{task}_fedgin").experiment.organs)}
+    fedgin = load_job(JOBS / f"{task}_fedgin{axes}").experiment
+    assert {tuple(each.organs) for each in experiments} == {tuple(fedgin.organs)}
+    assert {each.spatial_dims for each in experiments} == {fedgin.spatial_dims} == {3 if volumes else 2}
     assert {each.training.local_steps for each in experiments} == {3}
+    assert experiments[0].augmentation.params == {}, "plain FedAvg has none of GIN's parameters"
+
+
+def test_a_task_without_a_job_for_volumes_is_told_so(tmp_path: Path) -> None:
+    plan = DemoPlan(tmp_path, Task.HEART, JOBS, tmp_path / "out", 2, 3, 4, 42, "Title", "A note.", volumes=True)
+    with pytest.raises(ConfigError, match="heart_fedgin_3d"):
+        make_arms(plan, 3)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,9 @@ PHANTOM_NOTE = (
     "They show that the system works and what it does; they say nothing about patients."
 )
 
+# In a step of the default demonstration.
+SLICES, PATCHES = 8, 2
+
 
 def demo(
     task: Annotated[Task, typer.Option(help="Which jobs, TASK_fedavg and TASK_fedgin, and phantoms.")] = Task.ABDOMEN,
@@ -31,7 +34,12 @@ def demo(
     jobs: Annotated[Path | None, typer.Option(help="Folder with the jobs. Default: those of this package.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of every arm.")] = 10,
     local_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of a site in a round.")] = 20,
-    batch_size: Annotated[int, typer.Option(min=1, help="Slices in a step.")] = 8,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Samples in a step. Default: 8 slices, or 2 patches of volumes.")
+    ] = None,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Train on volumes, with the job TASK_fedgin_3d; a step takes longer.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 42,
     quiet: Quiet = False,
 ) -> None:
@@ -61,10 +69,11 @@ def demo(
             out=out,
             rounds=rounds,
             local_steps=local_steps,
-            batch_size=batch_size,
+            batch_size=batch_size or (PATCHES if volumes else SLICES),
             seed=seed,
             title="FedGIN beside FedAvg and one modality alone" + ("" if sites else ", on phantoms"),
             note="Own data. Nothing was tuned on the test cases by this run." if sites else PHANTOM_NOTE,
+            volumes=volumes,
         )
         report = write_comparison(out / "report.html", run_demo(plan, _Printer(console, rounds)))
     console.print(f"Report: {report}")

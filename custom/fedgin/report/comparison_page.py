@@ -16,6 +16,7 @@ from fedgin.report.overlays import (
     busiest_slice,
     contact_sheet,
     organ_colours,
+    predict_slice,
     show_case,
     show_draws,
 )
@@ -51,13 +52,14 @@ def _document(comparison: Comparison, arms: Sequence[ScoredArm]) -> str:
     """Return the comparison as a page of the documentation."""
     arm = comparison.results[-1].arm
     training = arm.experiment.training
+    samples = "patches" if arm.experiment.spatial_dims == 3 else "slices"
     sites = ", ".join(
         f"{name} ({site.contract.modality}, {len(site.cases[Split.TRAINING])})" for name, site in _sorted(comparison)
     )
     return (
         f"# {comparison.title}\n\n{comparison.note}\n\n"
         f"Sites, with their training cases: {sites}. {arm.rounds} rounds of {training.length} with batches of "
-        f"{training.batch_size} slices, seed {arm.experiment.seed}, one run an arm.\n\n{table_text(arms)}\n"
+        f"{training.batch_size} {samples}, seed {arm.experiment.seed}, one run an arm.\n\n{table_text(arms)}\n"
         "Mean Dice over test patients [95 % bootstrap interval], in 3D on each image's own grid. Differences between "
         "seeds are not in the intervals.\n"
     )
@@ -86,12 +88,17 @@ def _overlays(comparison: Comparison) -> list[ShownCase]:
     augmentation = experiment.build_augmentation()
     found = []
     for _, cases in sorted(cases_by_modality(comparison.sites, Split.TEST).items()):
-        shown = busiest_slice(cases[0])
-        site, subject = shown.case.case.site, shown.case.case.subject
-        networks = {item.arm.title: load_network(item.arm, item.model, site).eval() for item in comparison.results}
+        shown = busiest_slice(cases[0].case, experiment.organs)
+        site, subject = shown.case.site, shown.case.subject
+        predicted = {
+            item.arm.title: predict_slice(
+                load_network(item.arm, item.model, site), cases[0], shown.index, experiment.organs
+            )
+            for item in comparison.results
+        }
         notes = {item.arm.title: dice_note(item, site, subject) for item in comparison.results}
-        draws = show_draws(shown, augmentation, seed=experiment.seed, draws=DRAWS)
-        found.append(ShownCase(shown.title, show_case(shown, networks, notes).panels, draws))
+        draws = show_draws(cases[0], augmentation, seed=experiment.seed, draws=DRAWS)
+        found.append(ShownCase(shown.title, show_case(shown, predicted, notes).panels, draws))
     return found
 
 

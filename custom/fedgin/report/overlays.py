@@ -1,4 +1,4 @@
-"""What the networks see and say: a test case's slice, its draws, the reference and each arm's prediction."""
+"""What networks say and see of a test case: a slice with the reference and each prediction, and draws of its look."""
 
 import base64
 import io
@@ -15,32 +15,20 @@ from torch import Tensor, nn
 from fedgin.augment import Augmentation
 from fedgin.augment.draws import draw_to_text
 from fedgin.data.cache import CachedCase
-from fedgin.data.validation.thumbnail import COLOURS, upright
-from fedgin.nets.dsbn import route
+from fedgin.data.datalist import Case
+from fedgin.data.site import Modality
+from fedgin.data.validation.facts import count_by_slice, to_ras
+from fedgin.data.validation.thumbnail import COLOURS, grey_limits, to_grey, upright
+from fedgin.data.volumes import Volume, map_organs, read_pair
 from fedgin.seeds import make_generator
+from fedgin.train.evaluate.evaluator import Segmentation, segment
 
 # z-scored intensities from black to white.
 DISPLAY_LIMIT = 2.5
-# Pixels of a picture for each of a slice's; a slice has about a hundred a side.
-SCALE = 4
+# The longer side of a picture.
+PIXELS = 640
 # A draw with more numbers than this is named by its seed alone.
 LONGEST_NUMBERS = 20_000
-
-
-@dataclass(frozen=True)
-class Slice:
-    """One slice to show, in the canonical grid: image [X, Y], truth [X, Y], the body and the case it is of."""
-
-    case: CachedCase
-    image: Tensor
-    truth: NDArray[np.uint8]
-    body: Tensor
-
-    @property
-    def title(self) -> str:
-        """The case as a reader finds it again in the scores."""
-        case = self.case.case
-        return f"{case.modality} of {case.site}, test case {case.number}"
 
 
 @dataclass(frozen=True)
@@ -69,21 +57,60 @@ class ShownCase:
     draws: list[Panel] = field(default_factory=list)
 
 
-def busiest_slice(case: CachedCase) -> Slice:
-    """Choose the slice that shows most organs, and of these the one with most organ pixels."""
-    labels = case.read("label").numpy()
-    organs = np.array([len(np.unique(label)) for label in labels])
-    pixels = (labels > 0).sum(axis=(1, 2))
-    index = int(np.lexsort((pixels, organs))[-1])
-    return Slice(case, case.read("image", index), labels[index], case.read("body", index))
+@dataclass(frozen=True)
+class Shown:
+    """The axial slice of a test case that is shown, on the image's own grid in RAS+.
+
+    Attributes:
+        case: the case.
+        index: of the slice.
+        image: its voxels [X, Y].
+        truth: the reference [X, Y], organ positions plus 1.
+        limits: what is shown as black and as white.
+        spacing: millimetres along X and Y.
+    """
+
+    case: Case
+    index: int
+    image: NDArray[np.generic]
+    truth: NDArray[np.uint8]
+    limits: tuple[float, float]
+    spacing: tuple[float, float]
+
+    @property
+    def title(self) -> str:
+        """The case as a reader finds it again in the scores."""
+        return f"{self.case.modality} of {self.case.site}, test case {self.case.number}"
 
 
-def predict_slice(network: nn.Module, shown: Slice) -> NDArray[np.uint8]:
-    """Segment one slice; the network must be in evaluation mode."""
-    route(network, [shown.case.case.modality.value])
-    with torch.no_grad():
-        logits: Tensor = network(shown.image[None, None])
-    return logits[0].argmax(0).numpy().astype(np.uint8)
+def busiest_slice(case: Case, organs: Sequence[str]) -> Shown:
+    """Choose the slice that shows most organs, and of these the one with most organ voxels."""
+    image, label = read_pair(case)
+    ras = to_ras(image)
+    ids = np.asarray(to_ras(Volume(map_organs(case, label, list(organs)), image.affine)).voxels)
+    index = _busiest(count_by_slice(np.moveaxis(ids, 2, 0))[:, 1 : len(organs) + 1])
+    limits = grey_limits(ras.voxels, hounsfield=case.modality is Modality.CT)
+    spacing = (float(ras.spacing[0]), float(ras.spacing[1]))
+    return Shown(case, index, ras.voxels[:, :, index], ids[:, :, index], limits, spacing)
+
+
+def predict_slice(network: nn.Module, case: CachedCase, index: int, organs: Sequence[str]) -> NDArray[np.uint8]:
+    """Segment a case and return one axial slice of its own grid in RAS+, [X, Y], positions among ``organs`` plus 1.
+
+    Args:
+        network: the network.
+        case: as this network is to see it; networks of one page may differ in resolution, in axes and in organs.
+        index: of the slice.
+        organs: all organs that are shown.
+    """
+    shown: list[NDArray[np.uint8]] = []
+
+    def keep(segmentation: Segmentation) -> None:
+        labels = to_ras(Volume(segmentation.predicted, case.native.affine)).voxels
+        shown.append(np.asarray(labels[:, :, index], dtype=np.uint8))
+
+    segment(network, [case], torch.device("cpu"), keep)
+    return np.array([0, *(organs.index(organ) + 1 for organ in case.organs)], dtype=np.uint8)[shown[0]]
 
 
 def organ_colours(organs: Sequence[str]) -> dict[str, str]:
@@ -91,44 +118,49 @@ def organ_colours(organs: Sequence[str]) -> dict[str, str]:
     return {organ: COLOURS[index % len(COLOURS)] for index, organ in enumerate(organs)}
 
 
-def show_case(shown: Slice, networks: Mapping[str, nn.Module], notes: Mapping[str, str]) -> ShownCase:
-    """Draw the slice, its reference and each network's prediction, with a note below each."""
-    panels = [Panel("image", _draw(shown.image)), Panel("reference", _draw(shown.image, shown.truth))]
-    for name, network in networks.items():
-        panels.append(Panel(name, _draw(shown.image, predict_slice(network, shown)), notes.get(name, "")))
+def show_case(shown: Shown, predictions: Mapping[str, NDArray[np.uint8]], notes: Mapping[str, str]) -> ShownCase:
+    """Draw the slice, its reference and each network's prediction [X, Y], with a note below each."""
+    nothing = np.zeros_like(shown.truth)
+    panels = [Panel("image", _overlay(shown, nothing)), Panel("reference", _overlay(shown, shown.truth))]
+    panels += [Panel(name, _overlay(shown, labels), notes.get(name, "")) for name, labels in predictions.items()]
     return ShownCase(shown.title, panels)
 
 
-def show_draws(shown: Slice, augmentation: Augmentation[Any], *, seed: int, draws: int) -> list[Panel]:
-    """Draw augmented versions of the slice, each with the numbers that replay it."""
+def show_draws(case: CachedCase, augmentation: Augmentation[Any], *, seed: int, draws: int) -> list[Panel]:
+    """Draw augmented versions of what a network sees of a case, each with the numbers that replay it.
+
+    Of a volume that is the part of a patch's depth around the slice with most organs, which is shown.
+    """
+    image, body, place = _seen(case)
     panels = []
     for number in range(1, draws + 1):
-        names = (seed, shown.case.case.modality.value, number, "report")
-        draw = augmentation.draw((1, 1, *shown.image.shape), gen=make_generator(*names))
-        changed = augmentation.apply(shown.image[None, None], draw, body=shown.body[None, None])
+        names = (seed, case.case.modality.value, number, "report")
+        draw = augmentation.draw(tuple(image.shape), gen=make_generator(*names))
+        changed = augmentation.apply(image, draw, body=body)
         alpha = getattr(draw.params, "alpha", None)
         note = f"alpha {float(alpha[0]):.2f}" if isinstance(alpha, Tensor) else ""
         numbers = draw_to_text(draw)
         if len(numbers) > LONGEST_NUMBERS:
             numbers = f"{len(numbers)} letters; drawn anew by make_generator{names}"
-        panels.append(Panel(f"draw {number}", _draw(changed[0, 0]), note, numbers))
+        panels.append(Panel(f"draw {number}", _grey(changed[0, 0][place]), note, numbers))
     return panels
 
 
 def contact_sheet(shown: Sequence[ShownCase], *, width: int = 240) -> Image.Image:
     """Return a picture of all cases for a document: a row of image, reference and predictions, and one of draws."""
     named = [(case.title.partition(" ")[0], row) for case in shown for row in (case.panels, case.draws) if row]
-    rows = [row for _, row in named]
-    ratio = max(panel.picture.height / panel.picture.width for row in rows for panel in row)
-    high, text, gap = round(width * ratio), 22, 6
-    columns = max(len(row) for row in rows)
-    sheet = Image.new("RGB", (columns * (width + gap) - gap, len(rows) * (high + text + gap) - gap), "white")
-    for y, (modality, row) in enumerate(named):
+    text, gap = 22, 6
+    heights = [round(width * max(panel.picture.height / panel.picture.width for panel in row)) for _, row in named]
+    columns = max(len(row) for _, row in named)
+    total = sum(heights) + len(named) * (text + gap) - gap
+    sheet, y = Image.new("RGB", (columns * (width + gap) - gap, total), "white"), 0
+    for (modality, row), high in zip(named, heights, strict=True):
         for x, panel in enumerate(row):
-            place = (x * (width + gap), y * (high + text + gap))
-            title = f"{modality} {panel.title}" if x == 0 else panel.title
-            sheet.paste(_caption(title, (width, text)), place)
-            sheet.paste(panel.picture.resize((width, high), Image.Resampling.BICUBIC), (place[0], place[1] + text))
+            place = (x * (width + gap), y)
+            sheet.paste(_caption(f"{modality} {panel.title}" if x == 0 else panel.title, (width, text)), place)
+            size = (width, round(width * panel.picture.height / panel.picture.width))
+            sheet.paste(panel.picture.resize(size, Image.Resampling.BICUBIC), (place[0], place[1] + text))
+        y += high + text + gap
     return sheet
 
 
@@ -140,16 +172,52 @@ def _caption(title: str, size: tuple[int, int]) -> Image.Image:
     return strip
 
 
-def _draw(image: Tensor, labels: NDArray[np.uint8] | None = None) -> Image.Image:
-    """Show a slice as a radiologist does: the patient's right on the left, front up. Organs are tinted and outlined."""
-    grey = np.clip((upright(image.numpy()) + DISPLAY_LIMIT) / (2 * DISPLAY_LIMIT), 0.0, 1.0)
-    picture = Image.fromarray(np.asarray(255 * grey, dtype=np.uint8))
-    size = (SCALE * picture.width, SCALE * picture.height)
-    pixels = np.asarray(picture.resize(size, Image.Resampling.BICUBIC).convert("RGB"))
-    if labels is None:
-        return Image.fromarray(pixels)
-    ids = np.kron(upright(labels), np.ones((SCALE, SCALE), dtype=np.uint8))
-    return tint(pixels, ids)
+def _seen(case: CachedCase) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """Return image and body [1, 1, *spatial] of the part of a case that is drawn, and where in it the slice is."""
+    counts = count_by_slice(case.read("label").numpy())[:, 1 : len(case.organs) + 1]
+    index = _busiest(counts)
+    if len(case.window) == 2:
+        return case.read("image", index)[None, None], case.read("body", index)[None, None], ()
+    depth = case.window[0]
+    first = max(0, min(index - depth // 2, len(counts) - depth))
+    part = slice(first, first + depth)
+    return case.read("image", part)[None, None], case.read("body", part)[None, None], (index - first,)
+
+
+def _busiest(counts: NDArray[np.int64]) -> int:
+    """Return the slice with most organs, and of these the one with most voxels of them; counts are [slices, organs]."""
+    return int(np.lexsort((counts.sum(axis=1), (counts > 0).sum(axis=1)))[-1])
+
+
+def _grey(image: Tensor) -> Image.Image:
+    """Show a normalised slice [X, Y]."""
+    picture = Image.fromarray(to_grey(upright(image.numpy()), (-DISPLAY_LIMIT, DISPLAY_LIMIT)))
+    scale = PIXELS / max(picture.size)
+    size = (round(scale * picture.width), round(scale * picture.height))
+    return picture.resize(size, Image.Resampling.BICUBIC).convert("RGB")
+
+
+def _overlay(shown: Shown, labels: NDArray[np.uint8]) -> Image.Image:
+    return draw_slice(shown.image, labels, shown.limits, shown.spacing)
+
+
+def draw_slice(
+    values: NDArray[np.generic], ids: NDArray[np.uint8], limits: tuple[float, float], spacing: tuple[float, float]
+) -> Image.Image:
+    """Draw [X, Y] as a radiologist looks at it, millimetres square: the patient's right on the left, organs tinted.
+
+    Args:
+        values: the voxels.
+        ids: the organ of each by its position plus 1.
+        limits: what is shown as black and as white.
+        spacing: millimetres along both axes.
+    """
+    width, height = (side * mm for side, mm in zip(values.shape, spacing, strict=True))
+    scale = PIXELS / max(width, height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    grey = Image.fromarray(upright(to_grey(values, limits)))
+    shown = Image.fromarray(upright(ids)).resize(size, Image.Resampling.NEAREST)
+    return tint(np.asarray(grey.resize(size, Image.Resampling.BICUBIC).convert("RGB")), np.asarray(shown))
 
 
 def tint(pixels: NDArray[np.uint8], ids: NDArray[np.uint8]) -> Image.Image:

@@ -5,22 +5,19 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from fedgin.data.regions import bounding_box
 from fedgin.data.site import Modality
 from fedgin.data.validation.facts import count_by_slice, to_ras
-from fedgin.data.validation.thumbnail import grey_limits, to_grey, upright
+from fedgin.data.validation.thumbnail import grey_limits
 from fedgin.data.volumes import Volume
 from fedgin.deploy.bundle import NOT_A_DEVICE, Bundle, bundle_name
 from fedgin.deploy.predict import Prediction
 from fedgin.deploy.results import Result
 from fedgin.page import Verdict, write_page
-from fedgin.report.overlays import Panel, organ_colours, tint
+from fedgin.report.overlays import Panel, draw_slice, organ_colours
 
 PAGE = "report.html"
-# The longer side of a picture.
-PIXELS = 640
 # Axial slices of an image, besides a coronal one.
 MOST_SLICES = 7
 # Images with pictures; each needs half a megabyte of the page, and the labels of all are files anyway.
@@ -54,13 +51,13 @@ def draw_slices(image: Volume, labels: NDArray[np.uint8], organs: Sequence[str],
     panels = []
     counts = count_by_slice(np.moveaxis(ids, 2, 0))[:, 1 : len(organs) + 1]
     for index, shown in _choose(counts, organs).items():
-        picture = _picture(ras.voxels[:, :, index], ids[:, :, index], limits, (ras.spacing[0], ras.spacing[1]))
+        picture = draw_slice(ras.voxels[:, :, index], ids[:, :, index], limits, (ras.spacing[0], ras.spacing[1]))
         panels.append(Panel(f"axial slice {index + 1} of {ids.shape[2]}", picture, shown))
     if ids.any() and min(ids.shape) > 1:
         box = bounding_box(ids)
         assert box is not None, "an organ is there"
         front = box[1].start + int(count_by_slice(np.moveaxis(ids[box], 1, 0))[:, 1:].sum(axis=1).argmax())
-        picture = _picture(ras.voxels[:, front], ids[:, front], limits, (ras.spacing[0], ras.spacing[2]))
+        picture = draw_slice(ras.voxels[:, front], ids[:, front], limits, (ras.spacing[0], ras.spacing[2]))
         panels.append(Panel(f"coronal slice {front + 1} of {ids.shape[1]}", picture, "most of all organs"))
     return panels
 
@@ -112,15 +109,3 @@ def _choose(counts: NDArray[np.int64], organs: Sequence[str]) -> dict[int, str]:
         if counts[index, position] and (index in found or len(found) < MOST_SLICES):
             found.setdefault(index, []).append(organs[position].replace("_", " "))
     return {index: f"largest: {', '.join(found[index])}" for index in sorted(found)}
-
-
-def _picture(
-    values: NDArray[np.generic], ids: NDArray[np.uint8], limits: tuple[float, float], spacing: tuple[float, float]
-) -> Image.Image:
-    """Draw [X, Y] as a radiologist looks at it, millimetres square: the patient's right on the left."""
-    width, height = (side * mm for side, mm in zip(values.shape, spacing, strict=True))
-    scale = PIXELS / max(width, height)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    grey = Image.fromarray(upright(to_grey(values, limits)))
-    shown = Image.fromarray(upright(ids)).resize(size, Image.Resampling.NEAREST)
-    return tint(np.asarray(grey.resize(size, Image.Resampling.BICUBIC).convert("RGB")), np.asarray(shown))

@@ -9,13 +9,23 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from fedgin.data.cache import CachedCase
 from fedgin.data.datalist import Split
 from fedgin.files import write_text
 from fedgin.page import Verdict, in_words, template_environment, write_page
 from fedgin.report.centre_section import centre_section
 from fedgin.report.comparison_page import dice_note
 from fedgin.report.figures import draw_curves
-from fedgin.report.overlays import ShownCase, busiest_slice, organ_colours, show_case, show_draws
+from fedgin.report.overlays import (
+    Panel,
+    Shown,
+    ShownCase,
+    busiest_slice,
+    organ_colours,
+    predict_slice,
+    show_case,
+    show_draws,
+)
 from fedgin.study import tables
 from fedgin.study.arm_result import ArmResult, load_network
 from fedgin.study.arms import cases_by_modality
@@ -85,7 +95,7 @@ def write_study(source: Path, results: Results, out: Path) -> Path:
         "verdict": _verdict(results),
         "curves": _curves(results),
         "shown": _overlays(sites, results),
-        "colours": organ_colours(results[0][1].arm.experiment.organs),
+        "colours": organ_colours(_organs(results)),
         "settings": study.model_dump(mode="json", include={"rounds", "settings", "methods", "baseline"}),
     }
     return write_page(out / "report.html", "study.html", "fedgin.report", content)
@@ -242,14 +252,14 @@ def _suffix(population: str) -> str:
     return "" if population == "all" else f", {in_words(population)}"
 
 
-def _shown_arms(results: Results) -> dict[str, ArmResult]:
+def _shown_arms(results: Results) -> dict[str, tuple[ArmSpec, ArmResult]]:
     """Return each method's federated run with its first seed; another regime's, and named so, where there is none."""
-    shown: dict[str, tuple[str, ArmResult]] = {}
+    shown: dict[str, tuple[str, tuple[ArmSpec, ArmResult]]] = {}
     for regime in (Regime.FEDERATED, Regime.CENTRAL, Regime.MR_ONLY, Regime.CT_ONLY):
         for spec, result in results:
             if spec.regime is regime and spec.population == results[0][0].population and not spec.without:
                 title = spec.method if regime is Regime.FEDERATED else f"{spec.method}, {in_words(regime)}"
-                shown.setdefault(spec.method, (title, result))
+                shown.setdefault(spec.method, (title, (spec, result)))
     return dict(shown.values())
 
 
@@ -257,22 +267,42 @@ def _curves(results: Results) -> dict[str, str]:
     shown = _shown_arms(results)
     modalities = sorted({score.modality for _, result in results for score in result.scores})
     titles = {name: f"{name} validation cases" for name in modalities}
-    return draw_curves({title: result.curve for title, result in shown.items()}, titles)
+    return draw_curves({title: result.curve for title, (_, result) in shown.items()}, titles)
+
+
+def _organs(results: Results) -> list[str]:
+    """Return the organs of all arms, each once."""
+    return list(dict.fromkeys(organ for _, result in results for organ in result.arm.experiment.organs))
 
 
 def _overlays(sites: StudySites, results: Results) -> list[ShownCase]:
     """Draw a test case of each modality with every method's prediction."""
-    setting = sites.setting(results[0][0])
-    test = cases_by_modality(setting.sites, Split.TEST)
-    arms = _shown_arms(results)
-    drawn = [result for spec, result in results if spec.method == tables.REFERENCE] or list(arms.values())
-    experiment = drawn[0].arm.experiment
-    augmentation = experiment.build_augmentation()
+    arms, organs = _shown_arms(results), _organs(results)
+    drawn = next((each for each in results if each[0].method == tables.REFERENCE), next(iter(arms.values())))
     found = []
-    for _, cases in sorted(test.items()):
-        shown = busiest_slice(cases[0])
-        site, subject = shown.case.case.site, shown.case.case.subject
-        networks = {name: load_network(run.arm, run.model, site).eval() for name, run in arms.items()}
-        panels = show_case(shown, networks, {name: dice_note(run, site, subject) for name, run in arms.items()}).panels
-        found.append(ShownCase(shown.title, panels, show_draws(shown, augmentation, seed=experiment.seed, draws=DRAWS)))
+    for _, cases in sorted(cases_by_modality(sites.setting(results[0][0]).sites, Split.TEST).items()):
+        shown = busiest_slice(cases[0].case, organs)
+        site, subject = shown.case.site, shown.case.subject
+        predicted = {
+            title: predict_slice(load_network(run.arm, run.model, site), case, shown.index, organs)
+            for title, (spec, run) in arms.items()
+            for case in _seen_by(sites, spec, shown)
+        }
+        notes = {title: dice_note(run, site, subject) for title, (_, run) in arms.items()}
+        found.append(ShownCase(shown.title, show_case(shown, predicted, notes).panels, _draws(sites, drawn, shown)))
     return found
+
+
+def _draws(sites: StudySites, drawn: tuple[ArmSpec, ArmResult], shown: Shown) -> list[Panel]:
+    spec, result = drawn
+    experiment = result.arm.experiment
+    augmentation = experiment.build_augmentation()
+    cases = _seen_by(sites, spec, shown)
+    return [panel for case in cases for panel in show_draws(case, augmentation, seed=experiment.seed, draws=DRAWS)]
+
+
+def _seen_by(sites: StudySites, spec: ArmSpec, shown: Shown) -> list[CachedCase]:
+    """Return the case as an arm sees it, at its own resolution and axes; nothing where the site is no part of it."""
+    site = sites.setting(spec).sites.get(shown.case.site)
+    cases = site.cases[Split.TEST] if site else []
+    return [case for case in cases if case.case.number == shown.case.number]

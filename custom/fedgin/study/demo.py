@@ -5,7 +5,7 @@ Its sites pose the paper's question: few MR patients and more CT. Two arms never
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from fedgin.phantoms.task import Task
 from fedgin.study.arm_result import Comparison, run_arm
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
 from fedgin.study.planned_arm import find_cross_modality_sites
+from fedgin.train.experiment import AugmentationSettings
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,15 @@ class DemoPlan:
     Attributes:
         sites: folder with one folder a site, each with a ``site.yaml``.
         task: whose jobs run.
-        jobs: folder with the jobs ``TASK_fedavg`` and ``TASK_fedgin``.
+        jobs: folder with the jobs ``TASK_fedavg`` and ``TASK_fedgin``; for volumes ``TASK_fedgin_3d``.
         out: where results go; a second run with the same plan continues there.
         rounds: the rounds of every arm.
         local_steps: the optimiser steps of every site in every round.
-        batch_size: slices in a step.
+        batch_size: slices, or patches of volumes, in a step.
         seed: the seed of the run.
         title: headline of the report.
         note: a sentence about the data.
+        volumes: whether networks see volumes, by patch, and not slices.
     """
 
     sites: Path
@@ -46,6 +48,7 @@ class DemoPlan:
     seed: int
     title: str
     note: str
+    volumes: bool = False
 
 
 class DemoListener(Protocol):
@@ -107,7 +110,7 @@ def make_arms(plan: DemoPlan, sites: int) -> list[Arm]:
 
     MR alone is what the MR site has today. CT alone, plain and with GIN, never sees MR. FedAvg and FedGIN see both.
     """
-    fedavg, fedgin = (_stage(plan, name, sites) for name in (f"{plan.task}_fedavg", f"{plan.task}_fedgin"))
+    fedavg, fedgin = (_stage(plan, job, sites) for job in _jobs(plan))
     return [
         PooledArm("mr_only", "MR only", fedavg.experiment, (Modality.MR,), plan.rounds),
         PooledArm("ct_only", "CT only", fedavg.experiment, (Modality.CT,), plan.rounds),
@@ -154,10 +157,19 @@ class Pace:
             self._seconds += self._clock() - self._started
 
 
-def _stage(plan: DemoPlan, name: str, sites: int) -> Job:
+def _jobs(plan: DemoPlan) -> tuple[Job, Job]:
+    """Return plain FedAvg's job and FedGIN's; for volumes the plain one is FedGIN's without augmentation."""
+    if not plan.volumes:
+        return load_job(plan.jobs / f"{plan.task}_fedavg"), load_job(plan.jobs / f"{plan.task}_fedgin")
+    fedgin = load_job(plan.jobs / f"{plan.task}_fedgin_3d")
+    plain = {"name": f"{plan.task}_fedavg_3d", "augmentation": AugmentationSettings()}
+    return replace(fedgin, experiment=fedgin.experiment.model_copy(update=plain)), fedgin
+
+
+def _stage(plan: DemoPlan, job: Job, sites: int) -> Job:
     changes = {"seed": plan.seed, "training": {"local_steps": plan.local_steps, "batch_size": plan.batch_size}}
-    target = plan.out / "jobs" / name
-    return stage_job(load_job(plan.jobs / name), target, sites=sites, rounds=plan.rounds, changes=changes)
+    target = plan.out / "jobs" / job.experiment.name
+    return stage_job(job, target, sites=sites, rounds=plan.rounds, changes=changes)
 
 
 def _prepare(contracts: list[SiteContract], arm: Arm, listener: DemoListener) -> dict[str, SiteData]:

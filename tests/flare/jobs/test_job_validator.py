@@ -12,6 +12,7 @@ import yaml
 
 from fedgin.errors import ConfigError
 from fedgin.flare.audit.security_log import Kind, read_log
+from fedgin.flare.jobs import installed
 from fedgin.flare.jobs.encryption_key import SERVER_KEY, SITE_KEY
 from fedgin.flare.jobs.installed import check_installed, count_parameters
 from fedgin.flare.jobs.job import load_job, stage_job
@@ -24,6 +25,9 @@ from tests.places import JOBS, TRAINING_JOBS
 from tests.sites import tiny_volumes, write_site
 
 FOLDERS = TRAINING_JOBS
+
+# Of the process that tries what a job names; tests/conftest.py puts another in its place.
+ASK = installed.ask
 
 ENCRYPTED = FOLDERS[0].with_name("abdomen_fedgin_encrypted")
 
@@ -288,9 +292,16 @@ def test_a_job_that_cannot_be_recorded_is_refused(kit: Path, app: Path) -> None:
 
 
 @pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try what a job names in a process of its own, as everywhere but in tests."""
+    monkeypatch.setattr(installed, "ask", ASK)
+    monkeypatch.setattr(installed, "_importable", set())
+    monkeypatch.setattr(installed, "_parameters", {})
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: None) -> Path:
     """A module ``parts``, which can be imported from here, but is not there yet."""
-    monkeypatch.setattr("fedgin.flare.jobs.installed._importable", set())
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path / "parts.py"
 
@@ -426,6 +437,6 @@ def test_a_misspelt_part_is_refused_with_the_choices(
     assert said in refusal(kit, app)
 
 
-def test_weights_of_a_network_for_volumes_are_counted_without_making_them() -> None:
+def test_weights_of_a_network_for_volumes_are_counted_elsewhere_without_making_them(elsewhere: None) -> None:
     experiment = tiny_volumes()
     assert count_parameters(experiment) == sum(each.numel() for each in experiment.initial_network().parameters())

@@ -34,7 +34,7 @@ def check_installed(classes: Collection[str]) -> None:
     """
     untried = sorted(set(classes) - _importable)
     if untried:
-        _try({"classes": untried})
+        _checked({"classes": untried})
         _importable.update(untried)
 
 
@@ -62,13 +62,21 @@ def count_parameters(experiment: Experiment, classes: Collection[str] = (), *, m
     key = json.dumps([parts, file], sort_keys=True)
     if key not in _parameters:
         untried = sorted(set(classes) - _importable)
-        _parameters[key] = int(_try({"classes": untried, "experiment": parts, "file": file})["parameters"])
+        _parameters[key] = int(_checked({"classes": untried, "experiment": parts, "file": file})["parameters"])
         _importable.update(untried)
     check_installed(classes)
     return _parameters[key]
 
 
-def _try(what: Mapping[str, Any]) -> Mapping[str, Any]:
+def _checked(what: Mapping[str, Any]) -> Mapping[str, Any]:
+    answer = ask(what)
+    if "problem" in answer:
+        raise ConfigError(answer["problem"], answer["fix"])
+    return answer
+
+
+def ask(what: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a new process answers: see :func:`answer_to`; or, when it ended without, that it did."""
     command = [sys.executable, "-P", "-m", "fedgin.flare.jobs.installed"]
     tried = subprocess.run(
         command, input=json.dumps(what), capture_output=True, text=True, check=False, env=same_packages()
@@ -76,15 +84,12 @@ def _try(what: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         answer: Mapping[str, Any] = json.loads(tried.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        problem = f"trying what the job names ended with code {tried.returncode}"
-        answer = {"problem": problem, "fix": INSTALL}
-    if "problem" in answer:
-        raise ConfigError(answer["problem"], answer["fix"])
+        return {"problem": f"trying what the job names ended with code {tried.returncode}", "fix": INSTALL}
     return answer
 
 
-def _answer(what: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Do what :func:`_try` asks for."""
+def answer_to(what: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Import ``classes``, build the ``experiment`` where there is one; return ``parameters``, or problem and fix."""
     fault = _find_fault(what["classes"])
     if fault or "experiment" not in what:
         return fault
@@ -127,4 +132,4 @@ def _find_fault(classes: Sequence[str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(f"\n{json.dumps(_answer(json.load(sys.stdin)))}")
+    print(f"\n{json.dumps(answer_to(json.load(sys.stdin)))}")
