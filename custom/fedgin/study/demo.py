@@ -17,7 +17,7 @@ from fedgin.phantoms.task import Task
 from fedgin.study.arm_result import Comparison, run_arm
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
 from fedgin.study.planned_arm import find_cross_modality_sites
-from fedgin.train.experiment import AugmentationSettings
+from fedgin.train.augmentation_settings import AugmentationSettings
 
 
 @dataclass(frozen=True)
