@@ -31,9 +31,12 @@ class RemainingTime:
 
 def left(seconds: float) -> str:
     """Say it: ``about 40 s left``, ``about 12 min left``; nothing for NaN, or when nothing is left."""
-    if not seconds > 0:
-        return ""
+    return f"about {duration(seconds)} left" if seconds > 0 else ""
+
+
+def duration(seconds: float) -> str:
+    """Say how long something takes, in the unit that fits: ``40 s``, ``12 min``, ``5 h``, ``3 days``."""
     for unit, size in (("s", 1), ("min", 60), ("h", 3600)):
         if seconds < 90 * size:
-            return f"about {math.ceil(seconds / size)} {unit} left"
-    return f"about {math.ceil(seconds / 86400)} days left"
+            return f"{math.ceil(seconds / size)} {unit}"
+    return f"{math.ceil(seconds / 86400)} days"

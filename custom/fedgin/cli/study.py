@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from fedgin.cli.forecast import print_forecast
 from fedgin.cli.interrupt import interruptible
 from fedgin.cli.options import Quiet
 from fedgin.cli.remaining import left as say_left
@@ -22,15 +23,24 @@ def study(
     out: Annotated[Path, typer.Option(help="Folder for results; the same folder continues a study.")],
     cores: Annotated[int, typer.Option(min=1, help="Cores to use.")] = os.cpu_count() or 1,
     only: Annotated[list[str] | None, typer.Option(metavar="ARM", help="Run this arm only; may be repeated.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it takes, from a short probe; run nothing.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Run every arm of a study that is not complete yet, then write scores.csv, tables and report.html.
 
     Arms run side by side as cores allow, each in a process of its own. Ctrl-C stops them; the same command continues.
-    The same command on further machines, with the same folder, shares the arms among them.
+    The same command on further machines, with the same folder, shares the arms among them. With --dry-run it prints
+    arms, steps, time, memory and disk.
 
     Example: fedgin study studies/abdomen.yaml --out runs/abdomen_study
     """
+    if dry_run:
+        from fedgin.study.forecast import forecast_study
+
+        print_forecast(forecast_study(plan, out, cores=cores, only=only or ()), out, cores)
+        return
     from fedgin.report.study_page import write_study
     from fedgin.study.runner import run_study
 

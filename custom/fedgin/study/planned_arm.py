@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedgin.config import parse_settings
-from fedgin.data.datalist import Split
+from fedgin.data.datalist import Split, list_cases
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.site import Modality, SiteContract
 from fedgin.data.sites import find_sites
@@ -96,6 +96,14 @@ class StudySites:
     def _modalities(self, spec: ArmSpec) -> dict[str, Modality]:
         members = _labelling(self.contracts, _experiment(self.study, spec).organs)
         return {contract.site: contract.modality for contract in members if trains(contract)}
+
+    def cases(self, spec: ArmSpec) -> dict[str, dict[Split, int]]:
+        """Return how many cases of each split an arm's sites have, by site; none is opened."""
+        contracts = self._contracts(spec, _experiment(self.study, spec).organs)
+        return {
+            contract.site: {split: len(members) for split, members in list_cases(contract).items()}
+            for contract in contracts
+        }
 
     def setting(self, spec: ArmSpec) -> PlannedArm:
         """Return an arm with its sites.

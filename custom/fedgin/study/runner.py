@@ -9,7 +9,7 @@ from fedgin.registry import check_choice
 from fedgin.study.arm_result import ArmResult, read_result
 from fedgin.study.crew import Crew
 from fedgin.study.listener import StudyListener
-from fedgin.study.plan import ArmSpec, Study, load_study
+from fedgin.study.plan import ArmSpec, load_study
 from fedgin.study.planned_arm import PlannedArm, StudySites
 
 
@@ -38,10 +38,12 @@ def run_study(
         FedginError: settings or data are wrong, before anything runs.
         StudyError: arms failed; the others were completed before it is raised.
     """
-    study = load_study(source)
+    sites = StudySites(load_study(source), out, on_prepared=listener.preparing, on_left_out=listener.left_out)
+    arms = sites.arms()
+    wanted = chosen_arms(arms, only)
     claimed_folder(out, "a study")
-    settings = _prepare(study, out, listener)
-    chosen = _chosen(settings, only)
+    settings = [sites.setting(spec) for spec in arms]
+    chosen = [setting for setting in settings if setting.spec in wanted]
     open_arms = [setting for setting in chosen if _result(setting) is None]
     listener.planned(len(chosen), len(chosen) - len(open_arms))
     failed = Crew(source, out, listener, cores).run(open_arms)
@@ -54,16 +56,16 @@ def run_study(
     return [(setting.spec, result) for setting in settings if (result := _result(setting)) is not None]
 
 
-def _chosen(settings: Sequence[PlannedArm], only: Sequence[str]) -> list[PlannedArm]:
-    names = {setting.spec.name: () for setting in settings}
+def chosen_arms(arms: Sequence[ArmSpec], only: Sequence[str]) -> list[ArmSpec]:
+    """Return the arms of these names, or all where no name is given.
+
+    Raises:
+        ConfigError: there is no arm of a name.
+    """
+    names = {spec.name: () for spec in arms}
     for name in only:
         check_choice("arm", names, name, ())
-    return [setting for setting in settings if not only or setting.spec.name in only]
-
-
-def _prepare(study: Study, out: Path, listener: StudyListener) -> list[PlannedArm]:
-    sites = StudySites(study, out, on_prepared=listener.preparing, on_left_out=listener.left_out)
-    return [sites.setting(spec) for spec in sites.arms()]
+    return [spec for spec in arms if not only or spec.name in only]
 
 
 def _result(setting: PlannedArm) -> ArmResult | None:

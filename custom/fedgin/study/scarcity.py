@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fedgin.data.datalist import Entry, read_datalist
+from fedgin.data.datalist import Entry, Split, read_datalist
 from fedgin.data.site import Modality, SiteContract
 from fedgin.errors import ConfigError
 from fedgin.files import write_text
@@ -77,8 +77,21 @@ def _shortened(contract: SiteContract, patients: int, folder: Path) -> SiteContr
             "lower 'training_patients' in study.yaml",
         )
     kept = [entry for key, entry in zip(keys, datalist.training, strict=True) if key in chosen]
+    return _with_datalist(
+        contract, {"training": kept, "validation": datalist.validation, "test": datalist.test}, folder
+    )
+
+
+def with_first_cases(contract: SiteContract, folder: Path) -> SiteContract:
+    """Return a contract whose datalist names the first case of each split, and whose cache is in ``folder`` too."""
+    datalist = read_datalist(contract.datalist)
+    first = {split.value: datalist.entries(split)[:1] for split in Split}
+    found = _with_datalist(contract, first, folder)
+    return found.model_copy(update={"cache_dir": folder.resolve() / f"{contract.site}-cache"})
+
+
+def _with_datalist(contract: SiteContract, splits: Mapping[str, Sequence[Entry]], folder: Path) -> SiteContract:
     path = folder / f"{contract.site}.json"
-    splits = {"training": kept, "validation": datalist.validation, "test": datalist.test}
     write_text(path, json.dumps({split: [_plain(entry) for entry in entries] for split, entries in splits.items()}))
     return contract.model_copy(update={"datalist": path.resolve()})
 

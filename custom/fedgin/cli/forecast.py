@@ -1,0 +1,42 @@
+"""How ``fedgin study --dry-run`` says what a study takes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from fedgin.cli.format import Format
+from fedgin.cli.remaining import duration
+from fedgin.cli.tables import print_rows
+
+if TYPE_CHECKING:
+    from fedgin.study.forecast import Forecast
+
+
+def print_forecast(forecast: "Forecast", out: Path, cores: int) -> None:
+    """Print a line for each arm, and what all of them need of this machine.
+
+    Args:
+        forecast: of the study.
+        out: folder of the study, on whose disk results go.
+        cores: of the study.
+    """
+    import psutil
+
+    arms = [(arm.spec.name, arm.steps, arm.cores, _time(arm.seconds, arm.complete)) for arm in forecast.arms]
+    print_rows(("arm", "steps", "cores", "time"), arms, Format.TEXT)
+    place = next(part for part in (out.absolute(), *out.absolute().parents) if part.is_dir())
+    memory, disk = psutil.virtual_memory().total, psutil.disk_usage(str(place)).free
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"All arms: about {duration(forecast.seconds)} on {cores} core{'' if cores == 1 else 's'}")
+    console.print(f"Before that: at most {duration(forecast.preparing)} for cases that are not prepared yet")
+    console.print(f"Memory: about {_gigabytes(forecast.memory)}, the machine has {_gigabytes(memory)}")
+    console.print(f"Disk: about {_gigabytes(forecast.disk)}, {_gigabytes(disk)} are free")
+
+
+def _time(seconds: float, complete: bool) -> str:
+    return "complete" if complete else duration(seconds)
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
