@@ -50,6 +50,7 @@ def stage(folder: Path, rounds: int, count: int = 3, normalisation: str = "insta
     tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "training"})
     # DynUNet has no bias before a normalisation; such a bias has no gradient but rounding, which Adam blows up.
     tiny["network"] = {"name": "dynunet", "normalisation": normalisation, "params": {"channels": [4, 8, 16]}}
+    tiny["augmentation"] = {"quality": True}
     job = load_job(JOBS / "abdomen_fedgin")
     return stage_job(job, folder / "job", sites=count, rounds=rounds, changes=tiny)
 
@@ -120,6 +121,7 @@ def test_two_rounds_of_three_sites_equal_the_closed_form(trained: Trained, tmp_p
     assert [metrics.number for metrics in seen] == [0, 1]
     assert all(set(metrics.sites) == set(MODALITIES) for metrics in seen)
     assert all("val_dice_liver" in values for metrics in seen for values in metrics.sites.values())
+    assert all(0.0 <= values["augmentation_refused"] < 1.0 for metrics in seen for values in metrics.sites.values())
     check_result(result, job, contracts, tmp_path / "by-hand")
     cross_site = json.loads(result.cross_site.read_text())
     assert set(cross_site) == set(MODALITIES)
