@@ -13,7 +13,7 @@ class Guide:
     """What training knows of a batch beside its images.
 
     Attributes:
-        label: int64 [B, 1, *spatial], class numbers; an organ that the sample's site does not label is background.
+        label: integer [B, 1, *spatial], class numbers; an organ that the sample's site does not label is background.
         gradient: maps images like the batch to the gradient of the segmentation loss with respect to each of their
             pixels, float32 of their shape. It costs a forward and half a backward pass of the network, and changes
             neither its weights nor its statistics.

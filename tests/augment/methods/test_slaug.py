@@ -40,7 +40,7 @@ def fused(x: Tensor, saliency: float, seed: int = 3) -> tuple[Tensor, SLAugParam
 @EACH_SHAPE
 def test_the_first_view_and_a_call_are_the_global_location_scale_view(shape: tuple[int, ...]) -> None:
     x = image(*shape)
-    first, second = SLAug().guided_views(x, Guide(organs(x), torch.sin), gen=make_generator(1))
+    first, second = SLAug().guided_views(x, Guide(organs(x).to(torch.uint8), torch.sin), gen=make_generator(1))
     assert torch.equal(first, LocationScale()(x, gen=make_generator(1)))
     assert torch.equal(first, SLAug()(x, gen=make_generator(1)))
     assert not torch.allclose(first, second, atol=0.1)

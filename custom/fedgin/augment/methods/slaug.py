@@ -106,7 +106,7 @@ class SLAug(Augmentation[SLAugParams]):
         """Return the global view and the fusion."""
         draw = self.draw(image.shape, gen=gen)
         overall = self.apply(image, draw, body=body)
-        fusion = Fusion(guide.label, saliency_map(guide.gradient(overall).float(), self.grid_size))
+        fusion = Fusion(guide.label.long(), saliency_map(guide.gradient(overall).float(), self.grid_size))
         # This computes the global view again: a small price for the fusion to pass the same checks.
         return [overall, self.apply(image, replace(draw, params=replace(draw.params, fusion=fusion)), body=body)]
 
