@@ -145,6 +145,7 @@ class FederationSettings(Settings):
             is refused; also one that a site's own privacy filter has made that much larger or smaller.
         homomorphic_encryption: the server adds up what it cannot read, and so cannot judge; see ``docs/privacy.md``.
         algorithm: what the server does with the mean of the updates, and what holds a site near the others.
+        transfer: ``float16`` halves the bytes of an update, and a site sends what was rounded off in its next one.
     """
 
     client_weighting: Literal["samples", "uniform", "modality_balanced"] = "modality_balanced"
@@ -155,11 +156,18 @@ class FederationSettings(Settings):
     max_norm_ratio: float = Field(default=10.0, gt=1.0)
     homomorphic_encryption: bool = False
     algorithm: AlgorithmSettings = AlgorithmSettings()
+    transfer: Literal["float32", "float16"] = "float32"
 
     @model_validator(mode="after")
     def _a_server_that_cannot_read_only_adds(self) -> "FederationSettings":
         if self.homomorphic_encryption and self.algorithm.server_optimizer():
             raise ValueError(f"{self.algorithm.name} needs updates that the server can read: no homomorphic_encryption")
+        return self
+
+    @model_validator(mode="after")
+    def _a_ciphertext_is_not_rounded(self) -> "FederationSettings":
+        if self.homomorphic_encryption and self.transfer != "float32":
+            raise ValueError(f"transfer {self.transfer} rounds what would be encrypted: no homomorphic_encryption")
         return self
 
 

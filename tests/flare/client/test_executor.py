@@ -10,7 +10,10 @@ from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
 from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
+from nvflare.apis.utils.decomposers import flare_decomposers
 from nvflare.app_common.app_constant import AppConstants
+from nvflare.app_common.decomposers.numpy_decomposers import NumpyArrayDecomposer
+from nvflare.fuel.utils import fobs
 from typer.testing import CliRunner
 
 from fedgin.cli.site import site_app
@@ -28,10 +31,15 @@ class Site:
     """An executor in the workspace of one site, and the log lines it wrote."""
 
     def __init__(
-        self, root: Path, monkeypatch: pytest.MonkeyPatch, modality: str = "MR", identity: str = "site-1"
+        self,
+        root: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        modality: str = "MR",
+        identity: str = "site-1",
+        **changes: object,
     ) -> None:
         contract = write_site(root / "data", "site-1", modality)
-        self.workspace = lay_out(root / "kit", identity, tiny_experiment(), contract)
+        self.workspace = lay_out(root / "kit", identity, tiny_experiment(**changes), contract)
         self.data = root / "data"
         self.context = make_context(self.workspace, identity)
         self.errors: list[str] = []
@@ -95,6 +103,20 @@ def test_the_difference_added_to_the_received_model_is_what_submit_model_sends(s
     assert sent.data_kind == DataKind.WEIGHTS
     for name, value in weights.items():
         np.testing.assert_allclose(value + difference[name], sent.data[name], atol=1e-6)
+
+
+def test_a_message_of_float16_has_half_the_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As FLARE writes it, with names, counts and metrics."""
+    flare_decomposers.register()
+    fobs.register(NumpyArrayDecomposer)
+    network = {"name": "unet", "params": {"channels": [32, 64]}}
+    sizes = {}
+    for transfer in ("float32", "float16"):
+        site = Site(tmp_path / transfer, monkeypatch, network=network, federation={"transfer": transfer})
+        reply = site.do("train", task(site.weights()))
+        assert {value.dtype.name for value in from_shareable(reply).data.values()} == {transfer}, site.errors
+        sizes[transfer] = len(fobs.dumps(reply))
+    assert 0.5 < sizes["float16"] / sizes["float32"] < 0.55
 
 
 def test_validate_returns_metrics(site: Site) -> None:

@@ -188,6 +188,20 @@ def test_half_precision_that_would_overflow_the_average_is_refused(tmp_path: Pat
     assert all(np.isfinite(entry).all() for entry in found.values())
 
 
+def test_half_precision_that_the_job_asks_for_is_judged_and_averaged_as_single(tmp_path: Path) -> None:
+    """As above, and nothing overflows; what is infinite as float16 is refused."""
+    experiment = experiment_for(max_norm_ratio=10.0, transfer="float16", client_weighting="samples")
+    server = open_server(tmp_path, experiment, min_clients=2)
+    updates = {site: constant(experiment, MODALITIES[site], 0.0625) for site in "abc"}
+    halves = {site: {name: entry.astype(np.float16) for name, entry in data.items()} for site, data in updates.items()}
+    next(iter(halves["c"].values())).flat[0] = np.inf
+    found = server.run_round(0, [send(site, MODALITIES[site], 1_000_000, data) for site, data in halves.items()])
+    assert [site for site, _ in server.told] == ["c"]
+    assert "holds NaN or infinity as float32" in server.told[0][1]
+    assert {entry.dtype for entry in found.values()} == {np.dtype(np.float32)}
+    assert all(np.array_equal(entry, np.full_like(entry, 0.0625)) for entry in found.values())
+
+
 def test_double_precision_is_averaged_as_single(tmp_path: Path) -> None:
     experiment = experiment_for()
     server = open_server(tmp_path, experiment)

@@ -14,7 +14,7 @@ from fedgin.train.checkpoint import averaged_weights, load_checkpoint
 from fedgin.train.experiment import Experiment
 from fedgin.train.site.sent_entries import local_entries, sent_entries
 from fedgin.train.site.session import SiteSession
-from fedgin.train.site.state import LOCAL_LAYERS, LocalLayers
+from fedgin.train.site.state import LOCAL_LAYERS, KeptEntries
 from tests.sites import tiny_experiment, write_site
 
 Weights = dict[str, Tensor]
@@ -157,7 +157,7 @@ def test_nothing_is_kept_where_everything_travels(tmp_path: Path) -> None:
 
 
 def test_the_file_tells_what_a_round_started_from(tmp_path: Path) -> None:
-    staying = LocalLayers(tmp_path)
+    staying = KeptEntries(tmp_path / LOCAL_LAYERS)
     old, new = {"bn": torch.zeros(2)}, {"bn": torch.ones(2)}
     assert staying.before(0) == staying.latest() == {}
     staying.save(4, old, new)

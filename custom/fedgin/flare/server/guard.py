@@ -22,8 +22,9 @@ from fedgin.train.initial_model import initial_model
 SAME_PACKAGE = "use this package and the job's experiment.yaml at the site"
 LONGEST_NAME = 120
 COUNTS = {"cases", "of_cases", "slices", "of_slices"}
-# Shorter floats overflow when an update is multiplied by its weight.
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+# Only where the job asks for it; it becomes float32 here, because it would overflow when multiplied by its weight.
+HALF = np.dtype(np.float16)
 
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -76,13 +77,15 @@ class UpdateGuard:
         self.expected = {modality.value: model.sent_shapes(modality.value) for modality in Modality}
         self.agreed = {site: Claim(item.modality.value, item.slices) for site, item in self.settings.agreed.items()}
         self.claims = dict(claims)
+        self.floats = (*FLOATS, HALF) if self.settings.transfer == "float16" else FLOATS
 
     def check(self, site: str, shareable: Shareable) -> Update:
         """Return the update, or say why it is refused; nothing is remembered of it.
 
         Raises:
             UpdateRefusedError: it carries no weight differences, claims what cannot be, or has an entry that is
-                missing, unknown, misshapen, neither float32 nor float64, NaN, infinite or too large for float32.
+                missing, unknown, misshapen, of a type that the job does not send, NaN, infinite or too large for
+                float32.
         """
         if self.agreed and site not in self.agreed:
             raise UpdateRefusedError("the job's federation.agreed does not name it", "submit a job that names it")
@@ -102,11 +105,27 @@ class UpdateGuard:
         """Return the update's data and size."""
         if dxo.get_meta_prop(MetaKey.PROCESSED_ALGORITHM) is not None:
             raise UpdateRefusedError("it is encoded, so that it cannot be checked", SAME_PACKAGE)
-        data = _read_entries(dxo.data, _without_withheld(expected, dxo.get_meta_prop(WITHHELD, [])))
+        whole = check_names(dxo.data, _without_withheld(expected, dxo.get_meta_prop(WITHHELD, [])))
+        data = {name: self._read_entry(name, value, expected[name]) for name, value in whole.items()}
         size = _root_mean_square(data)
         if size == 0.0:
             raise UpdateRefusedError("it changes no weight", SAME_PACKAGE)
         return data, size
+
+    def _read_entry(self, name: str, value: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        if not isinstance(value, np.ndarray):
+            fault = "is no array"
+        elif value.dtype not in self.floats:
+            fault = f"has type {value.dtype}, not {' or '.join(map(str, self.floats))}"
+        elif value.shape != shape:
+            fault = f"has shape {list(value.shape)}, the network needs {list(shape)}"
+        else:
+            with np.errstate(over="ignore"):  # a float64 that becomes infinite is refused below
+                entry = np.asarray(value, np.float32)
+            if np.isfinite(entry).all():
+                return entry
+            fault = "holds NaN or infinity as float32"
+        raise UpdateRefusedError(f"entry '{name}' {fault[:LONGEST_NAME]}", SAME_PACKAGE)
 
     def _check_modality(self, site: str, modality: object) -> str:
         if not isinstance(modality, str) or modality not in self.expected:
@@ -191,10 +210,6 @@ def _without_withheld(expected: Shapes, withheld: object) -> Shapes:
     return {name: shape for name, shape in expected.items() if name not in set(withheld)}
 
 
-def _read_entries(data: object, expected: Shapes) -> dict[str, NDArray[np.float32]]:
-    return {name: _read_entry(name, value, expected[name]) for name, value in check_names(data, expected).items()}
-
-
 def check_names(data: object, expected: Shapes) -> Mapping[str, object]:
     """Return an update's data when it has exactly the expected entries, whatever they hold.
 
@@ -211,22 +226,6 @@ def check_names(data: object, expected: Shapes) -> Mapping[str, object]:
     if missing := expected.keys() - data.keys():
         raise UpdateRefusedError(f"entry '{min(missing)}' is missing and not named as withheld", SAME_PACKAGE)
     return data
-
-
-def _read_entry(name: str, value: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    if not isinstance(value, np.ndarray):
-        fault = "is no array"
-    elif value.dtype not in FLOATS:
-        fault = f"has type {value.dtype}, not float32 or float64"
-    elif value.shape != shape:
-        fault = f"has shape {list(value.shape)}, the network needs {list(shape)}"
-    else:
-        with np.errstate(over="ignore"):  # a float64 that becomes infinite is refused below
-            entry = np.asarray(value, np.float32)
-        if np.isfinite(entry).all():
-            return entry
-        fault = "holds NaN or infinity as float32"
-    raise UpdateRefusedError(f"entry '{name}' {fault[:LONGEST_NAME]}", SAME_PACKAGE)
 
 
 def _root_mean_square(data: Mapping[str, NDArray[np.float32]]) -> float:

@@ -4,6 +4,7 @@ Nothing that a later task needs is kept in memory alone: :mod:`fedgin.train.site
 """
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -22,6 +23,7 @@ from fedgin.train.privacy.budget import ledger_of
 from fedgin.train.privacy.gate import PrivacyGate
 from fedgin.train.privacy.protect import sent_names
 from fedgin.train.round_length import steps_of_round
+from fedgin.train.site.compression import halve
 from fedgin.train.site.decrypted import restore_weights
 from fedgin.train.site.sent_entries import local_entries, sent_entries
 from fedgin.train.site.state import SiteState, keep_scores
@@ -72,6 +74,8 @@ class SiteSession:
     ) -> LocalUpdate[Tensor]:
         """Validate the received model, train it for a round and return the difference, protected as the site asks.
 
+        It is float16 where the job's ``federation.transfer`` says so.
+
         Args:
             received: the global model.
             round_number: the round, from 0.
@@ -86,7 +90,7 @@ class SiteSession:
         self._receive(received, round_number)
         before = _on_cpu(averaged_weights(network))
         if self._gate and (earlier := self._gate.earlier(before, round_number)):
-            return earlier
+            return self._packed(earlier, round_number)
         metrics = self._score(Split.VALIDATION, f"validation_round_{round_number:04d}.csv", stop)
         self.trainer.restore_optimizer(self.state.optimizer_before(round_number))
         plan = RoundPlan(self.contract.site, round_number, total_rounds)
@@ -100,7 +104,8 @@ class SiteSession:
         self._save(round_number, before, after)
         difference = {name: (after[name] - before[name]).float() for name in before if name in self.sent}
         update = LocalUpdate(difference, metrics, self._weight(), result.loss, self._count(result))
-        return self._gate.release(update, before, round_number) if self._gate else update
+        released = self._gate.release(update, before, round_number) if self._gate else update
+        return self._packed(released, round_number)
 
     def validate(
         self, weights: Mapping[str, Tensor], owner: str, *, candidate: bool = False, stop: Stop
@@ -181,6 +186,15 @@ class SiteSession:
     def _decrypted(self, weights: Mapping[str, Tensor], source: str) -> Mapping[str, Tensor]:
         encrypted = self.experiment.federation.homomorphic_encryption
         return restore_weights(self.trainer.network, weights, source=source) if encrypted else weights
+
+    def _packed(self, update: LocalUpdate[Tensor], round_number: int) -> LocalUpdate[Tensor]:
+        """Return an update as the job's ``federation.transfer`` sends it; the same again for a repeated round."""
+        if self.experiment.federation.transfer == "float32":
+            return update
+        before = self.state.rounded_off.before(round_number)
+        sent, left = halve(update.difference, before)
+        self.state.rounded_off.save(round_number, before, {**before, **left})
+        return replace(update, difference=sent)
 
     def _score(self, split: Split, file: str, stop: Stop) -> dict[str, float]:
         scores: list[CaseScore] = evaluate(self.trainer.network, self.data.cases[split], self.device, stop=stop)

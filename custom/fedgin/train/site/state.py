@@ -29,15 +29,15 @@ def keep_scores(folder: Path, file: str, scores: Sequence[CaseScore], site: str)
         ) from None
 
 
-class LocalLayers:
-    """The entries that a site keeps to itself between rounds, in one file.
+class KeptEntries:
+    """Entries that a site keeps to itself between rounds, in one file.
 
     Args:
-        folder: the folder of the site's run.
+        path: the file.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / LOCAL_LAYERS
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def latest(self) -> dict[str, Tensor]:
         """Return the entries after the latest local training; none when there was none or nothing stays."""
@@ -60,7 +60,7 @@ class LocalLayers:
 
 
 class SiteState:
-    """Optimiser, local model and local layers of a site's run.
+    """Optimiser, local model, local layers and rounding of a site's run.
 
     Args:
         folder: the folder of the site's run.
@@ -68,12 +68,14 @@ class SiteState:
 
     Attributes:
         local_layers: what never leaves the site.
+        rounded_off: what a float16 update left over, see :mod:`fedgin.train.site.compression`.
     """
 
     def __init__(self, folder: Path, *, keep_optimizer: bool) -> None:
         self.folder = folder
         self.keep_optimizer = keep_optimizer
-        self.local_layers = LocalLayers(folder)
+        self.local_layers = KeptEntries(folder / LOCAL_LAYERS)
+        self.rounded_off = KeptEntries(folder / "rounded_off.pt")
 
     def optimizer_before(self, round_number: int) -> dict[str, Any] | None:
         """Return the optimiser's state after the latest round before this one; ``None`` where a round starts afresh.

@@ -25,8 +25,8 @@ class LocalUpdate(Generic[ValueT]):
     """What a site sends after a round.
 
     Attributes:
-        difference: trained minus received weights of the entries that the site sends, float32, by state-dict name;
-            layers that the site excludes are absent.
+        difference: trained minus received weights of the entries that the site sends, by state-dict name, float32 or,
+            where the job asks for it, float16; layers that the site excludes are absent.
         metrics: the metrics of the *received* model on the validation cases, such as ``val_dice_mean``; where noise is
             added also ``privacy_epsilon``, spent on this dataset so far; with ``augmentation.quality`` also
             ``augmentation_refused``, the share of the round's draws that the filter refused.
