@@ -1,5 +1,6 @@
 """A provisioned federation: server, three sites and consoles as real processes with TLS on loopback."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from fedgin.cli.main import app
 from fedgin.flare.audit.security_log import Kind, read_log
-from fedgin.flare.jobs.job import Job
+from fedgin.flare.jobs.job import Job, load_job
 from fedgin.flare.provisioning.federation import Role
 from fedgin.flare.run.console import ConsoleError, connect, submit
 from fedgin.flare.run.follow import follow
@@ -79,6 +80,26 @@ def test_the_sites_score_a_bundle_without_training(federation: LocalFederation, 
     assert "ct-b: left_kidney: not labelled at the site; liver: withheld" in (out / "report.html").read_text()
     assert "site mr-a has scored the model: Dice" in (out / "log.txt").read_text()
     assert not (out / "app_server" / "FL_global_model.pt").exists()
+
+
+def test_the_sites_that_agree_send_their_fingerprints_and_a_job_is_planned(
+    federation: LocalFederation, tmp_path: Path
+) -> None:
+    """Two of the sites agree; ct-b does not, is named, and nothing of it is sent."""
+    for site in SITES:
+        contract = federation.kit(site) / "local" / "site.yaml"
+        agreed = "false" if site == "ct-b" else "true"
+        contract.write_text(contract.read_text().replace("share_fingerprint: false", f"share_fingerprint: {agreed}"))
+        assert CliRunner().invoke(app, ["site", "validate", str(contract)]).exit_code < 2
+    command = ["plan", "--kit", str(federation.admin(Role.LEAD)), "--output", str(tmp_path / "planned")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.exception
+    assert "Left out: ct-b: the site has not agreed to send its fingerprint" in done.output
+    assert load_job(tmp_path / "planned").sites == ("ct-a", "mr-a")
+    kept = {path.name: json.loads(path.read_text()) for path in (tmp_path / "planned-fingerprints").glob("[!.]*.json")}
+    assert {name: values["modality"] for name, values in kept.items()} == {"ct-a.json": "CT", "mr-a.json": "MR"}
+    refused = read_log(federation.kit("ct-b")).events[-1]
+    assert (refused.kind, refused.task) == (Kind.TASK_REFUSED, "fedgin_fingerprint")
 
 
 def refusal(federation: LocalFederation, job: Job, role: Role = Role.LEAD) -> str:
