@@ -7,6 +7,7 @@ from typer.testing import CliRunner, Result
 from fedgin.cli.site import site_app
 from fedgin.data.datalist import read_datalist
 from fedgin.data.site import load_site
+from fedgin.data.sites import find_sites
 from tests.data.importers.miniature_archives import write_amos22, write_btcv
 
 
@@ -45,6 +46,15 @@ def test_splits_are_taken_from_a_file_and_absent_cases_told(tmp_path: Path) -> N
     assert "does not say who is in which split" in str(
         bring_in("btcv", source, tmp_path / "more", "--splits", splits).exception
     )
+
+
+def test_several_archives_may_become_sites_in_one_folder(tmp_path: Path) -> None:
+    for name, source in (
+        ("amos22", write_amos22(tmp_path / "amos22", [1, 2, 501, 502], [], [])),
+        ("btcv", write_btcv(tmp_path / "btcv", [1, 2])),
+    ):
+        assert bring_in(name, source, tmp_path / "sites").exit_code == 0
+    assert [contract.site for contract in find_sites(tmp_path / "sites")] == ["amos22-ct", "amos22-mr", "btcv-ct"]
 
 
 def test_a_site_may_be_tested_alone(tmp_path: Path) -> None:

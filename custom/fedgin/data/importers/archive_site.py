@@ -30,6 +30,8 @@ from fedgin.files import PART, remove_parts, write_text
 from fedgin.folders import FolderError, folder_to_itself
 
 IMAGES, LABELS = "images", "labels"
+# Several archives may be brought into one folder, which a study then takes its sites from.
+HOLDS = "sites of archives"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def write_archive_sites(
         ConfigError: ``given`` names a patient that the archive does not have, or that has another split in ``out``.
     """
     _refuse_strangers(given, archive)
-    with folder_to_itself(out, f"sites of {archive.name}"):
+    with folder_to_itself(out, HOLDS):
         for modality in Modality:
             site = _folder(out, archive, modality)
             for folder in (site, site / IMAGES, site / LABELS):
