@@ -1,10 +1,12 @@
-"""Lay out a CT and an MR site over folders of real cases: two ``site.yaml`` files and their datalists.
+"""Lay out a CT and an MR site over folders of real cases: ``site.yaml`` files and their datalists.
 
 The abdomen's folders hold BTCV and CHAOS, the heart's CHD68 and HVSMR-2.0, in the layouts of
 :mod:`fedgin.data.importers.paired_files`. Nothing is copied: each ``site.yaml`` points at its folder.
 
     python poc/real_sites.py --ct DATA/abdomen_ct --mr DATA/abdomen_mr --out runs/real_sites
     fedgin demo --sites runs/real_sites --rounds 20 --out runs/real
+
+A third site of the abdomen has MR slices in which the pancreas alone is labelled, from PanSegData: ``--pancreas``.
 """
 
 from pathlib import Path
@@ -21,6 +23,10 @@ from fedgin.phantoms.task import Task
 # CT is axial with the patient's left on the left. MR is sagittal with the front on the right, which no value of 'axes'
 # can say: read like CT, it has the left ventricle on the same side of the right one, and nothing more in common.
 HEART_PNG = PngSlices(pixel_mm=0.44, axes="RP")
+# These have lost it too: 0.74 mm makes the field of view 379 mm. The liver is on the right of the picture.
+PANCREAS = PairedFolder(
+    Modality.MR, {"pancreas": 1}, "*_img.png", training=14, validation=3, png=PngSlices(pixel_mm=0.74, axes="RP")
+)
 SOURCES = {
     Task.ABDOMEN: [
         PairedFolder(Modality.CT, BTCV_IDS, "ct_*.nii.gz", training=9, validation=1),
@@ -37,6 +43,7 @@ def main(
     ct: Annotated[Path, typer.Option(help="Folder of the CT cases.")],
     mr: Annotated[Path, typer.Option(help="Folder of the MR cases.")],
     out: Annotated[Path, typer.Option(help="Folder to write the sites to.")],
+    pancreas: Annotated[Path | None, typer.Option(help="Folder of MR slices of the pancreas, a third site.")] = None,
     task: Annotated[Task, typer.Option(help="Which data the folders hold.")] = Task.ABDOMEN,
     seed: Annotated[int, typer.Option(help="Seed of the shuffle.")] = 42,
     fold: Annotated[
@@ -44,9 +51,11 @@ def main(
         typer.Option(min=1, max=FOLDS, help="Leave the test patients out and test on this third of the others."),
     ] = None,
 ) -> None:
-    """Write OUT/ct-site and OUT/mr-site, each with site.yaml and datalist.json."""
+    """Write OUT/ct-site, OUT/mr-site and, if asked, OUT/mr-pancreas-site, each with site.yaml and datalist.json."""
     for source, data in zip(SOURCES[task], (ct, mr), strict=True):
         write_paired_site(out / f"{source.modality.lower()}-site", source, data, seed, fold=fold)
+    if pancreas is not None:
+        write_paired_site(out / "mr-pancreas-site", PANCREAS, pancreas, seed, fold=fold)
 
 
 if __name__ == "__main__":

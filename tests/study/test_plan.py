@@ -136,3 +136,13 @@ def test_the_protocol_of_the_paper_can_be_run_once_its_sites_are_there(name: str
         assert (training.learning_rate, training.weight_decay) == (5e-4, 1e-4)
     assert study.rounds == 100
     assert {each.seed for each in experiments} == {42, 123, 215}
+
+
+def test_our_study_of_centres_leaves_each_of_them_out_with_three_seeds() -> None:
+    study = Study.model_validate(yaml.safe_load((ROOT / "studies" / "centres.yaml").read_text()))
+    assert (ROOT / "studies" / study.job).resolve().is_dir()
+    assert all(block.leave_one_site_out and len(block.seeds) >= 3 for block in study.blocks)
+    sites = {"ct-site": Modality.CT, "mr-site": Modality.MR, "mr-pancreas-site": Modality.MR}
+    arms = study.arms_at(lambda spec: sites)
+    assert len(arms) == 24, "as the file says"
+    assert {arm.without for arm in arms} == {"", *sites}

@@ -9,6 +9,9 @@ from fedgin.cli.format import Format
 from fedgin.cli.remaining import duration
 from fedgin.cli.tables import print_rows
 
+# From here on other work is worth a line.
+BUSY = 1.25
+
 if TYPE_CHECKING:
     from fedgin.study.forecast import Forecast
 
@@ -29,6 +32,9 @@ def print_forecast(forecast: "Forecast", out: Path, cores: int) -> None:
     memory, disk = psutil.virtual_memory().total, psutil.disk_usage(str(place)).free
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"All arms: about {duration(forecast.seconds)} on {cores} core{'' if cores == 1 else 's'}")
+    if forecast.busy > BUSY:
+        rest = duration(forecast.seconds / forecast.busy)
+        console.print(f"Other work makes this machine {forecast.busy:.1f} times slower: without it, about {rest}")
     console.print(f"Before that: at most {duration(forecast.preparing)} for cases that are not prepared yet")
     console.print(f"Memory: about {_gigabytes(forecast.memory)}, the machine has {_gigabytes(memory)}")
     console.print(f"Disk: about {_gigabytes(forecast.disk)}, {_gigabytes(disk)} are free")

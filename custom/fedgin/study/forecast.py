@@ -4,6 +4,7 @@ Preparing, a step, and scoring are measured; what FLARE adds to a round is what 
 """
 
 import math
+import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -63,6 +64,7 @@ class Forecast:
         seconds: of the arms that are not complete, side by side, without preparing.
         memory: bytes at the worst time.
         disk: bytes of all arms that are not complete, and of the prepared cases.
+        busy: by what factor other work made the machine slower than it is.
     """
 
     arms: list[ArmForecast]
@@ -70,6 +72,7 @@ class Forecast:
     seconds: float
     memory: int
     disk: int
+    busy: float
 
 
 def forecast_study(source: Path, out: Path, *, cores: int, only: Sequence[str] = ()) -> Forecast:
@@ -92,7 +95,9 @@ def forecast_study(source: Path, out: Path, *, cores: int, only: Sequence[str] =
         forecasts = [planner.forecast(spec, (out / "arms" / spec.name / "result.json").is_file()) for spec in arms]
     still = [arm for arm in forecasts if not arm.complete]
     seconds, memory = side_by_side(still, cores)
-    return Forecast(forecasts, planner.preparing, seconds, memory, planner.cached + sum(arm.disk for arm in still))
+    disk = planner.cached + sum(arm.disk for arm in still)
+    busy = statistics.fmean(found.busy for found in planner.probes.values())
+    return Forecast(forecasts, planner.preparing, seconds, memory, disk, busy)
 
 
 class _Planner:

@@ -59,6 +59,7 @@ class Probe:
         sites: by name.
         memory: bytes that a process of it has in use at most, on a GPU too.
         weights: bytes of the network's weights.
+        busy: by what factor other work on this machine made it slower; 1 on a GPU, where it cannot be told.
     """
 
     start: float
@@ -66,6 +67,7 @@ class Probe:
     sites: dict[str, SiteProbe]
     memory: int
     weights: int
+    busy: float = 1.0
 
 
 def key_of(experiment: Experiment) -> str:
@@ -82,13 +84,38 @@ def probe(setting: PlannedArm) -> Probe:
     Raises:
         FedginError: what would go wrong in the study, too.
     """
+    clock = _Clock()
     with _one_thread():
-        step, weights = _time_step(setting)
-        sites = {name: _probe_site(setting.arm.experiment, site) for name, site in setting.sites.items()}
-        return Probe(_time_start(), step, sites, _memory(), weights)
+        step, weights = _time_step(setting, clock)
+        sites = {name: _probe_site(setting.arm.experiment, site, clock) for name, site in setting.sites.items()}
+        busy = 1.0 if torch.cuda.is_available() else max(1.0, clock.wall / clock.computed)
+        return Probe(_time_start(), step, sites, _memory(), weights, busy)
 
 
-def _time_step(setting: PlannedArm) -> tuple[float, int]:
+class _Clock:
+    """Times work, and notes how much of the time this process computed.
+
+    Attributes:
+        wall: seconds of all that was timed.
+        computed: seconds of a core in them.
+    """
+
+    def __init__(self) -> None:
+        self.wall = self.computed = 0.0
+
+    def timed(self, work: Callable[[], object]) -> float:
+        """Return the seconds that a piece of work takes."""
+        started, computed = time.perf_counter(), time.process_time()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - started
+        self.wall += seconds
+        self.computed += time.process_time() - computed
+        return seconds
+
+
+def _time_step(setting: PlannedArm, clock: _Clock) -> tuple[float, int]:
     members = list(setting.arm.members(setting.sites).values())
     cases = [case for site in members for case in site.cases[Split.TRAINING]]
     device = choose_device(members[0].contract)
@@ -96,7 +123,7 @@ def _time_step(setting: PlannedArm) -> tuple[float, int]:
     trainer = Trainer(network, _with_steps(setting.arm.experiment, WARM_UP), device)
     trainer.train_round(cases, RoundPlan("probe", 0, 2))
     trainer.experiment = _with_steps(setting.arm.experiment, STEPS)
-    seconds = _timed(lambda: trainer.train_round(cases, RoundPlan("probe", 1, 2)))
+    seconds = clock.timed(lambda: trainer.train_round(cases, RoundPlan("probe", 1, 2)))
     return seconds / STEPS, sum(value.numel() * value.element_size() for value in network.state_dict().values())
 
 
@@ -106,16 +133,16 @@ def _with_steps(experiment: Experiment, steps: int) -> Experiment:
     )
 
 
-def _probe_site(experiment: Experiment, site: SiteData) -> SiteProbe:
+def _probe_site(experiment: Experiment, site: SiteData, clock: _Clock) -> SiteProbe:
     cases = [case for members in site.cases.values() for case in members]
-    check = _timed(lambda: _prepare_again(experiment, site)) / len(cases)
+    check = clock.timed(lambda: _prepare_again(experiment, site)) / len(cases)
     case = (site.cases.get(Split.TEST) or site.cases[Split.VALIDATION])[0]
     network, found = experiment.initial_network(), list[Segmentation]()
-    seconds = _timed(lambda: segment(network, [case], choose_device(site.contract), found.append))
+    seconds = clock.timed(lambda: segment(network, [case], choose_device(site.contract), found.append))
     # What an untrained network finds is everywhere, and takes longer to compare than a sound prediction.
     sound = replace(found[0], predicted=found[0].reference)
-    plain = _timed(lambda: score(sound))
-    surfaces = _timed(lambda: score(sound, surfaces=True))
+    plain = clock.timed(lambda: score(sound))
+    surfaces = clock.timed(lambda: score(sound, surfaces=True))
     size = sum(one.path.stat().st_size for one in cases) // len(cases)
     return SiteProbe(check, seconds + plain, seconds + surfaces, size)
 
@@ -127,14 +154,8 @@ def _prepare_again(experiment: Experiment, site: SiteData) -> None:
 def _time_start() -> float:
     """Time a new process that imports what an arm needs."""
     command = [sys.executable, "-c", "import fedgin.study.arm_worker, fedgin.train.trainer, monai.networks.nets"]
-    return _timed(lambda: subprocess.run(command, check=True, env=same_packages()))
-
-
-def _timed(work: Callable[[], object]) -> float:
     started = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    subprocess.run(command, check=True, env=same_packages())
     return time.perf_counter() - started
 
 
