@@ -83,7 +83,7 @@ def test_a_job_that_was_edited_is_replaced_only_when_asked_and_what_is_not_ours_
     assert isinstance(plan(tmp_path, *found).exception, FolderError)
     assert "batch_size: 3" in edited.read_text()
     assert plan(tmp_path, *found, options=("--overwrite",)).exit_code == 0
-    assert yaml.safe_load(edited.read_text())["training"]["batch_size"] == 2
+    assert yaml.safe_load(edited.read_text())["training"] == {"batch_size": 2}
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")
     assert isinstance(plan(tmp_path, *found, out="mine", options=("--overwrite",)).exception, FolderError)

@@ -14,16 +14,19 @@ from tests.sites import tiny_experiment, write_site
 SITES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR"}
 
 
-def contracts(folder: Path) -> dict[str, SiteContract]:
-    """Write the sites' data: three training cases, of which a fingerprint says something."""
-    return {name: load_site(write_site(folder / name, name, kind, counts=(3, 1, 1))) for name, kind in SITES.items()}
+def contracts(folder: Path, training: int = 2) -> dict[str, SiteContract]:
+    """Write the sites' data, so many training cases each."""
+    counts = (training, 1, 1)
+    return {name: load_site(write_site(folder / name, name, kind, counts=counts)) for name, kind in SITES.items()}
 
 
 @contextlib.contextmanager
-def federation_of_three(root: Path, *, encryption_key: int | None = None) -> Iterator[LocalFederation]:
+def federation_of_three(
+    root: Path, *, encryption_key: int | None = None, training: int = 2
+) -> Iterator[LocalFederation]:
     """Run server and sites below ``root``."""
     with running(
-        provision(contracts(root / "data"), root / "federation", encryption_key=encryption_key), list(SITES)
+        provision(contracts(root / "data", training), root / "federation", encryption_key=encryption_key), list(SITES)
     ) as made:
         yield made
 

@@ -36,7 +36,7 @@ def test_any_order_of_the_sites_gives_the_same_plan(found: list[dict[str, Any]],
 
 
 @given(federations(), WISHES)
-@settings(max_examples=4)
+@settings(max_examples=3)
 def test_the_network_of_any_plan_is_built_and_a_step_of_it_fits_the_memory(
     found: list[dict[str, Any]], wishes: Wishes
 ) -> None:

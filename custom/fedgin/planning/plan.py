@@ -39,24 +39,25 @@ class Plan:
 
     Attributes:
         experiment: of the job.
+        values: what of it was planned, as nested keys; all else has its default.
         sites: that it is for, by name.
         decisions: what was decided, and why.
         warnings: in what sites differ, a sentence each.
     """
 
     experiment: Experiment
+    values: Mapping[str, Any]
     sites: tuple[str, ...]
     decisions: tuple[Decision, ...]
     warnings: tuple[str, ...]
 
     def text(self) -> str:
-        """Return ``experiment.yaml``: what was planned, and above it why; all else is left to its default."""
+        """Return ``experiment.yaml``: what was planned, and above it why."""
         lines = ["Planned by 'fedgin plan'; docs/planning.md has the rules. An unknown key is an error."]
         lines += [f"{item.key}: {item.value}. {item.reason} [{item.source}]" for item in self.decisions]
         lines += [f"Note: {warning}" for warning in self.warnings]
         wrapped = [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
-        values = self.experiment.model_dump(mode="json", exclude_unset=True)
-        return "".join(f"# {line}\n" for line in wrapped) + yaml.safe_dump(values, sort_keys=False, width=WIDTH)
+        return "".join(f"# {line}\n" for line in wrapped) + yaml.safe_dump({**self.values}, sort_keys=False)
 
 
 def make_plan(name: str, sites: Sequence[Fingerprint], wishes: Wishes) -> Plan:
@@ -78,7 +79,7 @@ def make_plan(name: str, sites: Sequence[Fingerprint], wishes: Wishes) -> Plan:
     experiment = parse_settings(values, Experiment, source=f"plan {name}")
     decisions = (_who(sites), *why_organs, *geometry.decisions, *why_window, *_not_planned(geometry))
     warnings = find_differences(sites, organs, geometry)
-    return Plan(experiment, tuple(site.site for site in sites), decisions, warnings)
+    return Plan(experiment, values, tuple(site.site for site in sites), decisions, warnings)
 
 
 def _experiment(
