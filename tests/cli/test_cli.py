@@ -72,14 +72,17 @@ def test_train_alone_writes_weights_and_scores(tmp_path: Path) -> None:
     assert {"model.pt", "validation_scores.csv"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
-def test_a_training_that_starts_from_a_file_asks_for_its_folder_before_anything_else(tmp_path: Path) -> None:
+def test_a_run_that_starts_from_a_file_asks_for_its_folder_before_anything_else(tmp_path: Path) -> None:
     pretrained = {"file": "a.safetensors", "sha256": "0" * 64}
     site, job = write_site(tmp_path / "a", "a", "MR"), tiny_job(tmp_path / "job", pretrained=pretrained)
-    command = ["train", str(site), "--job", str(job), "--out", str(tmp_path / "out")]
-    for models, said in (([], "give its folder with --models"), (["--models", str(tmp_path)], "are not there")):
-        done = CliRunner().invoke(app, [*command, *models])
-        assert isinstance(done.exception, FedginError)
-        assert said in str(done.exception)
+    train = ["train", str(site), "--job", str(job), "--out", str(tmp_path / "out")]
+    write_site(tmp_path / "b", "b", "CT")
+    simulate = ["simulate", str(job), "--sites", str(tmp_path), "--out", str(tmp_path / "out")]
+    for command in (train, simulate):
+        for models, said in (([], "give its folder with --models"), (["--models", str(tmp_path)], "are not there")):
+            done = CliRunner().invoke(app, [*command, *models])
+            assert isinstance(done.exception, FedginError)
+            assert said in str(done.exception)
     assert not (tmp_path / "out").exists()
 
 

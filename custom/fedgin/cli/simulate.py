@@ -35,9 +35,12 @@ def simulate(
     from fedgin.data.sites import find_sites
     from fedgin.flare.run.console import choose_sites
     from fedgin.folders import own_folder
+    from fedgin.train.pretrained_file import find_file
 
     contracts = {contract.site: contract for contract in find_sites(sites)}
     plan = choose_sites(read_job(job, bundle), sorted(contracts), min_sites)
+    if plan.experiment.starts_from:
+        find_file(plan.experiment.starts_from, models)
     check_parts(lead_console(), plan.experiment, models)
     folder = out or own_folder(Path("runs") / f"{plan.name}-simulated")
     simulate_to_end(plan, {site: contracts[site] for site in plan.sites}, folder, threads or len(plan.sites), models)

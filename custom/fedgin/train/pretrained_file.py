@@ -19,7 +19,7 @@ def find_file(pretrained: Pretrained, models: Path | None) -> Path:
 
     Raises:
         ConfigError: there is no folder.
-        WeightsError: the file is not in it, or is another one.
+        WeightsError: the file is not in it, cannot be read, or is another one.
     """
     if models is None:
         raise ConfigError(
@@ -30,9 +30,11 @@ def find_file(pretrained: Pretrained, models: Path | None) -> Path:
     place = f"{'/'.join(models.parts[-2:])}/{pretrained.file}"
     fix = f"get the file whose SHA-256 is {pretrained.sha256}, from where the project lead says"
     try:
-        found = hash_file(path)
+        found = hash_file(path) if path.is_file() else ""
     except OSError:
-        raise WeightsError(f"{place}: the weights that the job starts from are not there", fix) from None
+        raise WeightsError(f"{place} cannot be read", "check its permissions") from None
+    if not found:
+        raise WeightsError(f"{place}: the weights that the job starts from are not there", fix)
     if found != pretrained.sha256:
         raise WeightsError(f"{place} is not the file that the job starts from: its SHA-256 is {found}", fix)
     return path
