@@ -114,7 +114,7 @@ def test_a_site_that_is_left_out_is_tested_and_reported_as_a_new_one(tmp_path: P
         )
     page = write_study(source, results, tmp_path / "out").read_text(encoding="utf-8")
     assert "A further centre that does not train can expect a mean Dice between" in page
-    assert "central none, sites not seen in training" in page
+    assert "central none, each site left out" in page
     assert re.findall(r"<tr><td>([abc])</td><td>central none</td>", page) == ["a", "b", "c"], "what the others lose"
     rows = (tmp_path / "out" / "scores.csv").read_text().splitlines()
     assert rows[1].startswith("central-none-all-seed1,central,none,all,1,,a,CT,")

@@ -52,8 +52,8 @@ def _chosen(found: Sequence[CentreResult]) -> CentreResult:
 
 
 def named(result: CentreResult) -> str:
-    """Return what a result is of, such as ``federated gin, sites not seen in training``."""
-    return f"{runs_of(result.group)}, {'sites not seen in training' if result.unseen else 'sites that trained'}"
+    """Return what a result is of, such as ``federated gin, each site left out``."""
+    return f"{runs_of(result.group)}, {'each site left out' if result.unseen else 'all sites'}"
 
 
 def runs_of(group: Group) -> str:
@@ -77,7 +77,7 @@ def conclude_centres(result: CentreResult) -> str:
     if isinstance(summary, NotEstimated):
         return f"What a further centre can expect {summary}."
     (low, high), mean = shown(summary.new_site), summary.combined.mean
-    place = "that does not train" if result.unseen else "that trains with the others"
+    place = "that does not train" if result.unseen else "like these"
     said = (
         f"A further centre {place} can expect a mean Dice between {low:.2f} and {high:.2f} (95 % prediction interval; "
         f"the mean over {len(result.centres.sites)} sites is {mean:.2f})."
@@ -89,6 +89,9 @@ def _sites_differ(summary: Summary) -> str:
     combined = summary.combined
     numbers = f"I² {100 * combined.i2:.0f} %, p {'= ' if combined.p >= 0.001 else ''}{p_value(combined.p)}"
     if combined.p >= SIGNIFICANT:
-        return f"That sites differ beyond their patients was not found ({numbers}), nor that they do not."
+        return f"Sites were not found to differ by more than their patients do ({numbers}), which proves no equality."
     said = f"Sites differ by more than their patients do ({numbers})"
-    return f"{said}; {', '.join(summary.apart)} stands out." if summary.apart else f"{said}."
+    apart = (
+        f"; {' and '.join(summary.apart)} stand{'s' if len(summary.apart) == 1 else ''} out" if summary.apart else ""
+    )
+    return f"{said}{apart}."

@@ -121,12 +121,7 @@ class _Planner:
             self.probes[key_of(experiment)] = probe(few)
         measured = self.probes[key_of(experiment)]
         self._count_preparing(measured)
-        whole = {
-            name: SiteData(
-                site.contract, {split: cases[:1] * counts[name][split] for split, cases in site.cases.items()}
-            )
-            for name, site in few.sites.items()
-        }
+        whole = {name: _repeated(site, counts[name]) for name, site in few.sites.items()}
         return forecast_arm(replace(few, spec=spec, sites=whole), measured, self.cores, complete=complete)
 
     def _prepared(self, site: str, done: int, total: int) -> None:
