@@ -12,6 +12,7 @@ from fedgin.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fedgin.data.importers.archive import Archive
     from fedgin.data.importers.archive_site import ArchiveSite
 
 LISTED = 20
@@ -53,7 +54,6 @@ def import_(
     from fedgin.data.dicom.rules import SplitRules
     from fedgin.data.dicom.splits import read_splits
     from fedgin.data.importers.archive_site import write_archive_sites
-    from fedgin.data.importers.label_page import PAGE
     from fedgin.data.importers.readers import READERS
 
     if not source.is_dir():
@@ -62,8 +62,7 @@ def import_(
         raise ConfigError("--test-only and --splits say two things", "give one of them")
     given = read_splits(splits) if splits else {}
     archive = READERS[archive_format](source)
-    if test_only:
-        given = dict.fromkeys((case.patient for case in archive.cases), Split.TEST)
+    given |= {case.patient: Split.TEST for case in archive.cases if test_only}
     rules = SplitRules(validation=validation, test=test, seed=seed)
     columns = (TextColumn("importing cases"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -75,9 +74,15 @@ def import_(
             given=given,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
+    _print(archive, sites, seed)
+
+
+def _print(archive: "Archive", sites: "Sequence[ArchiveSite]", seed: int) -> None:
+    from fedgin.data.importers.label_page import PAGE
+
     console = Console(highlight=False, soft_wrap=True)
     for site in sites:
-        _print(site, seed, console)
+        _print_site(site, seed, console)
     if archive.unlabelled:
         console.print(f"[bold yellow]Note:[/] {archive.unlabelled} images have no label and are left out")
     if archive.absent:
@@ -93,7 +98,7 @@ def _listed(names: "Sequence[str]") -> str:
     return ", ".join(names[:LISTED]) + more
 
 
-def _print(site: "ArchiveSite", seed: int, console: Console) -> None:
+def _print_site(site: "ArchiveSite", seed: int, console: Console) -> None:
     from fedgin.data.datalist import Split
 
     console.print(f"{site.contract.parent.name}: {len(site.labels)} organs")

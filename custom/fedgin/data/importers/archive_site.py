@@ -83,26 +83,32 @@ def write_archive_sites(
             site = _folder(out, archive, modality)
             for folder in (site, site / IMAGES, site / LABELS):
                 remove_parts(folder)
-        organs, faults, overlaps = dict[str, frozenset[str]](), dict[str, list[str]](), Counter[Modality]()
-        for done, case in enumerate(archive.cases, start=1):
-            site = _folder(out, archive, case.modality)
-            try:
-                _lay_out(case.image, site / _image(case))
-                overlaps[case.modality] += _lay_out(case.label, site / _label(case))
-                organs[case.name] = _organs(case, archive, site)
-            except DataError as error:
-                faults[case.name] = [error.problem]
-            except OSError as error:
-                what = error.strerror or "the disk refused"
-                raise FolderError(
-                    f"OUT cannot be written: {what}", "give a folder on a disk with room and links"
-                ) from None
-            progress(done, len(archive.cases))
-        refuse_faults("has damaged files in", faults, "download or unpack these again; the same command continues")
+        organs, overlaps = _lay_out_all(archive, out, progress)
         division = _Division(rules, given)
         return [
             _write_site(archive, modality, out, division, organs, overlaps[modality]) for modality in sorted(overlaps)
         ]
+
+
+def _lay_out_all(
+    archive: Archive, out: Path, progress: Callable[[int, int], None]
+) -> tuple[dict[str, frozenset[str]], Counter[Modality]]:
+    """Lay out every case; return the organs that each shows, and the voxels that several masks claim."""
+    organs, faults, overlaps = dict[str, frozenset[str]](), dict[str, list[str]](), Counter[Modality]()
+    for done, case in enumerate(archive.cases, start=1):
+        site = _folder(out, archive, case.modality)
+        try:
+            _lay_out(case.image, site / _image(case))
+            overlaps[case.modality] += _lay_out(case.label, site / _label(case))
+            organs[case.name] = _organs(case, archive, site)
+        except DataError as error:
+            faults[case.name] = [error.problem]
+        except OSError as error:
+            what = error.strerror or "the disk refused"
+            raise FolderError(f"OUT cannot be written: {what}", "give a folder on a disk with room and links") from None
+        progress(done, len(archive.cases))
+    refuse_faults("has damaged files in", faults, "download or unpack these again; the same command continues")
+    return organs, overlaps
 
 
 def _folder(out: Path, archive: Archive, modality: Modality) -> Path:

@@ -110,7 +110,7 @@ def held_out(pairs: list[Pair]) -> dict[str, Split]:
 
 def patient_of(image: Path) -> str:
     """Return the words of a file's name that name the person: ``patient001_frame12.nii.gz`` is of *patient-001*."""
-    return _patient(_key(image), image)
+    return _patient(_key(image), image) or image.name
 
 
 def _files(folder: Path) -> list[Path]:
