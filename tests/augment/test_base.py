@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.backends import cudnn
 
 from fedgin.augment.base import Augmentation, Draw, _flat_samples
 from fedgin.augment.methods.identity import Identity
@@ -180,3 +181,21 @@ def test_a_device_that_is_no_cpu_is_asked_nothing() -> None:
     x = torch.zeros(3, 1, 4, 4, device="meta")
     chosen = torch.ones(3, dtype=torch.bool, device="meta") & ~_flat_samples(x)
     assert Shift()._keep_sane(x, x + 1, chosen).shape == x.shape
+
+
+class Precision(Shift):
+    """Notes with which settings of cuDNN it computes."""
+
+    seen: tuple[bool, bool, bool] = (True, True, True)
+
+    def transform(self, x: Tensor, params: Tensor) -> Tensor:
+        self.seen = (cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32)
+        return super().transform(x, params)
+
+
+def test_a_gpu_computes_a_draw_in_whole_float32_and_nothing_else_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    method = Precision()
+    method(image(2, 1, 4, 4), gen=make_generator("precision"))
+    assert method.seen == (True, True, False)
+    assert (cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32) == (True, True, True)

@@ -19,6 +19,7 @@ from fedgin.flare.run.simulation import simulate
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint
 from poc.federation import LocalFederation
 from tests.integration.three_sites import SITES, contracts, federation_of_three, stage_tiny
+from tests.sites import tiny_volumes
 
 pytestmark = pytest.mark.flare
 
@@ -87,8 +88,10 @@ def leave(metrics: RoundMetrics) -> None:
 def test_an_encrypted_job_that_was_aborted_goes_on_with_ciphertexts(
     federation: LocalFederation, tmp_path: Path
 ) -> None:
-    """With BatchNorm, whose counters are in the server's model, sent by nobody, and never encrypted."""
-    changes = {"network": {"name": "unet", "normalisation": "batch"}, "training": {"local_steps": 10, "batch_size": 4}}
+    """On volumes, with BatchNorm, whose counters are in the server's model, sent by nobody, and never encrypted."""
+    volumes = tiny_volumes(training={"local_steps": 10, "batch_size": 4}).model_dump(mode="json")
+    network = {"name": "unet", "normalisation": "batch", "params": {"channels": [4, 8], "residual_units": 0}}
+    changes = {"preprocessing": volumes["preprocessing"], "training": volumes["training"], "network": network}
     plain_job = stage_tiny("abdomen_fedgin", tmp_path / "plain", rounds=3, **changes)
     plain = simulate(plain_job, contracts(tmp_path / "data"), tmp_path / "simulated")
     job = stage_tiny("abdomen_fedgin_encrypted", tmp_path / "encrypted", rounds=3, **changes)

@@ -3,11 +3,13 @@
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch.backends import cudnn
 
 from fedgin.augment.checks import check_choice, check_number
 from fedgin.augment.hooks import TrainingHooks
@@ -117,7 +119,7 @@ class Augmentation(TrainingHooks, Generic[ParamsT]):
         plain = x.as_subclass(Tensor)
         self._check_fit(plain, draw, body)
         # A z-scored 256 x 256 slice has a sum of squares of 65,536, which float16 cannot hold.
-        with torch.autocast(plain.device.type, enabled=False):
+        with torch.autocast(plain.device.type, enabled=False), _whole_float32():
             image = plain.float()
             chosen = draw.applied.to(image.device) & ~_flat_samples(image)
             out = self._with_background(image, self.transform(image, draw.params), draw, body).to(plain.dtype)
@@ -154,6 +156,13 @@ class Augmentation(TrainingHooks, Generic[ParamsT]):
         # To ask a GPU whether all are sane would take longer than the choice: it waits for the step before.
         unchanged = use.device.type == "cpu" and bool(use.all())
         return out if unchanged else torch.where(per_sample(use, x.dim()), out, x)
+
+
+def _whole_float32() -> AbstractContextManager[None]:
+    """Keep cuDNN's convolutions from TF32 with its ten bits, so that a GPU gives what the CPU gives."""
+    kept = {name: getattr(cudnn, name) for name in ("enabled", "benchmark", "benchmark_limit", "deterministic")}
+    settings: AbstractContextManager[None] = cudnn.flags(**kept, allow_tf32=False)
+    return settings
 
 
 def per_sample(values: Tensor, ndim: int) -> Tensor:

@@ -21,8 +21,8 @@ PHANTOM_NOTE = (
     "They show that the system works and what it does; they say nothing about patients."
 )
 
-# In a step of the default demonstration.
-SLICES, PATCHES = 8, 2
+# Rounds, and samples of a step, of the default demonstrations.
+OF_SLICES, OF_VOLUMES = (10, 8), (5, 2)
 
 
 def demo(
@@ -32,7 +32,9 @@ def demo(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for results; the same folder continues a run.")] = Path("runs/demo"),
     jobs: Annotated[Path | None, typer.Option(help="Folder with the jobs. Default: those of this package.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of every arm.")] = 10,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Rounds of every arm. Default: 10, or 5 of volumes.")
+    ] = None,
     local_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of a site in a round.")] = 20,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Samples in a step. Default: 8 slices, or 2 patches of volumes.")
@@ -54,6 +56,7 @@ def demo(
     from fedgin.folders import folder_to_itself
 
     console = Console(highlight=False, soft_wrap=True, quiet=quiet)
+    usual_rounds, usual_batch = OF_VOLUMES if volumes else OF_SLICES
     with interruptible(console), folder_to_itself(out, "a demonstration"):
         data = sites or out / f"phantoms-{task}-seed-{seed}"
         if sites is None:
@@ -67,15 +70,15 @@ def demo(
             task=task,
             jobs=jobs or shipped_jobs(),
             out=out,
-            rounds=rounds,
+            rounds=rounds or usual_rounds,
             local_steps=local_steps,
-            batch_size=batch_size or (PATCHES if volumes else SLICES),
+            batch_size=batch_size or usual_batch,
             seed=seed,
             title="FedGIN beside FedAvg and one modality alone" + ("" if sites else ", on phantoms"),
             note="Own data. Nothing was tuned on the test cases by this run." if sites else PHANTOM_NOTE,
             volumes=volumes,
         )
-        report = write_comparison(out / "report.html", run_demo(plan, _Printer(console, rounds)))
+        report = write_comparison(out / "report.html", run_demo(plan, _Printer(console, plan.rounds)))
     console.print(f"Report: {report}")
 
 
