@@ -57,7 +57,11 @@ def organ_ids(labels: Mapping[str, object]) -> dict[str, int]:
     organs = {organ_of(text): number for number, text in texts.items()}
     if len(organs) < len(texts):
         raise DataError(f"{DATASET} names one organ twice", "give every id an organ of its own")
-    wrong = [name for name, number in organs.items() if number > LARGEST_ID or not re.fullmatch(r"[a-z]\w{0,63}", name)]
+    wrong = [
+        name
+        for name, number in organs.items()
+        if not (1 <= number <= LARGEST_ID and re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name))
+    ]
     if wrong or not organs:
         raise DataError(
             f"{DATASET} has labels that cannot be used: {', '.join(wrong) or 'none at all'}",
