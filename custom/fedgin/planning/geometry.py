@@ -75,15 +75,16 @@ def plan_geometry(sites: Sequence[Fingerprint], *, classes: int, memory_gb: floa
     spacing, shape, why_spacing = within_volume(known, spacing, shape, why_spacing)
     size, topology = _fit_patch(shape, spacing, classes, memory_gb)
     batch, why_batch = _batch(size, topology, classes, memory_gb, _voxels(known, shape))
-    covered = min(1.0, math.prod(size) / math.prod(shape))
-    patch = Decision(
-        "size",
-        numbers(size),
-        f"the median body has {numbers([round(side) for side in shape])} voxels; the patch covers {covered:.0%} of it, "
-        f"the largest for which two fit into {memory_gb:g} GB",
-        NNUNET,
-    )
-    return Geometry(spacing, size, batch, topology, (why, why_spacing, patch, *_network(topology), why_batch))
+    decisions = (why, why_spacing, _patch(size, shape, memory_gb), *_network(topology), why_batch)
+    return Geometry(spacing, size, batch, topology, decisions)
+
+
+def _patch(size: Sequence[int], shape: Sequence[float], memory_gb: float) -> Decision:
+    """Say how much of the median case a patch covers."""
+    covered = math.prod(min(1.0, side / whole) for side, whole in zip(size, shape, strict=True))
+    largest = "" if covered == 1.0 else f", the largest for which two fit into {memory_gb:g} GB"
+    median = numbers([round(side) for side in shape])
+    return Decision("size", numbers(size), f"covers {covered:.0%} of the median case, {median} voxels{largest}", NNUNET)
 
 
 def _plan_slices(known: Sequence[Fingerprint], classes: int, memory_gb: float, why: Decision) -> Geometry:
@@ -91,11 +92,10 @@ def _plan_slices(known: Sequence[Fingerprint], classes: int, memory_gb: float, w
     median = spacing = round(pool(in_plane, 50.0), 2)
     body = [max(group.largest() for group in body_groups(known, axis)) for axis in ("x", "y")]
     while True:
-        # Both in order: a slice is never cut to fit, so its pixels grow.
+        # A slice is never cut to fit: its pixels grow.
         size = tuple(_rounded_up(side / spacing) for side in body)
         topology = plan_topology(size, (spacing, spacing))
-        small = max(size) <= LARGEST_SIDE and _fits(size, topology, classes, SMALLEST_BATCH, memory_gb)
-        if small:
+        if max(size) <= LARGEST_SIDE and _fits(size, topology, classes, SMALLEST_BATCH, memory_gb):
             break
         if max(size) == SIDE_STEP:
             raise _too_little(size, topology, classes, memory_gb)
@@ -132,13 +132,12 @@ def _batch(
 ) -> tuple[int, Decision]:
     pixels = math.prod(size)
     share = max(SMALLEST_BATCH, round(MOST_OF_ALL * voxels / pixels))
-    allowed = max(SMALLEST_BATCH, Limits().batch_pixels // pixels)
     batch = SMALLEST_BATCH
-    while batch < min(share, allowed) and _fits(size, topology, classes, batch + 1, memory_gb):
+    while batch < share and _fits(size, topology, classes, batch + 1, memory_gb):
         batch += 1
     needed = _gigabytes(size, topology, classes, batch)
-    bound = {share: "5 % of the training voxels", allowed: "what a site's limits allow by default"}
-    reason = f"a step takes {needed:.1f} of {memory_gb:g} GB at most; bound by {bound.get(batch, 'the memory')}"
+    bound = "5 % of the training voxels" if batch == share else "the memory, or a site's limits by default"
+    reason = f"a step takes {needed:.1f} of {memory_gb:g} GB at most; bound by {bound}"
     return batch, Decision("batch_size", str(batch), reason, NNUNET)
 
 
@@ -155,7 +154,9 @@ def _network(topology: Topology) -> tuple[Decision, ...]:
 
 
 def _fits(size: Sequence[int], topology: Topology, classes: int, batch: int, memory_gb: float) -> bool:
-    return _gigabytes(size, topology, classes, batch) <= memory_gb
+    """Tell whether a batch keeps to the memory, and to what a site's limits allow by default."""
+    allowed = batch * math.prod(size) <= Limits().batch_pixels
+    return allowed and _gigabytes(size, topology, classes, batch) <= memory_gb
 
 
 def _gigabytes(size: Sequence[int], topology: Topology, classes: int, batch: int) -> float:

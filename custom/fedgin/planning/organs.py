@@ -57,7 +57,7 @@ def choose_window(sites: Sequence[Fingerprint]) -> tuple[tuple[float, float] | N
             reason += f"; begins at {FAT_HU:g}, because the body is what is brighter, and fat belongs to it"
         source = f"{NNUNET}, {HERE}" if low > FAT_HU else NNUNET
         decisions.append(Decision("ct_window_hu", f"{window[0]:g} to {window[1]:g}", reason, source))
-    if any(site.modality is Modality.MR or not site.training.organ_hu for site in sites):
+    if any(site.modality is Modality.MR or (site.training_cases and not site.training.organ_hu) for site in sites):
         low, high = Preprocessing().mr_percentiles
         reason = "of the body of each image, which has no unit that sites share; nnU-Net does not clip MR"
         decisions.append(Decision("mr_percentiles", f"{low:g} to {high:g}", reason, HERE))
