@@ -41,6 +41,7 @@ def test_no_verb_is_missing_in_the_list() -> None:
         "fault",
         "findings",
         "follow_job",
+        "forecast",
         "format",
         "interrupt",
         "live_page",

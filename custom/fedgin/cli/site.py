@@ -17,8 +17,8 @@ class SiteVerbs(LazyGroup):
         "left out.",
         "init": "Write site.yaml and datalist.json for a folder of images and labels. Nothing is copied, "
         "nothing overwritten.",
-        "import": "Make sites of a public archive as it was unpacked. Images are linked, masks merged, "
-        "nothing is copied.",
+        "import": "Make sites of a public archive as it was unpacked. NIfTI files are linked, not copied; masks are "
+        "merged.",
         "validate": "Check every case of a site; all are checked, even when some are wrong.",
         "doctor": "Check data, disk, memory, GPU, clock, versions and the kit with its way to the server; nothing is "
         "changed.",

@@ -106,7 +106,9 @@ def test_a_site_that_excludes_a_layer_takes_part_in_every_readable_job(
     changes = tiny.model_dump(include={"network", "organs", "preprocessing"})
     if shipped.spatial_dims == 3:
         changes["preprocessing"] = {"spacing_mm": [10.0, 10.0, 5.0], "size": [16, 16, 16]}
-    changes["training"] = shipped.training.model_copy(update={"local_steps": 1, "batch_size": 2}).model_dump()
+    changes["training"] = shipped.training.model_copy(
+        update={"local_steps": 1, "local_epochs": None, "batch_size": 2}
+    ).model_dump()
     experiment = Experiment.model_validate(shipped.model_dump() | changes)
     site = Site(tmp_path / "site", {"exclude_layers": ["model.0"]}, experiment)
     update = site.do("train")
