@@ -38,7 +38,7 @@ def plan(folder: Path, *found: dict[str, Any], options: tuple[str, ...] = (), ou
     for values in found:
         paths.append(str(folder / f"{values['site']}.json"))
         Path(paths[-1]).write_text(json.dumps(values))
-    return CliRunner().invoke(app, ["plan", *paths, "--output", str(folder / out), *options])
+    return CliRunner().invoke(app, ["plan", *paths, "--out", str(folder / out), *options])
 
 
 def test_it_prints_why_and_writes_a_job_that_server_and_site_accept(

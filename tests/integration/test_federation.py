@@ -92,7 +92,7 @@ def test_the_sites_that_agree_send_their_fingerprints_and_a_job_is_planned(
         agreed = "false" if site == "ct-b" else "true"
         contract.write_text(contract.read_text().replace("share_fingerprint: false", f"share_fingerprint: {agreed}"))
         assert CliRunner().invoke(app, ["site", "validate", str(contract)]).exit_code < 2
-    command = ["plan", "--kit", str(federation.admin(Role.LEAD)), "--output", str(tmp_path / "planned")]
+    command = ["plan", "--kit", str(federation.admin(Role.LEAD)), "--out", str(tmp_path / "planned")]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.exception
     assert "Left out: ct-b: the site has not agreed to send its fingerprint" in done.output

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def plan(
-    output: Annotated[Path, typer.Option(help="Folder of the job, which is made; its name is the job's.")],
+    out: Annotated[Path, typer.Option(help="Folder of the job, which is made; its name is the job's.")],
     fingerprints: Annotated[
         list[Path] | None, typer.Argument(help="fingerprint.json of each site, as `fedgin site validate` wrote it.")
     ] = None,
@@ -36,26 +36,26 @@ def plan(
     """Plan one job for all sites from their fingerprints, by the rules of nnU-Net, and print why.
 
     Nothing is trained and no image is read. The job's experiment.yaml repeats the reasons; edit it as you like.
-    With --kit each connected site that has agreed to it sends its fingerprint; they are kept in OUTPUT-fingerprints.
+    With --kit each connected site that has agreed to it sends its fingerprint; they are kept in OUT-fingerprints.
 
-    Example: fedgin plan a/fingerprint.json b/fingerprint.json c/fingerprint.json --output jobs/our_abdomen
+    Example: fedgin plan a/fingerprint.json b/fingerprint.json c/fingerprint.json --out jobs/our_abdomen
     """
     from fedgin.flare.jobs.new_job import write_new_job
     from fedgin.folders import check_writable
     from fedgin.planning.fingerprints import load_fingerprints
     from fedgin.planning.plan import Wishes, make_plan
 
-    check_writable(output, overwrite=overwrite)
+    check_writable(out, overwrite=overwrite)
     if bool(fingerprints) == bool(kit):
         raise ConfigError("give fingerprints of sites, or --kit to ask for them", "one of the two")
-    found = _collect(kit, output, overwrite=overwrite) if kit else load_fingerprints(fingerprints or [])
-    planned = make_plan(output.resolve().name, found, Wishes(memory, organ_sites, dimensions))
-    job = write_new_job(output, planned.experiment, planned.text(), planned.sites, overwrite=overwrite)
+    found = _collect(kit, out, overwrite=overwrite) if kit else load_fingerprints(fingerprints or [])
+    planned = make_plan(out.resolve().name, found, Wishes(memory, organ_sites, dimensions))
+    job = write_new_job(out, planned.experiment, planned.text(), planned.sites, overwrite=overwrite)
     _print(planned)
     typer.echo(f"Job: {job.folder}")
 
 
-def _collect(kit: Path, output: Path, *, overwrite: bool) -> "list[Fingerprint]":
+def _collect(kit: Path, out: Path, *, overwrite: bool) -> "list[Fingerprint]":
     """Ask the connected sites, keep what they sent, and say who sent nothing."""
     from fedgin.cli.follow_job import lead_console
     from fedgin.cli.interrupt import interruptible
@@ -65,7 +65,7 @@ def _collect(kit: Path, output: Path, *, overwrite: bool) -> "list[Fingerprint]"
     from fedgin.folders import check_writable, whole_folder
     from fedgin.planning.fingerprints import read_fingerprints
 
-    folder = output.with_name(f"{output.resolve().name}-fingerprints")
+    folder = out.with_name(f"{out.resolve().name}-fingerprints")
     check_writable(folder, overwrite=overwrite)
     console = lead_console()
     with interruptible(console, "Nothing was planned."), connect(kit) as session:
