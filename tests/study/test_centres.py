@@ -1,10 +1,14 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fedgin.phantoms.site import centres as phantom_centres
 from fedgin.study.centres import NotEstimated, Summary, by_centre
 from fedgin.train.evaluate.estimates import Subject
+from fedgin.train.evaluate.patient_values import subject_values
+from fedgin.train.evaluate.scores import CaseScore, read_scores, write_scores
 
 
 def values(**sites: list[float]) -> dict[Subject, float]:
@@ -37,16 +41,32 @@ def test_a_site_with_one_patient_has_the_others_variation() -> None:
     assert one.interval[1] - one.mean == pytest.approx(4.303 * one.variance**0.5, rel=1e-3)
 
 
-def test_a_centre_apart_is_named() -> None:
-    rng = np.random.default_rng(1)
-    sites = {f"site_{number}": list(rng.normal(0.8, 0.05, 20)) for number in range(7)}
-    sites["site_3"] = [value - 0.3 for value in sites["site_3"]]
-    found = by_centre(values(**sites)).summary
+def stored_scores(path: Path, shift: float) -> list[CaseScore]:
+    """Write and read scores of two organs of six phantom centres' test patients; the fourth centre's are shifted."""
+    rng, scores = np.random.default_rng(1), []
+    for number, centre in enumerate(phantom_centres(6, 42)):
+        for patient in range(1, centre.test + 1):
+            own = 0.8 + (shift if number == 3 else 0.0) + 0.03 * float(rng.standard_normal())
+            for organ in ("liver", "spleen"):
+                dice = own + 0.01 * float(rng.standard_normal())
+                place = (centre.name, centre.modality.value, "test", patient, patient, organ)
+                scores.append(CaseScore(*place, dice, 1.0, 1.0))
+    write_scores(path, scores)
+    return read_scores(path)
+
+
+def test_a_shift_that_was_planted_at_a_phantom_centre_is_found_and_named_and_no_shift_is_not(tmp_path: Path) -> None:
+    found = by_centre(subject_values(stored_scores(tmp_path / "shifted.csv", -0.3))).summary
     assert isinstance(found, Summary)
-    assert found.apart == ("site_3",)
+    assert found.apart == ("centre-4",)
+    assert found.combined.p < 0.001
     assert found.combined.i2 > 0.8
     low, high = found.new_site
     assert low < found.bootstrap[0] < found.combined.mean < found.bootstrap[1] < high
+    equal = by_centre(subject_values(stored_scores(tmp_path / "equal.csv", 0.0))).summary
+    assert isinstance(equal, Summary)
+    assert equal.apart == ()
+    assert equal.combined.p > 0.05
 
 
 def test_the_order_of_patients_is_of_no_matter() -> None:

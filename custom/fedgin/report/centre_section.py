@@ -91,7 +91,6 @@ def _sites_differ(summary: Summary) -> str:
     if combined.p >= SIGNIFICANT:
         return f"Sites were not found to differ by more than their patients do ({numbers}), which proves no equality."
     said = f"Sites differ by more than their patients do ({numbers})"
-    apart = (
-        f"; {' and '.join(summary.apart)} stand{'s' if len(summary.apart) == 1 else ''} out" if summary.apart else ""
-    )
-    return f"{said}{apart}."
+    if not summary.apart:
+        return f"{said}."
+    return f"{said}; {' and '.join(summary.apart)} stand{'s' if len(summary.apart) == 1 else ''} out."
