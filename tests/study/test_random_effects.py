@@ -63,9 +63,9 @@ def test_a_planted_shift_is_found_and_no_shift_is_not() -> None:
     shifted = [reduced(draw(rng, 6, between=0.0, shift=-0.15)) for _ in range(100)]
     assert np.mean([combine(*found).p < 0.05 for found in shifted]) > 0.95
     assert np.mean([standing_out(*found[:2]) == [0] for found in shifted]) > 0.6
-    equal = [reduced(draw(rng, 6, between=0.0)) for _ in range(200)]
-    assert np.mean([combine(*found).p < 0.05 for found in equal]) < 0.08
-    assert np.mean([bool(standing_out(*found[:2])) for found in equal]) < 0.05
+    equal = [reduced(draw(rng, 6, between=0.0)) for _ in range(DRAWS)]
+    assert 0.03 < np.mean([combine(*found).p < 0.05 for found in equal]) < 0.07
+    assert np.mean([bool(standing_out(*found[:2])) for found in equal[:200]]) < 0.05
 
 
 def test_a_site_does_not_stand_out_where_all_sites_differ() -> None:
