@@ -1,16 +1,21 @@
 """A fingerprint that cannot be trusted, or that is at odds with another, is named, all of them at once."""
 
+import contextlib
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fedgin.data.site import load_site
 from fedgin.data.validation import validate_site
 from fedgin.data.validation.fingerprint import build_fingerprint
-from fedgin.errors import DataError
+from fedgin.errors import DataError, FedginError
 from fedgin.planning.fingerprints import load_fingerprints, read_fingerprints
+from fedgin.planning.plan import Wishes, make_plan
 from tests.data.validation.small_site import SmallSite
 from tests.planning.shared import fingerprint
 
@@ -63,6 +68,38 @@ def test_sites_come_sorted() -> None:
 )
 def test_a_fault_is_named(found: list[dict[str, Any]], said: str) -> None:
     assert said in refusal(*found)
+
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.floats(allow_nan=False),
+    st.text(max_size=5),
+    st.just({}),
+    st.just([]),
+)
+
+
+def places(values: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Return the paths to everything in nested mappings."""
+    inner = values.items() if isinstance(values, dict) else ()
+    return [path] * bool(path) + [place for key, value in inner for place in places(value, (*path, key))]
+
+
+@given(st.data())
+@settings(max_examples=100)
+def test_whatever_a_site_sends_it_is_read_or_refused_and_a_plan_is_made_or_refused(data: st.DataObject) -> None:
+    changed = fingerprint("b", data.draw(st.sampled_from(["CT", "MR"])))
+    *above, last = data.draw(st.sampled_from(places(changed)))
+    part = functools.reduce(dict.__getitem__, above, changed)
+    if data.draw(st.booleans()):
+        del part[last]
+    else:
+        part[last] = data.draw(JUNK)
+    with contextlib.suppress(FedginError):
+        planned = make_plan("planned", read_fingerprints([("a", fingerprint("a")), ("b", changed)]), Wishes())
+        assert "a" in planned.sites
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:

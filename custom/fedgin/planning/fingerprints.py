@@ -19,7 +19,6 @@ from fedgin.documents import read_json
 from fedgin.errors import DataError, FedginError
 
 ASK_AGAIN = "ask the site for one of 'fedgin site validate' of this version"
-MOST_SITES = 10_000
 # Sizes in mm, voxels or ml; and voxels that an experiment can have.
 LARGEST = 10_000.0
 SPACING_MM = (0.11, 20.0)
@@ -29,6 +28,8 @@ def _ascending(found: dict[str, float]) -> dict[str, float]:
     values = [found[name] for name in sorted(found, key=lambda name: float(name[1:]))]
     if values != sorted(values):
         raise ValueError("percentiles do not ascend")
+    if "p50" not in found:
+        raise ValueError("p50 is missing")
     return found
 
 

@@ -31,10 +31,6 @@ class Shared:
         steps = np.arange(1, STEPS + 1) * (100.0 / (STEPS + 1))
         return [float(value) for value in np.interp(steps, known[:, 0], known[:, 1])]
 
-    def middle(self) -> float:
-        """Return the median."""
-        return self.percentiles["p50"]
-
     def largest(self) -> float:
         """Return the highest percentile that is shared."""
         return max(self.percentiles.values())
