@@ -23,12 +23,16 @@ from fedgin.flare.jobs.encryption_library import check_encryption_installed
 from fedgin.flare.jobs.files import SERVER_CONFIG
 from fedgin.flare.jobs.numbers import read_numbers
 from fedgin.flare.participation import Absence
-from fedgin.flare.protocol import AGGREGATED, CAUSE, OUTLIERS, UPDATE_REFUSED, VERDICT
+from fedgin.flare.protocol import AGGREGATED, CAUSE, OUTLIERS, SESSION, UPDATE_REFUSED, VERDICT
 from fedgin.flare.server.average import AverageError, WeightedAverage, to_dxo
 from fedgin.flare.server.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
 from fedgin.flare.server.sender import sender
+from fedgin.flare.server.update_store import UpdateStore
 from fedgin.train.experiment import Experiment, load_experiment
 from fedgin.train.initial_model import initial_model
+
+# Folder of the open round's updates beside the checkpoint.
+UPDATES = "updates"
 
 
 class ClientWeightedAggregator(Aggregator):
@@ -42,7 +46,7 @@ class ClientWeightedAggregator(Aggregator):
     Stock FLARE adds what it gets while it checks it. Here an update is checked whole
     (:class:`~fedgin.flare.server.guard.UpdateGuard`), then kept until the round is closed, because its size can only be
     judged beside the others'. The average therefore is what it would be without a refused site, and does not depend on
-    the order of arrival. The price is memory: one model for each site, 1 GB for eight sites with 30 million weights.
+    the order of arrival. What is kept lies in files of the run's folder: the price is disk, not memory.
 
     A refused site is told with the event :data:`~fedgin.flare.protocol.UPDATE_REFUSED`, and the round goes on. It ends
     the job when fewer updates remain than the controller's ``min_clients``: stock FLARE would finish the round and call
@@ -74,6 +78,7 @@ class ClientWeightedAggregator(Aggregator):
             self._sites |= {client.name for client in fl_ctx.get_engine().get_clients()}
         elif event_type == EventType.END_RUN and self._limit is not None:
             self._limit.stop()
+            self._store.clear()
         if self._average is not None:
             self._average.handle_event(event_type, fl_ctx)
 
@@ -89,6 +94,8 @@ class ClientWeightedAggregator(Aggregator):
         else:
             self._guard = UpdateGuard(experiment, earlier)
             self._average = WeightedAverage(balanced=balanced)
+        run = Path(fl_ctx.get_engine().get_workspace().get_run_dir(fl_ctx.get_job_id()))
+        self._store = UpdateStore(run / SESSION / UPDATES, self._guard.unpack)
         self._bound_transfers(experiment, fl_ctx)
         self._ratio = experiment.federation.max_norm_ratio
         config = Path(self.experiment).with_name(SERVER_CONFIG)
@@ -127,6 +134,8 @@ class ClientWeightedAggregator(Aggregator):
             fl_ctx.set_prop(AGGREGATED, False, private=True, sticky=False)
             self.system_panic(f"round {round_number}: {error}", fl_ctx)
             return to_dxo({}).to_shareable()
+        finally:
+            self._store.clear()
         fl_ctx.set_prop(AGGREGATED, True, private=True, sticky=False)
         self._sizes = list(_sizes(kept).values())
         for site, update in kept.items():
@@ -154,7 +163,7 @@ class ClientWeightedAggregator(Aggregator):
     def _judge(self, site: str, round_number: int, shareable: Shareable) -> Update:
         try:
             self._check_turn(site, round_number, shareable)
-            return self._guard.check(site, shareable)
+            return self._store.keep(self._guard.check(site, shareable))
         except UpdateRefusedError:
             raise
         except Exception as error:  # FLARE closes a round at once when accept() raises, whoever has not answered yet

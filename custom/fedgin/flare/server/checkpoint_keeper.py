@@ -16,6 +16,7 @@ from fedgin.errors import WeightsError, with_fix
 from fedgin.files import whole_file
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, CIPHERTEXTS, CLAIMS, CLAIMS_TYPE, NAMES_TYPE, ROUND
 from fedgin.flare.protocol import SESSION
+from fedgin.flare.server.update_store import to_array
 
 
 class CheckpointKeeper(FLComponent):
@@ -59,7 +60,7 @@ def keep_checkpoint(fl_ctx: FLContext, path: Path) -> None:
     """
     weights: dict[str, Any] = fl_ctx.get_prop(AppConstants.GLOBAL_MODEL)[ModelLearnableKey.WEIGHTS]
     ciphertexts = sorted(name for name, value in weights.items() if not isinstance(value, np.ndarray))
-    arrays = {name: _to_array(value) for name, value in weights.items()}
+    arrays = {name: to_array(value) for name, value in weights.items()}
     round_number = int(fl_ctx.get_prop(AppConstants.CURRENT_ROUND))
     _check_finite(arrays, round_number)
     facts = {
@@ -70,13 +71,6 @@ def keep_checkpoint(fl_ctx: FLContext, path: Path) -> None:
     with whole_file(path) as part:
         # Not save_file(): it hides a full disk behind an error of its own.
         part.write_bytes(safetensors.numpy.save(arrays, metadata=facts))
-
-
-def _to_array(value: Any) -> np.ndarray[Any, Any]:
-    """Return an entry as safetensors takes it; a ciphertext, TenSEAL's vector, as its bytes."""
-    if isinstance(value, np.ndarray):
-        return np.asarray(value, order="C")
-    return np.frombuffer(value.serialize(), np.uint8)
 
 
 def _check_finite(arrays: Mapping[str, np.ndarray[Any, Any]], round_number: int) -> None:

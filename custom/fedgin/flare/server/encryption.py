@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import tenseal
+from numpy.typing import NDArray
 from nvflare.apis.dxo import DXO, MetaKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.workspace import Workspace
@@ -64,6 +65,10 @@ class EncryptedUpdateGuard(UpdateGuard):
             raise UpdateRefusedError("it is not encrypted, and the job says that it must be", SAME_PACKAGE)
         data = check_names(dxo.data, expected)
         return {name: self._adopt(name, data[name], expected[name]) for name in expected}, None
+
+    def unpack(self, array: NDArray[Any]) -> Any:
+        """Return the ciphertext of the bytes that were kept of it."""
+        return tenseal.ckks_vector_from(self.key, array.tobytes())
 
     def _adopt(self, name: str, value: object, shape: tuple[int, ...]) -> tenseal.CKKSVector:
         """Return a ciphertext under the server's own parameters, whatever parameters came with it."""

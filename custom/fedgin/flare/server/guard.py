@@ -97,6 +97,10 @@ class UpdateGuard:
         data, size = self._read_differences(dxo, self.expected[modality])
         return Update(data, size, contribution)
 
+    def unpack(self, array: NDArray[Any]) -> Any:
+        """Return an entry of an update as the average takes it, of the array that was kept of it."""
+        return array
+
     def remember(self, site: str, update: Update) -> None:
         """Hold a site to the modality and the weight of its first update that entered an average."""
         self.claims.setdefault(site, Claim(update.contribution.modality, update.contribution.weight))
