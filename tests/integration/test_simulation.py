@@ -23,6 +23,7 @@ from fedgin.flare.run.job_provenance import describe_job
 from fedgin.flare.run.results import RoundMetrics, RunResult, read_cross_site
 from fedgin.flare.run.simulation import SimulationError, session_folder, simulate
 from fedgin.flare.server.model import initial_network
+from fedgin.folders import Mark, read_mark
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint
 from fedgin.train.site.session import SiteSession
 from fedgin.train.site.update import LocalUpdate
@@ -127,6 +128,8 @@ def test_two_rounds_of_three_sites_equal_the_closed_form(trained: Trained, tmp_p
     assert all("val_dice_liver" in values for metrics in seen for values in metrics.sites.values())
     assert all(0.0 <= values["augmentation_refused"] < 1.0 for metrics in seen for values in metrics.sites.values())
     check_result(result, job, contracts, tmp_path / "by-hand")
+    # Else a run that was cut off could not start again in its folder: FLARE empties it, the mark included.
+    assert read_mark(trained.folder / "flare") == Mark(holds="a simulation", files=None)
     cross_site = json.loads(result.cross_site.read_text())
     assert set(cross_site) == set(MODALITIES)
     assert {"SRV_FL_global_model.pt", "SRV_best_FL_global_model.pt", *MODALITIES} == set(cross_site["mr-a"])

@@ -132,3 +132,17 @@ def test_a_federation_without_a_site_is_tested_at_it(tmp_path: Path) -> None:
     assert {score.site for score in result.scores} == set(SITES)
     assert set(result.cross_site) == {"a", "b"}
     assert [point["round"] for point in points] == [0.0, 1.0]
+
+
+def test_what_only_the_left_out_site_labels_is_no_organ_of_the_arm_and_that_is_told(tmp_path: Path) -> None:
+    source = write(tmp_path, block={"regimes": ["federated", "central"]}, baseline="central none")
+    for name in ("b", "c"):
+        write_site(tmp_path / "sites" / name, name, SITES[name], counts=(2, 1, 2), labels={"liver": 1})
+    told: dict[str, list[str]] = {}
+    sites = StudySites(
+        load_study(source), tmp_path / "out", on_untaught=lambda arm, organs: told.update({arm: [*organs]})
+    )
+    found = {spec.name: sites.setting(spec).arm.experiment.organs for spec in sites.arms()}
+    without = {name for name in found if name.endswith("-without-a")}
+    assert {name for name, organs in found.items() if organs == ["liver"]} == without
+    assert told == {name: ["spleen"] for name in without}

@@ -38,6 +38,8 @@ class Events:
 
     def left_out(self, site: str, organs: Sequence[str]) -> None: ...
 
+    def untaught(self, arm: str, organs: Sequence[str]) -> None: ...
+
     def planned(self, arms: int, complete: int) -> None:
         self.complete = complete
 

@@ -66,6 +66,9 @@ class _Printer:
     def left_out(self, site: str, organs: Sequence[str]) -> None:
         self.console.print(f"{site} takes no part in arms for {', '.join(organs)}: it does not label them")
 
+    def untaught(self, arm: str, organs: Sequence[str]) -> None:
+        self.console.print(f"{arm} has no {' or '.join(organs)}: no other site labels them")
+
     def planned(self, arms: int, complete: int) -> None:
         self.arms, self.ended_arms = arms, complete
         self.console.print(f"{arms} arms, {complete} of them complete before")

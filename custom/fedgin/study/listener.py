@@ -17,6 +17,9 @@ class StudyListener(Protocol):
     def left_out(self, site: str, organs: Sequence[str]) -> None:
         """A site labels none of the organs of some arms and takes no part in them."""
 
+    def untaught(self, arm: str, organs: Sequence[str]) -> None:
+        """An arm leaves a site out, and with it organs that no other site labels."""
+
     def planned(self, arms: int, complete: int) -> None:
         """So many arms are to be reported, so many of them were complete before."""
 

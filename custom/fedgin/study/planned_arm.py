@@ -69,6 +69,7 @@ class StudySites:
         out: its folder; shorter datalists are written there.
         on_prepared: told of preprocessing; what is cached on disk is not computed again.
         on_left_out: told of a site that labels none of the organs of some arms, so that it takes no part in them.
+        on_untaught: told of an arm and its organs that only the site labels which is left out: it has none of them.
 
     Raises:
         ConfigError: a site or its contract is wrong.
@@ -81,11 +82,13 @@ class StudySites:
         *,
         on_prepared: OnPrepared = lambda site, done, total: None,
         on_left_out: OnLeftOut = lambda site, organs: None,
+        on_untaught: OnLeftOut = lambda arm, organs: None,
     ) -> None:
         self.study = study
         self.out = out
         self.on_prepared = on_prepared
         self.on_left_out = on_left_out
+        self.on_untaught = on_untaught
         self.contracts = [_with_one_thread(contract) for contract in find_cross_modality_sites(study.sites)]
         self._prepared: dict[str, dict[str, SiteData]] = {}
 
@@ -94,12 +97,12 @@ class StudySites:
         return self.study.arms_at(self._modalities)
 
     def _modalities(self, spec: ArmSpec) -> dict[str, Modality]:
-        members = _labelling(self.contracts, _experiment(self.study, spec).organs)
+        members = _labelling(self.contracts, self._experiment(spec).organs)
         return {contract.site: contract.modality for contract in members if trains(contract)}
 
     def cases(self, spec: ArmSpec) -> dict[str, dict[Split, int]]:
         """Return how many cases of each split an arm's sites have, by site; none is opened."""
-        contracts = self._contracts(spec, _experiment(self.study, spec).organs)
+        contracts = self._contracts(spec, self._experiment(spec).organs)
         return {
             contract.site: {split: len(members) for split, members in list_cases(contract).items()}
             for contract in contracts
@@ -111,7 +114,9 @@ class StudySites:
         Raises:
             FedginError: a site, a case or a setting is wrong.
         """
-        experiment = _experiment(self.study, spec)
+        experiment = self._experiment(spec)
+        if untaught := set(_experiment(self.study, spec).organs) - set(experiment.organs):
+            self.on_untaught(spec.name, sorted(untaught))
         sites = self._sites(spec, experiment)
         _refuse_local_layers(spec, experiment, sites)
         trained = [
@@ -122,6 +127,13 @@ class StudySites:
         job = _job(self.study, spec, experiment, trained)
         arm = _make_arm(self.study, spec, job, tuple(sorted(set(trained))))
         return PlannedArm(spec, arm, sites, self.out / "arms" / spec.name)
+
+    def _experiment(self, spec: ArmSpec) -> Experiment:
+        """Return an arm's settings; nobody teaches an organ that only the site labels which is left out."""
+        experiment = _experiment(self.study, spec)
+        others = [contract for contract in self.contracts if contract.site != spec.without and trains(contract)]
+        taught = [organ for organ in experiment.organs if any(organ in contract.labels for contract in others)]
+        return experiment.model_copy(update={"organs": taught}) if spec.without else experiment
 
     def _sites(self, spec: ArmSpec, experiment: Experiment) -> Mapping[str, SiteData]:
         key = f"{spec.population} {experiment.preprocessing.model_dump_json()} {experiment.organs}"

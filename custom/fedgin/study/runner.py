@@ -38,7 +38,13 @@ def run_study(
         FedginError: settings or data are wrong, before anything runs.
         StudyError: arms failed; the others were completed before it is raised.
     """
-    sites = StudySites(load_study(source), out, on_prepared=listener.preparing, on_left_out=listener.left_out)
+    sites = StudySites(
+        load_study(source),
+        out,
+        on_prepared=listener.preparing,
+        on_left_out=listener.left_out,
+        on_untaught=listener.untaught,
+    )
     arms = sites.arms()
     wanted = chosen_arms(arms, only)
     claimed_folder(out, "a study")

@@ -1,9 +1,12 @@
-"""FLARE's simulator, without a race in which two sites get the name of one."""
+"""FLARE's simulator, without a race in which two sites get the name of one, and in a folder that stays ours."""
 
 import threading
+from pathlib import Path
 from typing import Any
 
 from nvflare.private.fed.app.simulator.simulator_runner import SimulatorRunner
+
+from fedgin.folders import MARK
 
 NAME = "client_name"
 
@@ -36,6 +39,14 @@ class Simulator(SimulatorRunner):
     """The stock simulator; each of its threads has a name of its own to send."""
 
     build_ctx: dict[str, Any]
+    simulator_root: str
+
+    def _cleanup_workspace(self) -> None:
+        """Empty the workspace but for its mark, without which no later run may use it again."""
+        mark = Path(self.simulator_root) / MARK
+        kept = mark.read_bytes()
+        super()._cleanup_workspace()
+        mark.write_bytes(kept)
 
     def client_run(self, server_custom_folder: str, clients: list[Any], gpu: str | None) -> None:
         """Run the sites."""
