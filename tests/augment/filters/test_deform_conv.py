@@ -60,7 +60,8 @@ def test_zero_offsets_give_the_ordinary_convolution(
     offsets = torch.zeros(math.prod(kernel), len(size), *size)
     conv = F.conv3d if three_d else F.conv2d
     expected = conv(x, weight, padding=tuple(k // 2 for k in kernel))
-    torch.testing.assert_close(deform_conv(x, weight, offsets), expected, rtol=1e-5, atol=1e-5)
+    # Up to 375 float32 products of about 1 are added in another order.
+    torch.testing.assert_close(deform_conv(x, weight, offsets), expected, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 5, 4), (1, 1, 6, 1), (2, 1, 3, 4, 3)])
