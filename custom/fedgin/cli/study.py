@@ -67,7 +67,7 @@ class _Printer:
         self.console.print(f"{site} takes no part in arms for {', '.join(organs)}: it does not label them")
 
     def untaught(self, arm: str, organs: Sequence[str]) -> None:
-        self.console.print(f"{arm} has no {' or '.join(organs)}: no other site labels them")
+        self.console.print(f"{arm} has no {' or '.join(organs)}, which only the left-out site labels")
 
     def planned(self, arms: int, complete: int) -> None:
         self.arms, self.ended_arms = arms, complete
