@@ -88,7 +88,7 @@ def busiest_slice(case: Case, organs: Sequence[str]) -> Shown:
     image, label = read_pair(case)
     ras = to_ras(image)
     ids = np.asarray(to_ras(Volume(map_organs(case, label, list(organs)), image.affine)).voxels)
-    index = _busiest(count_by_slice(np.moveaxis(ids, 2, 0))[:, 1 : len(organs) + 1])
+    index = _busiest(np.moveaxis(ids, 2, 0), len(organs))
     limits = grey_limits(ras.voxels, hounsfield=case.modality is Modality.CT)
     spacing = (float(ras.spacing[0]), float(ras.spacing[1]))
     return Shown(case, index, ras.voxels[:, :, index], ids[:, :, index], limits, spacing)
@@ -174,18 +174,19 @@ def _caption(title: str, size: tuple[int, int]) -> Image.Image:
 
 def _seen(case: CachedCase) -> tuple[Tensor, Tensor, tuple[int, ...]]:
     """Return image and body [1, 1, *spatial] of the part of a case that is drawn, and where in it the slice is."""
-    counts = count_by_slice(case.read("label").numpy())[:, 1 : len(case.organs) + 1]
-    index = _busiest(counts)
+    labels = case.read("label").numpy()
+    index = _busiest(labels, len(case.organs))
     if len(case.window) == 2:
         return case.read("image", index)[None, None], case.read("body", index)[None, None], ()
     depth = case.window[0]
-    first = max(0, min(index - depth // 2, len(counts) - depth))
+    first = max(0, min(index - depth // 2, len(labels) - depth))
     part = slice(first, first + depth)
     return case.read("image", part)[None, None], case.read("body", part)[None, None], (index - first,)
 
 
-def _busiest(counts: NDArray[np.int64]) -> int:
-    """Return the slice with most organs, and of these the one with most voxels of them; counts are [slices, organs]."""
+def _busiest(ids: NDArray[np.uint8], organs: int) -> int:
+    """Return which slice of [slices, A, B] shows most organs, and of these the one with most voxels of them."""
+    counts = count_by_slice(ids)[:, 1 : organs + 1]
     return int(np.lexsort((counts.sum(axis=1), (counts > 0).sum(axis=1)))[-1])
 
 

@@ -97,12 +97,12 @@ class StudySites:
         return self.study.arms_at(self._modalities)
 
     def _modalities(self, spec: ArmSpec) -> dict[str, Modality]:
-        members = _labelling(self.contracts, self._experiment(spec).organs)
+        members = _labelling(self.contracts, self._taught(spec).organs)
         return {contract.site: contract.modality for contract in members if trains(contract)}
 
     def cases(self, spec: ArmSpec) -> dict[str, dict[Split, int]]:
         """Return how many cases of each split an arm's sites have, by site; none is opened."""
-        contracts = self._contracts(spec, self._experiment(spec).organs)
+        contracts = self._contracts(spec, self._taught(spec).organs)
         return {
             contract.site: {split: len(members) for split, members in list_cases(contract).items()}
             for contract in contracts
@@ -114,9 +114,7 @@ class StudySites:
         Raises:
             FedginError: a site, a case or a setting is wrong.
         """
-        experiment = self._experiment(spec)
-        if untaught := set(_experiment(self.study, spec).organs) - set(experiment.organs):
-            self.on_untaught(spec.name, sorted(untaught))
+        experiment = self._taught(spec, told=True)
         sites = self._sites(spec, experiment)
         _refuse_local_layers(spec, experiment, sites)
         trained = [
@@ -128,12 +126,22 @@ class StudySites:
         arm = _make_arm(self.study, spec, job, tuple(sorted(set(trained))))
         return PlannedArm(spec, arm, sites, self.out / "arms" / spec.name)
 
-    def _experiment(self, spec: ArmSpec) -> Experiment:
-        """Return an arm's settings; nobody teaches an organ that only the site labels which is left out."""
+    def _taught(self, spec: ArmSpec, *, told: bool = False) -> Experiment:
+        """Return an arm's settings; nobody teaches an organ that only the site labels which is left out.
+
+        Args:
+            spec: the arm.
+            told: whether ``on_untaught`` is told of such organs.
+        """
         experiment = _experiment(self.study, spec)
+        if not spec.without:
+            return experiment
         others = [contract for contract in self.contracts if contract.site != spec.without and trains(contract)]
         taught = [organ for organ in experiment.organs if any(organ in contract.labels for contract in others)]
-        return experiment.model_copy(update={"organs": taught}) if spec.without else experiment
+        untaught = set(experiment.organs) - set(taught)
+        if told and untaught:
+            self.on_untaught(spec.name, sorted(untaught))
+        return experiment.model_copy(update={"organs": taught})
 
     def _sites(self, spec: ArmSpec, experiment: Experiment) -> Mapping[str, SiteData]:
         key = f"{spec.population} {experiment.preprocessing.model_dump_json()} {experiment.organs}"

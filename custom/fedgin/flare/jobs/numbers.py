@@ -41,21 +41,24 @@ class Numbers(Settings):
 
 
 # Where each number stands in config_fed_server.json of a job that trains, that collects, and that evaluates.
+_SERVER_PLACES: dict[str, tuple[str | int, ...]] = {
+    name: ("server", name) for name in ("heart_beat_timeout", "task_request_interval")
+}
 _PLACES: dict[str, tuple[str | int, ...]] = {
     **{
         name: ("workflows", 1, "args", name)
         for name in ("num_rounds", "min_clients", "wait_time_after_min_received", "train_timeout", "task_check_period")
     },
     **{name: ("workflows", 2, "args", name) for name in ("submit_model_timeout", "validation_timeout")},
-    **{name: ("server", name) for name in ("heart_beat_timeout", "task_request_interval")},
+    **_SERVER_PLACES,
 }
 _COLLECTION_PLACES: dict[str, tuple[str | int, ...]] = {
     "min_clients": ("workflows", 0, "args", "min_responses_required"),
-    **{name: ("server", name) for name in ("heart_beat_timeout", "task_request_interval")},
+    **_SERVER_PLACES,
 }
 _EVALUATION_PLACES: dict[str, tuple[str | int, ...]] = {
     "validation_timeout": ("workflows", 0, "args", "validation_timeout"),
-    **{name: ("server", name) for name in ("heart_beat_timeout", "task_request_interval")},
+    **_SERVER_PLACES,
 }
 
 
