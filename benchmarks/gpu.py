@@ -36,7 +36,7 @@ from fedgin.phantoms.blocks import EXPERIMENT, ORGANS, write_block_site
 from fedgin.seeds import make_generator
 from fedgin.train.batches import BatchMaker, RoundPlan
 from fedgin.train.experiment import Experiment
-from fedgin.train.trainer import Trainer
+from fedgin.train.trainer import BATCHES_AHEAD, Trainer
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
 # A job of slices and one of volumes, whose sizes the networks are given.
@@ -151,13 +151,15 @@ def _measure(folder: Path, device: torch.device, job: str, steps: int) -> str:
     cases, plan = cases_for(folder, experiment), RoundPlan("site-1", 0, 1)
     trainer = Trainer(experiment.initial_network(), experiment, device)
     trainer.train_round(cases, plan)  # the first calls choose algorithms
-    whole = _timed(device, lambda: trainer.train_round(cases, plan))
+    wholes = []
+    for trainer.ahead in (0, BATCHES_AHEAD):
+        wholes.append(_timed(device, lambda: trainer.train_round(cases, plan)))
     batches = trainer.batches(cases, plan)
     read = _timed(device, lambda: list(batches))
     maker, held = BatchMaker(trainer.network, experiment, trainer.augmentation, plan), list(batches)
     changed = _timed(device, lambda: [maker(each, device, non_blocking=False) for each in held])
-    parts = (1e3 * seconds / steps for seconds in (whole, read, changed))
-    return "{:.1f} ms; of it reading {:.1f}, geometry and look {:.1f}".format(*parts)
+    parts = (1e3 * seconds / steps for seconds in (*wholes, read, changed))
+    return "{:.1f} ms, {:.1f} with batches read ahead; reading {:.1f}, geometry and look {:.1f}".format(*parts)
 
 
 def check_round(folder: Path, device: str) -> Check:

@@ -1,4 +1,5 @@
 import math
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from fedgin.data.cache import CachedCase
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import prepare_site
 from fedgin.data.site import load_site
-from fedgin.errors import WeightsError
+from fedgin.errors import DataError, WeightsError
 from fedgin.nets.dsbn import branch_entries
 from fedgin.nets.registry import build_network
 from fedgin.train.batches import RoundPlan
@@ -62,6 +63,36 @@ def test_rounds_do_not_depend_on_global_randomness(tmp_path: Path) -> None:
     torch.manual_seed(1234)
     second.train_round(cases(tmp_path), RoundPlan("s", 0, 1))
     assert torch.equal(weights(first), weights(second))
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_batches_read_ahead_change_no_bit_of_a_round(tmp_path: Path, ahead: int) -> None:
+    """Nor of dropout, which draws from the stream that PyTorch's loader draws from."""
+    experiment = tiny_experiment(
+        training={"local_steps": 4, "batch_size": 4}, network={"params": {"channels": [4, 8], "dropout": 0.5}}
+    )
+    plain, early = make_trainer(experiment), make_trainer(experiment)
+    assert plain.ahead == 0  # on a CPU
+    early.ahead = ahead
+    results = [trainer.train_round(cases(tmp_path), RoundPlan("s", 0, 1)) for trainer in (plain, early)]
+    assert results[0] == results[1]
+    assert torch.equal(weights(plain), weights(early))
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_a_cache_that_goes_during_a_round_is_the_readers_own_error(tmp_path: Path, ahead: int) -> None:
+    experiment = tiny_experiment(training={"local_steps": 50, "batch_size": 2})
+    trainer, members = make_trainer(experiment), cases(tmp_path)
+    trainer.ahead = ahead
+
+    def cleared() -> bool:
+        for case in members:
+            case.path.unlink(missing_ok=True)
+        return False
+
+    with pytest.raises(DataError, match="its file in the cache cannot be read any more"):
+        trainer.train_round(members, RoundPlan("s", 0, 1), stop=cleared)
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")] == []
 
 
 def test_training_learns_the_blocks(tmp_path: Path) -> None:

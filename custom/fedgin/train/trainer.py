@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,13 @@ from fedgin.seeds import derive_seed, make_generator
 from fedgin.train.batches import BatchMaker, RoundPlan
 from fedgin.train.experiment import Experiment, TrainingSettings
 from fedgin.train.method_loss import MethodLoss
+from fedgin.train.prefetch import prefetched
 from fedgin.train.proximal import ProximalLoss
 from fedgin.train.round_length import steps_of_round
 
 Stop = Callable[[], bool]
+# Read in a thread while a GPU computes a step. On a CPU the thread would take its time from the step.
+BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,9 @@ class Trainer:
         network: trained in place; moved to ``device``.
         experiment: what to do.
         device: where to compute.
+
+    Attributes:
+        ahead: how many batches are read before they are needed; the results do not depend on it.
     """
 
     def __init__(self, network: nn.Module, experiment: Experiment, device: torch.device) -> None:
@@ -66,6 +72,8 @@ class Trainer:
         self.experiment = experiment
         self.augmentation = augmentation = experiment.build_augmentation()
         self.device = device
+        self.on_gpu = device.type == "cuda"
+        self.ahead = BATCHES_AHEAD if self.on_gpu else 0
         settings = experiment.training
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -91,25 +99,13 @@ class Trainer:
         fallbacks = self.augmentation.fallbacks
         loader, steps = self.batches(cases, plan), steps_of_round(self.experiment, cases)
         maker = BatchMaker(self.network, self.experiment, self.augmentation, plan)
-        engine = SupervisedTrainer(
-            device=self.device,
-            max_epochs=1,
-            train_data_loader=loader,
-            epoch_length=steps,
-            network=self.network,
-            optimizer=self.optimizer,
-            loss_function=ProximalLoss(self.loss, self.network, proximal) if proximal else self.loss,
-            prepare_batch=maker,
-            amp=self.experiment.training.amp and self.device.type == "cuda",
-            decollate=False,
-        )
-        # Ignite logs an exception before raising it; whoever catches it says it once, in words that are safe to log.
-        engine.logger.setLevel(logging.CRITICAL)
-        self._attach(engine, plan, steps, losses, stop)
         # Dropout draws from PyTorch's global stream, which must not depend on what ran before in this process either.
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+        with torch.random.fork_rng(devices=[self.device] if self.on_gpu else []):
             torch.manual_seed(derive_seed(self.experiment.seed, plan.site, plan.round_number, "dropout"))
-            engine.run()
+            with prefetched(loader, self.ahead) as read:
+                engine = self._engine(read, steps, maker, proximal)
+                self._attach(engine, plan, steps, losses, stop)
+                engine.run()
         loss = _mean_loss(losses, plan)
         if self.plateau and losses:
             self.plateau.step(loss)
@@ -120,6 +116,26 @@ class Trainer:
             *_count_drawn(loader),
             refused=maker.quality.refused if maker.quality else None,
         )
+
+    def _engine(
+        self, read: Iterator[dict[str, Any]], steps: int, maker: BatchMaker, proximal: float
+    ) -> SupervisedTrainer:
+        engine = SupervisedTrainer(
+            device=self.device,
+            max_epochs=1,
+            train_data_loader=read,
+            epoch_length=steps,
+            non_blocking=self.on_gpu,
+            network=self.network,
+            optimizer=self.optimizer,
+            loss_function=ProximalLoss(self.loss, self.network, proximal) if proximal else self.loss,
+            prepare_batch=maker,
+            amp=self.experiment.training.amp and self.on_gpu,
+            decollate=False,
+        )
+        # Ignite logs an exception before raising it; whoever catches it says it once, in words that are safe to log.
+        engine.logger.setLevel(logging.CRITICAL)
+        return engine
 
     def optimizer_state(self) -> dict[str, Any]:
         """Return what a later round continues from: the optimiser's moments, and how long its loss has not fallen."""
@@ -143,7 +159,7 @@ class Trainer:
             generator = make_generator(seed, plan.site, plan.round_number, "patches")
             count = steps * settings.batch_size
             patches = draw_patches(cases, count, foreground_share=settings.organ_share, generator=generator)
-            return DataLoader(SampleDataset(patches), batch_size=settings.batch_size, num_workers=0)
+            return DataLoader(SampleDataset(patches), batch_size=settings.batch_size, pin_memory=self.on_gpu)
         slices = slices_of(cases)
         generator = make_generator(seed, plan.site, plan.round_number, "slices")
         batches: Iterable[list[int]] = BalancedBatches(
@@ -155,7 +171,7 @@ class Trainer:
         )
         if settings.local_epochs:
             batches = whole_passes(slices, settings.batch_size, settings.local_epochs, generator)
-        return DataLoader(SampleDataset(slices), batch_sampler=list(batches), num_workers=0)
+        return DataLoader(SampleDataset(slices), batch_sampler=list(batches), pin_memory=self.on_gpu)
 
     def _attach(self, engine: SupervisedTrainer, plan: RoundPlan, steps: int, losses: list[Tensor], stop: Stop) -> None:
         settings = self.experiment.training
