@@ -16,6 +16,7 @@ import torch
 import typer
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor, nn
 
 from benchmarks._clock import best_of
 from benchmarks.methods import random_targets
@@ -64,17 +65,27 @@ def measure(
     """Return the number of values that a network sends, and its training step on random images and labels."""
     settings = NetworkSettings(name=name)
     network = build_network(settings, spatial_dims=dims, out_channels=experiment.classes, seed=0)
+    step = training_step(network, experiment, torch.randn(shape, generator=make_generator("benchmark")))
+    return sum(value.numel() for value in averaged_weights(network).values()), step
+
+
+def training_step(
+    network: nn.Module, experiment: Experiment, images: Tensor, *, half: bool = False
+) -> Callable[[], object]:
+    """Return a network's training step on these images and random labels; with ``half`` under autocast to bfloat16."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=experiment.training.learning_rate)
     loss = MethodLoss(experiment.loss, experiment.build_augmentation(), experiment.classes)
-    images = torch.randn(shape, generator=make_generator("benchmark"))
     targets: Targets = random_targets(experiment, images)
 
     def step() -> None:
+        network.train()
         optimizer.zero_grad()
-        loss(network(images), StepTargets(targets, images)).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            found = loss(network(images), StepTargets(targets, images))
+        found.backward()
         optimizer.step()
 
-    return sum(value.numel() for value in averaged_weights(network).values()), step
+    return step
 
 
 if __name__ == "__main__":
