@@ -10,7 +10,7 @@ It ends with code 1 when anything failed. On the CPU the same code runs, slowly,
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -140,14 +140,18 @@ def _compare(name: str, shape: tuple[int, ...], device: torch.device) -> str:
     return f"largest difference {largest:.1e}"
 
 
-def measure_jobs(folder: Path, device: torch.device, steps: int) -> list[Check]:
-    """Time the data path and whole steps of a job of slices and one of volumes, at their own batch sizes."""
-    return [_checked(f"{job}, a step", partial(_measure, folder, device, job, steps)) for job in SIZED.values()]
+def measure_jobs(folder: Path, device: torch.device, steps: int, patch: Sequence[int] | None = None) -> list[Check]:
+    """Time the data path and whole steps of a job of slices and one of volumes, at their own batch sizes.
+
+    With ``patch`` the one of volumes has patches of this size in place of its own.
+    """
+    return [_checked(f"{job}, a step", partial(_measure, folder, device, job, steps, patch)) for job in SIZED.values()]
 
 
-def _measure(folder: Path, device: torch.device, job: str, steps: int) -> str:
+def _measure(folder: Path, device: torch.device, job: str, steps: int, patch: Sequence[int] | None) -> str:
+    changes = {"preprocessing": {"size": patch}} if patch and job == SIZED["volumes"] else {}
     batch = load_job(JOBS / job).experiment.training.batch_size
-    experiment = small(job, steps, training={"local_steps": steps, "batch_size": batch, "amp": True})
+    experiment = small(job, steps, training={"local_steps": steps, "batch_size": batch, "amp": True}, **changes)
     cases, plan = cases_for(folder, experiment), RoundPlan("site-1", 0, 1)
     trainer = Trainer(experiment.initial_network(), experiment, device)
     trainer.train_round(cases, plan)  # the first calls choose algorithms
