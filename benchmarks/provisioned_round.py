@@ -7,13 +7,10 @@ A server and three small sites run as processes with mutual TLS on loopback. A r
 The large network is not encrypted: its ciphertexts do not fit into the memory of the machines that this is made for.
 """
 
-import itertools
-import re
 import shutil
 import statistics
 import tempfile
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -21,23 +18,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.flare_round import JOBS, slowest_site
-from fedgin.data.site import load_site
-from fedgin.flare.jobs.job import Job, load_job, stage_job, write_job
+from benchmarks._rounds import CHANNELS, block_sites, count_weights, round_seconds, stage_blocks
+from benchmarks.flare_round import slowest_site
+from fedgin.flare.jobs.job import Job, write_job
 from fedgin.flare.provisioning.federation import Role
 from fedgin.flare.run.console import connect, submit
 from fedgin.flare.run.download import fetch
 from fedgin.flare.run.follow import follow
 from fedgin.flare.run.outcome import read_outcome
-from fedgin.phantoms.blocks import EXPERIMENT, write_block_site
 from poc.federation import LocalFederation, provision, running
 
-SITES = {"ct-a": "CT", "ct-b": "CT", "mr-a": "MR"}
+SITES = ("ct-a", "ct-b", "mr-a")
 # FLARE's defaults of what our jobs set: seconds between a site's questions for a task, seconds between the server's
 # looks at the answers. How often the server collects garbage, which takes it 0.2 s, is the same in all jobs.
 DEFAULTS = {"task_request_interval": 2.0, "task_check_period": 0.5}
-CHANNELS = ([18, 36, 72, 144, 288], [70, 140, 280, 560, 1120])
-STARTED = re.compile(r"^(\S+ \S+) .*Round \d+ started", re.MULTILINE)
+SMALL, LARGE = 2, 30
 
 
 def main(rounds: Annotated[int, typer.Option(min=4, help="Rounds of each run.")] = 6) -> None:
@@ -45,14 +40,14 @@ def main(rounds: Annotated[int, typer.Option(min=4, help="Rounds of each run.")]
     table = Table("parameters", "settings", "round in FLARE", "slowest site alone", "FLARE adds")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        sites = {name: load_site(write_block_site(folder / name, name, kind)) for name, kind in SITES.items()}
+        sites = block_sites(folder, SITES)
         with running(provision(sites, folder / "federation", encryption_key=1), list(sites)) as federation:
-            for channels in CHANNELS:
-                job = _stage("abdomen_fedgin", folder / "job", channels, rounds)
+            for size in (SMALL, LARGE):
+                job = _stage("abdomen_fedgin", folder / "job", size, rounds)
                 alone = slowest_site(job, sites, folder / "alone")
                 jobs = {"FLARE's": _with_defaults(job, folder / "default"), "ours": job}
-                if channels == CHANNELS[0]:
-                    jobs["ours, encrypted"] = _stage("abdomen_fedgin_encrypted", folder / "he", channels, rounds)
+                if size == SMALL:
+                    jobs["ours, encrypted"] = _stage("abdomen_fedgin_encrypted", folder / "he", size, rounds)
                 for settings, chosen in jobs.items():
                     in_flare = _round_in_flare(federation, chosen, folder / "result")
                     table.add_row(
@@ -61,10 +56,8 @@ def main(rounds: Annotated[int, typer.Option(min=4, help="Rounds of each run.")]
     Console().print(table)
 
 
-def _stage(name: str, target: Path, channels: list[int], rounds: int) -> Job:
-    changes = {key: EXPERIMENT[key] for key in ("organs", "preprocessing", "training")}
-    network = {"name": "unet", "params": {"channels": channels}}
-    return stage_job(load_job(JOBS / name), target, sites=3, rounds=rounds, changes={**changes, "network": network})
+def _stage(name: str, target: Path, size: int, rounds: int) -> Job:
+    return stage_blocks(name, target, CHANNELS[size], sites=len(SITES), rounds=rounds)
 
 
 def _with_defaults(job: Job, target: Path) -> Job:
@@ -81,13 +74,11 @@ def _round_in_flare(federation: LocalFederation, job: Job, out: Path) -> float:
         result = fetch(session, job_id, out)
     read_outcome(result).check()
     log = (result.folder / "log.txt").read_text(encoding="utf-8")
-    starts = [datetime.strptime(found, "%Y-%m-%d %H:%M:%S,%f") for found in STARTED.findall(log)]
-    return statistics.mean((after - before).total_seconds() for before, after in itertools.pairwise(starts[1:]))
+    return statistics.mean(round_seconds(log)[1:])
 
 
 def _size(job: Job) -> str:
-    network = job.experiment.initial_network()
-    return f"{sum(value.numel() for value in network.parameters()) / 1e6:.1f} million"
+    return f"{count_weights(job) / 1e6:.1f} million"
 
 
 if __name__ == "__main__":
