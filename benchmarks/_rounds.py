@@ -22,6 +22,8 @@ JOBS = Path(__file__).resolve().parents[1] / "jobs"
 CHANNELS = {2: [18, 36, 72, 144, 288], 30: [70, 140, 280, 560, 1120], 100: [126, 252, 504, 1008, 2016]}
 STARTED = re.compile(r"^(\S+ \S+) .*Round \d+ started", re.MULTILINE)
 POLL_SECONDS = 0.2
+# FLARE would try for ever.
+PATIENCE_SECONDS = 1800.0
 
 
 def block_sites(folder: Path, names: Sequence[str]) -> dict[str, SiteContract]:
@@ -87,7 +89,10 @@ def run_rounds(
 
 def _wait(session: Session, job_id: str, log: Path, rounds: int) -> None:
     """Wait until so many rounds have started; look at the job itself now and then, which may have failed."""
+    end = time.monotonic() + PATIENCE_SECONDS
     for tries in itertools.count(1):
+        if time.monotonic() > end:
+            raise SystemExit(f"round {rounds} did not begin in {PATIENCE_SECONDS / 60:.0f} minutes; see {log}")
         if log.is_file() and len(STARTED.findall(log.read_text(encoding="utf-8"))) >= rounds:
             return
         if tries % 50 == 0:

@@ -37,10 +37,13 @@ class LocalFederation:
     Attributes:
         folder: holds one folder a participant.
         processes: by participant.
+        within: the beginning of a command that starts the rest of it elsewhere, such as in another network, by
+            participant.
     """
 
     folder: Path
     processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    within: dict[str, list[str]] = field(default_factory=dict)
 
     def kit(self, name: str) -> Path:
         """Return a participant's unpacked kit."""
@@ -54,7 +57,7 @@ class LocalFederation:
         """Start a server or a site the way its service does: the kit's own script, in the foreground."""
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                ["bash", self.kit(name) / "startup" / "sub_start.sh", "--once"],
+                [*self.within.get(name, ()), "bash", self.kit(name) / "startup" / "sub_start.sh", "--once"],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment(),
