@@ -112,7 +112,7 @@ def test_nvflare_poc_prepare_makes_the_same_kits_from_the_project_file(prepared:
         contracts = [yaml.safe_load((local / "site.yaml").read_text()) for local in (first, second)]
         assert contracts[0]["site"] == name
         assert contracts[0] == contracts[1]
-        for file in ("resources.json.default", "authorization.json.default", "privacy.json"):
+        for file in ("resources.json.default", "authorization.json.default", "comm_config.json", "privacy.json"):
             assert (first / file).read_bytes() == (second / file).read_bytes()
 
 

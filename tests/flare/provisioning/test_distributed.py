@@ -77,7 +77,8 @@ def test_a_kit_made_at_the_hospital_carries_our_policies(home: Path) -> None:
     assert json.loads((local / "authorization.json.default").read_text()) == json.loads(
         (ours / "authorization.json").read_text()
     )
-    assert (local / "privacy.json").read_text() == (ours / "privacy.json").read_text()
+    for name in ("comm_config.json", "privacy.json"):
+        assert (local / name).read_text() == (ours / name).read_text()
     check_manifest(kit(home, SITE) / "startup")
 
 

@@ -189,6 +189,28 @@ def test_a_site_uploads_no_log_and_has_a_privacy_scope(issued: Path, tmp_path: P
     assert privacy["default_scope"] in {scope["name"] for scope in privacy["scopes"]}
 
 
+READ_BY_FLARE = """
+import sys
+from nvflare.fuel.f3.comm_config import CommConfigurator
+from nvflare.fuel.utils.config_service import ConfigService
+
+ConfigService.initialize(section_files={}, config_path=[sys.argv[1]])
+read = CommConfigurator()
+print(read.get_streaming_window_size(0), read.get_streaming_ack_interval(0))
+print(read.get_streaming_retry_wait(0), read.get_streaming_retry_timeout(0))
+"""
+
+
+@pytest.mark.parametrize("name", ["hospital-a", "fedgin.example.org"])
+def test_flare_sends_no_more_ahead_than_a_slow_line_carries_in_time(issued: Path, tmp_path: Path, name: str) -> None:
+    command = [sys.executable, "-c", READ_BY_FLARE, str(unpacked(issued, name, tmp_path))]
+    told = subprocess.run(command, capture_output=True, check=True).stdout.split()
+    window, acknowledged, repeated_after, given_up_after = map(float, told)
+    assert 0 < 2 * acknowledged <= window
+    # Seconds at 1 Mbit/s.
+    assert window * 8 / 1e6 < repeated_after < given_up_after / 10
+
+
 def test_the_server_stores_in_the_projects_folder(issued: Path, tmp_path: Path) -> None:
     resources = (unpacked(issued, "fedgin.example.org", tmp_path) / "local" / "resources.json.default").read_text()
     assert "/var/lib/fedgin/abdomen-organs/jobs" in resources

@@ -24,8 +24,8 @@ def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) 
 
     Args:
         local: the kit's ``local`` folder with FLARE's ``resources.json.default``.
-        policies: folder with ``authorization.json``, ``resources.json`` (what differs from FLARE's own) and, for a
-            site, ``privacy.json``.
+        policies: folder with ``authorization.json``, ``comm_config.json``, ``resources.json`` (what differs from
+            FLARE's own) and, for a site, ``privacy.json``.
         storage: the storage of the server; ``None`` for a site.
 
     Raises:
@@ -42,11 +42,10 @@ def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) 
     else:
         values["components"].append(DEPLOYER)
     write_text(made, json.dumps(values, indent=2) + "\n")
-    _read(policies / "authorization.json")
-    shutil.copyfile(policies / "authorization.json", local / "authorization.json.default")
+    _copy(policies / "authorization.json", local / "authorization.json.default")
+    _copy(policies / "comm_config.json", local / "comm_config.json")
     if (policies / "privacy.json").is_file():
-        _read(policies / "privacy.json")
-        shutil.copyfile(policies / "privacy.json", local / "privacy.json")
+        _copy(policies / "privacy.json", local / "privacy.json")
 
 
 def _store_in(storage: Path, values: dict[str, Any]) -> None:
@@ -55,6 +54,11 @@ def _store_in(storage: Path, values: dict[str, Any]) -> None:
     manager = next(item for item in values["components"] if item["id"] == "job_manager")
     manager["path"] = JOB_MANAGER
     manager["args"]["uri_root"] = str(storage / "jobs")
+
+
+def _copy(policy: Path, target: Path) -> None:
+    _read(policy)
+    shutil.copyfile(policy, target)
 
 
 def _merge(base: Any, changes: Any) -> Any:
