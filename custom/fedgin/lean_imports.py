@@ -1,8 +1,8 @@
-"""MONAI and ignite without what they import only because it is installed, which takes longer than they do themselves.
+"""MONAI, ignite and nibabel without what they import only because it is installed, which takes longer than they do.
 
-On import MONAI tries every optional package that any of its parts may use. Here it finds no matplotlib (its notebook
-helpers) and no ``scipy.signal`` (its ultrasound transforms), and ignite, whose engine trains, gets an empty class for
-PyTorch's optimiser over several processes. All three are as installed again once the import is over.
+On import MONAI tries every optional package that any of its parts may use, and nibabel pydicom, for extensions of
+NIfTI headers. Here they do not find those of parts that nobody of ours uses, and ignite, whose engine trains, gets an
+empty class for PyTorch's optimiser over several processes. All are as installed again once the import is over.
 """
 
 import contextlib
@@ -11,8 +11,16 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 
-LEAN = ("monai", "ignite")
-HIDDEN = ("matplotlib", "scipy.signal")
+LEAN = ("monai", "ignite", "nibabel")
+HIDDEN = (
+    "matplotlib",  # notebooks
+    "pandas",  # datasets in CSV, profiling
+    "pydicom",  # a reader of its own
+    "scipy.optimize",  # panoptic quality
+    "scipy.signal",  # ultrasound
+    "tensorboard",  # its handlers; FLARE's parts write ours
+    "torch.utils.tensorboard",
+)
 DISTRIBUTED = "torch.distributed.optim"
 
 
