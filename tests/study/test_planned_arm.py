@@ -104,6 +104,27 @@ def test_a_method_does_not_inherit_the_jobs_parameters(found: dict[str, PlannedA
     assert found["central-none-all-seed5"].arm.experiment.augmentation.name == "none"
 
 
+def test_a_method_that_names_an_augmentation_has_nothing_of_that_of_the_settings(tmp_path: Path) -> None:
+    common = {"augmentation": {"name": "gin", "probability": 0.5, "params": {"layers": 3}}}
+    deeper, other = {"augmentation": {"params": {"layers": 5}}}, {"augmentation": {"name": "fmaug"}}
+    methods = {"ours": {}, "deeper": deeper, "other": other}
+    blocks = [{"regimes": ["mr_only"], "methods": [*methods, "gin"], "seeds": [5]}]
+    found = settings(tmp_path, settings=common, methods=methods, blocks=blocks, baseline="mr_only gin")
+    used = {item.spec.method: item.arm.experiment.augmentation for item in found.values()}
+    assert {name: each.params for name, each in used.items()} == {
+        "ours": {"layers": 3},
+        "deeper": {"layers": 5},
+        "other": {},
+        "gin": {},
+    }
+    assert {name: set(each.probability.values()) for name, each in used.items()} == {
+        "ours": {0.5},
+        "deeper": {0.5},
+        "other": {1.0},
+        "gin": {1.0},
+    }
+
+
 def test_seed_and_settings_reach_every_arm(found: dict[str, PlannedArm]) -> None:
     for item in found.values():
         assert item.arm.experiment.seed == 5

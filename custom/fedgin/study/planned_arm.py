@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from fedgin.config import parse_settings
 from fedgin.data.datalist import Split, list_cases
@@ -197,10 +198,11 @@ def _refuse_local_layers(spec: ArmSpec, experiment: Experiment, sites: Mapping[s
 
 def _experiment(study: Study, spec: ArmSpec) -> Experiment:
     job = load_job(study.job)
-    # The job's own augmentation must not lend its parameters to another method.
-    values = job.experiment.model_dump(mode="json") | {"augmentation": AugmentationSettings().model_dump(mode="json")}
+    defaults = {"augmentation": AugmentationSettings().model_dump(mode="json")}
+    values = job.experiment.model_dump(mode="json") | defaults
     for changes in study.changes(spec):
-        values = with_changes(values, changes)
+        # No augmentation lends its parameters to another: neither the job's, nor that of the study's settings.
+        values = with_changes(values | defaults if _names_augmentation(changes) else values, changes)
     experiment = parse_settings(values, Experiment, source=f"changes to {job.name}")
     if experiment.starts_from:
         raise ConfigError(
@@ -208,6 +210,11 @@ def _experiment(study: Study, spec: ArmSpec) -> Experiment:
             "remove network.pretrained; 'fedgin train' and 'fedgin simulate' take the file",
         )
     return experiment
+
+
+def _names_augmentation(changes: Mapping[str, Any]) -> bool:
+    augmentation = changes.get("augmentation")
+    return isinstance(augmentation, Mapping) and "name" in augmentation
 
 
 def _job(study: Study, spec: ArmSpec, experiment: Experiment, trained: Sequence[Modality]) -> Job:
