@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from PIL import Image
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
@@ -119,6 +120,8 @@ def check_files(source: Path, results: Any, out: Path) -> None:
     assert {row["patients"] for row in rows} == {"all"}
     tables = (out / "tables.md").read_text(encoding="utf-8")
     assert "## Mean Dice" in tables
+    with Image.open(out / "pictures" / "curves.png") as picture:
+        assert picture.width > 2 * picture.height, "CT beside MR"
     assert "| gin |" in tables
 
 

@@ -10,7 +10,7 @@ from fedgin.files import whole_file, write_text
 from fedgin.page import Verdict, natural_order, write_page
 from fedgin.report.comparison_table import dice_table, scored_arms, scores_text, table_text
 from fedgin.report.cross_site import cross_site_table
-from fedgin.report.figures import draw_curves, draw_curves_file
+from fedgin.report.figures import draw_curves, write_curves
 from fedgin.report.overlays import (
     ShownCase,
     busiest_slice,
@@ -42,8 +42,7 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
     write_text(path.parent / "tables.md", _document(comparison, arms))
     with whole_file(path.parent / "pictures" / "overlays.png") as part:
         contact_sheet(shown).save(part, optimize=True)
-    with whole_file(path.parent / "pictures" / "curves.png") as part:
-        draw_curves_file(curves, modalities).savefig(part, dpi=110)
+    write_curves(path.parent / "pictures" / "curves.png", curves, modalities)
     drawn = {"curves": draw_curves(curves, modalities), "shown": shown}
     return write_page(path, "comparison.html", "fedgin.report", _context(comparison, arms) | drawn)
 

@@ -3,12 +3,15 @@
 import io
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from fedgin.files import whole_file
 
 if TYPE_CHECKING:
     from fedgin.study.arms import Curve  # with all of training behind it, which a live page does not need
@@ -54,8 +57,8 @@ def draw_curves(curves: "Mapping[str, Curve]", modalities: Mapping[str, str]) ->
     return drawn
 
 
-def draw_curves_file(curves: "Mapping[str, Curve]", modalities: Mapping[str, str]) -> Figure:
-    """Draw the same on white, side by side, for a document."""
+def write_curves(path: Path, curves: "Mapping[str, Curve]", modalities: Mapping[str, str]) -> None:
+    """Write the same as PNG, on white, side by side, for a document."""
     shown = {title: lines for key, title in modalities.items() if (lines := _lines(curves, key))}
     figure = Figure(figsize=(5.6 * max(1, len(shown)), 3.3))
     panels = figure.subplots(1, max(1, len(shown)), squeeze=False)[0]
@@ -63,7 +66,8 @@ def draw_curves_file(curves: "Mapping[str, Curve]", modalities: Mapping[str, str
         draw_panel(panel, lines)
         panel.set_title(title, fontsize=10)
     _fit(figure, [name for lines in shown.values() for name in lines], panels=len(panels))
-    return figure
+    with whole_file(path) as part:
+        figure.savefig(part, dpi=110)
 
 
 def draw_panel(panel: Axes, lines: Mapping[str, Sequence[tuple[float, float]]]) -> None:

@@ -15,7 +15,7 @@ from fedgin.files import write_text
 from fedgin.page import Verdict, in_words, template_environment, write_page
 from fedgin.report.centre_section import centre_section
 from fedgin.report.comparison_page import dice_note
-from fedgin.report.figures import draw_curves
+from fedgin.report.figures import draw_curves, write_curves
 from fedgin.report.overlays import (
     Panel,
     Shown,
@@ -28,7 +28,7 @@ from fedgin.report.overlays import (
 )
 from fedgin.study import tables
 from fedgin.study.arm_result import ArmResult, load_network
-from fedgin.study.arms import cases_by_modality
+from fedgin.study.arms import Curve, cases_by_modality
 from fedgin.study.plan import ArmSpec, Regime, Study, load_study
 from fedgin.study.planned_arm import StudySites
 from fedgin.study.statistics import MARGIN
@@ -76,7 +76,7 @@ class Table:
 
 
 def write_study(source: Path, results: Results, out: Path) -> Path:
-    """Write ``scores.csv``, ``tables.md`` and ``report.html``.
+    """Write ``scores.csv``, ``tables.md``, ``pictures/curves.png`` and ``report.html``.
 
     Args:
         source: the ``study.yaml``.
@@ -91,9 +91,11 @@ def write_study(source: Path, results: Results, out: Path) -> Path:
     missing = len(sites.arms()) - len(results)
     write_text(out / "scores.csv", _csv(results))
     write_text(out / "tables.md", tables_text(study, results, missing))
+    curves, modalities = _curves(results)
+    write_curves(out / "pictures" / "curves.png", curves, modalities)
     content = _context(study, results, missing) | {
         "verdict": _verdict(results),
-        "curves": _curves(results),
+        "curves": draw_curves(curves, modalities),
         "shown": _overlays(sites, results),
         "colours": organ_colours(_organs(results)),
         "settings": study.model_dump(mode="json", include={"rounds", "settings", "methods", "baseline"}),
@@ -263,11 +265,11 @@ def _shown_arms(results: Results) -> dict[str, tuple[ArmSpec, ArmResult]]:
     return dict(shown.values())
 
 
-def _curves(results: Results) -> dict[str, str]:
-    shown = _shown_arms(results)
+def _curves(results: Results) -> tuple[dict[str, Curve], dict[str, str]]:
+    """Return the curve of each arm that is shown, by its name, and the title of each modality's picture."""
     modalities = sorted({score.modality for _, result in results for score in result.scores})
-    titles = {name: f"{name} validation cases" for name in modalities}
-    return draw_curves({title: result.curve for title, (_, result) in shown.items()}, titles)
+    curves = {title: result.curve for title, (_, result) in _shown_arms(results).items()}
+    return curves, {name: f"{name} validation cases" for name in modalities}
 
 
 def _organs(results: Results) -> list[str]:
