@@ -45,6 +45,7 @@ def main(
     mbit: Annotated[float, typer.Option(help="Mbit/s in each direction.")] = 20.0,
     loss: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of packets lost in each direction.")] = 0.01,
     congestion: Annotated[str, typer.Option(help="TCP's congestion control.")] = "cubic",
+    weights: Annotated[int, typer.Option(help=f"Millions of weights: {', '.join(map(str, CHANNELS))}.")] = 2,
 ) -> None:
     """Measure float32 and float16 and print a table.
 
@@ -66,7 +67,7 @@ def main(
             federation.within = {name: _enter(line) for name, line in zip(SITES, lines, strict=True)}
             with running(federation, list(SITES)):
                 for transfer in BYTES:
-                    job = _stage(folder / "job", transfer, rounds)
+                    job = _stage(folder / "job", CHANNELS[weights], transfer, rounds)
                     table.add_row(transfer, *_measure(federation, job, lines, mbit))
     finally:
         for line in lines:
@@ -88,11 +89,9 @@ def _enter(line: Line) -> list[str]:
     return ["nsenter", f"--net=/proc/{line.pid}/ns/net"]
 
 
-def _stage(target: Path, transfer: str, rounds: int) -> Job:
+def _stage(target: Path, channels: Sequence[int], transfer: str, rounds: int) -> Job:
     federation = {"transfer": transfer}
-    return stage_blocks(
-        "abdomen_fedgin", target, CHANNELS[2], sites=len(SITES), rounds=rounds + 1, federation=federation
-    )
+    return stage_blocks("abdomen_fedgin", target, channels, sites=len(SITES), rounds=rounds + 1, federation=federation)
 
 
 def _measure(federation: LocalFederation, job: Job, lines: Sequence[Line], mbit: float) -> list[str]:
