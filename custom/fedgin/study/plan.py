@@ -81,8 +81,8 @@ class Study(Settings):
         validate_every: rounds between validations where nothing depends on them, that is without a federation.
         settings: changes to the job's ``experiment.yaml`` for every arm, as nested keys.
         methods: name to further changes to ``experiment.yaml``; a method that is not listed is the registered
-            augmentation of that name with its defaults. One that names an augmentation has nothing of that of
-            ``settings``, neither parameters nor probability.
+            augmentation of that name with its defaults. One that names an augmentation takes neither
+            parameters nor probability from ``settings``.
         blocks: the arms.
         baseline: regime and method to which gains are relative, such as ``mr_only none``.
     """
