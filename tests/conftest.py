@@ -1,5 +1,6 @@
 """What all tests share, and the table of what the tests of faults measured at the end of the run."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -7,11 +8,19 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from fedgin.flare.jobs import installed
+from fedgin.fork_server import fork_server
 from fedgin.train import initial_model
 
 # A busy machine fails no test. The parent is what hypothesis chose, which in CI is repeatable.
 settings.register_profile("untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _processes_are_copies() -> Iterator[None]:
+    """What trains starts as a copy of one process, as in a study: imports would take most of a federation's time."""
+    with fork_server():
+        yield
 
 
 @pytest.fixture(autouse=True)

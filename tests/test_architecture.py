@@ -12,7 +12,7 @@ from tests.places import ROOT
 PACKAGE = ROOT / "custom" / "fedgin"
 # What every room may use: errors, documents, settings, seeds, files, folders, processes, names, the kit's manifest.
 COMMON = {"errors", "page", "config", "documents", "seeds", "files", "folders", "processes", "registry", "manifest"}
-COMMON |= {"kit_path", "lean_imports"}
+COMMON |= {"kit_path", "lean_imports", "launch", "fork_server"}
 SITE_SIDE = {"data", "nets", "augment"}
 ALLOWED = {
     "augment": COMMON,

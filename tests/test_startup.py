@@ -129,3 +129,33 @@ from torch.distributed.optim import ZeroRedundancyOptimizer
 assert ZeroRedundancyOptimizer.__module__.startswith("torch")
 """
     assert imported(done, HIDDEN) == HIDDEN
+
+
+STEP = """
+import fedgin, torch
+weights = torch.ones(2, requires_grad=True)
+optimizer = torch.optim.AdamW([weights])
+def step():
+    optimizer.zero_grad()
+    (3 * weights).sum().backward()
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+step()
+"""
+
+
+def test_an_optimizer_does_without_the_compiler() -> None:
+    assert imported(STEP, {"torch._dynamo.config", "sympy", "torch.optim"}) == {"torch.optim"}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        'assert torch.compile(lambda x: 2 * x, backend="eager")(weights).tolist() == (2 * weights).tolist()',
+        "import torch._dynamo.config as config; assert config.recompile_limit",
+        "from torch._dynamo.utils import counters; assert not counters",
+        "assert torch._dynamo.list_backends()",
+    ],
+)
+def test_who_asks_for_the_compiler_gets_the_whole_of_it(use: str) -> None:
+    assert imported(f"{STEP}\n{use}\nstep()\nimport torch._dynamo.testing", {"torch._dynamo.testing"}) != set()

@@ -1,15 +1,21 @@
-"""MONAI, ignite and nibabel without what they import only because it is installed, which takes longer than they do.
+"""MONAI, ignite, nibabel and PyTorch's optimisers without what they import only because it is installed.
+
+It takes longer to import than what is needed.
 
 On import MONAI tries every optional package that any of its parts may use, and nibabel pydicom, for extensions of
 NIfTI headers. Here they do not find those of parts that nobody of ours uses, and ignite, whose engine trains, gets an
 empty class for PyTorch's optimiser over several processes. All are as installed again once the import is over.
+
+Each of PyTorch's optimisers imports its compiler, 2.5 s of CPU and 80 MB, only to ask it not to compile the optimiser.
+Here they get two functions that do nothing; whoever wants anything else of the compiler gets the whole of it.
 """
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
+from typing import Any
 
 LEAN = ("monai", "ignite", "nibabel")
 HIDDEN = (
@@ -22,6 +28,7 @@ HIDDEN = (
     "torch.utils.tensorboard",
 )
 DISTRIBUTED = "torch.distributed.optim"
+COMPILER = "torch._dynamo"
 
 
 @contextlib.contextmanager
@@ -49,19 +56,64 @@ class LeanLoader(SourceFileLoader):
             super().exec_module(module)
 
 
+class Compiler(ModuleType):
+    """Stands for PyTorch's compiler until something of it is asked for that no optimiser needs."""
+
+    @staticmethod
+    def disable(function: Callable[..., Any], *_: object, **__: object) -> Callable[..., Any]:
+        """Return the function: nothing is compiled."""
+        return function
+
+    @staticmethod
+    def graph_break() -> None:
+        """End a piece that is compiled, of which there is none."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Become the compiler; only asking what this module has, as ``inspect`` does, changes nothing."""
+        if name.startswith("__") and name != "__path__":
+            raise AttributeError(name)
+        spec = self.__spec__
+        assert spec is not None
+        assert spec.loader is not None
+        self.__class__ = ModuleType  # type: ignore[assignment]
+        self.__path__ = list(spec.submodule_search_locations or ())
+        spec.loader.exec_module(self)
+        return getattr(self, name)
+
+
+class CompilerLoader(SourceFileLoader):
+    """Makes the stand-in, and later executes the compiler in it."""
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the stand-in."""
+        module = Compiler(spec.name)
+        module.__path__ = []  # which Python asks for before it sets it
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Leave the stand-in as it is; execute the package in what was one."""
+        if isinstance(module, Compiler):
+            del module.__path__  # so that importing a part of the package asks for it
+        else:
+            super().exec_module(module)
+
+
+LOADERS = {**dict.fromkeys(LEAN, LeanLoader), COMPILER: CompilerLoader}
+
+
 class LeanFinder:
     """Finds the packages that are imported lean, and nothing else."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return a package's spec with a :class:`LeanLoader`."""
-        found = PathFinder.find_spec(name, path) if name in LEAN else None
+        """Return a package's spec with a loader of this module."""
+        found = PathFinder.find_spec(name, path) if name in LOADERS else None
         if found is not None and found.origin is not None:
-            found.loader = LeanLoader(name, found.origin)
+            found.loader = LOADERS[name](name, found.origin)
         return found
 
 
 def install() -> None:
-    """Let this process's first imports of MONAI and ignite be lean ones."""
+    """Let this process's first imports of these packages be lean ones."""
     if LeanFinder not in sys.meta_path:
         sys.meta_path.insert(0, LeanFinder)

@@ -9,6 +9,7 @@ import torch
 
 from fedgin.data.site import Modality
 from fedgin.errors import ConfigError, FedginError
+from fedgin.fork_server import SOCKET
 from fedgin.train import initial_model as module
 from fedgin.train.checkpoint import averaged_weights, load_weights, unique_entries
 from fedgin.train.experiment import Experiment
@@ -64,6 +65,7 @@ def test_a_process_that_dies_is_an_error_and_not_asked_of_the_next(
     (tmp_path / "python").chmod(0o755)
     with monkeypatch.context() as patched:
         patched.setattr(module, "ask", ASK)
+        patched.delenv(SOCKET)
         patched.setattr(sys, "executable", str(tmp_path / "python"))
         with pytest.raises(FedginError, match="initial weights ended with code -9"):
             initial_model(with_network(normalisation="batch"))

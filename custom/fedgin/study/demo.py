@@ -4,7 +4,7 @@ Its sites pose the paper's question: few MR patients and more CT. Two arms never
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -13,8 +13,9 @@ from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.site import Modality, SiteContract
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.job import Job, load_job, stage_job
+from fedgin.fork_server import fork_server
 from fedgin.phantoms.task import Task
-from fedgin.study.arm_result import Comparison, run_arm
+from fedgin.study.arm_result import ArmResult, Comparison, run_arm
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
 from fedgin.study.planned_arm import find_cross_modality_sites
 from fedgin.train.augmentation_settings import AugmentationSettings
@@ -91,18 +92,24 @@ def run_demo(plan: DemoPlan, listener: DemoListener) -> Comparison:
     sites = _prepare(contracts, arms[0], listener)
     pace = Pace(arms, len(sites))
     results = []
-    for arm in arms:
-        listener.arm_started(arm)
-        pace.start(arm)
-        result = run_arm(
-            arm, sites, plan.out / "arms", lambda arm, point: listener.round_done(arm, point, pace.left(point["round"]))
-        )
-        pace.end(resumed=result.resumed)
-        results.append(result)
-        listener.arm_done(arm, resumed=result.resumed)
+    with fork_server():
+        for arm in arms:
+            results.append(_run(arm, sites, plan, pace, listener))
     anew = not all(result.resumed for result in results)
     seconds = time.monotonic() - started if anew else 0.0
     return Comparison(plan.title, plan.note, sites, results, seconds)
+
+
+def _run(arm: Arm, sites: Mapping[str, SiteData], plan: DemoPlan, pace: "Pace", listener: DemoListener) -> ArmResult:
+    def tell(arm: Arm, point: dict[str, float]) -> None:
+        listener.round_done(arm, point, pace.left(point["round"]))
+
+    listener.arm_started(arm)
+    pace.start(arm)
+    result = run_arm(arm, sites, plan.out / "arms", tell)
+    pace.end(resumed=result.resumed)
+    listener.arm_done(arm, resumed=result.resumed)
+    return result
 
 
 def make_arms(plan: DemoPlan, sites: int) -> list[Arm]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fedgin.errors import FedginError
 from fedgin.folders import claimed_folder
+from fedgin.fork_server import fork_server
 from fedgin.registry import check_choice
 from fedgin.study.arm_result import ArmResult, read_result
 from fedgin.study.crew import Crew
@@ -52,7 +53,8 @@ def run_study(
     chosen = [setting for setting in settings if setting.spec in wanted]
     open_arms = [setting for setting in chosen if _result(setting) is None]
     listener.planned(len(chosen), len(chosen) - len(open_arms))
-    failed = Crew(source, out, listener, cores).run(open_arms)
+    with fork_server():
+        failed = Crew(source, out, listener, cores).run(open_arms)
     if failed:
         raise StudyError(
             f"{len(failed)} arms failed, first {failed[0]}", f"see {out / 'arms'}/ARM.log; then run it again"

@@ -6,7 +6,6 @@ Networks are built with MONAI. FLARE's server, which only adds up, would keep it
 import functools
 import io
 import os
-import subprocess
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from fedgin import launch
 from fedgin.data.site import Modality
 from fedgin.errors import FedginError, unforeseen
-from fedgin.processes import same_packages
 from fedgin.train.experiment import Experiment
 from fedgin.train.site.messages import Message, error_message, read_message, told_error, write_message
 
@@ -63,12 +62,11 @@ def ask(experiment: str) -> Message:
     Raises:
         FedginError: it ended without an answer.
     """
-    command = [sys.executable, "-P", "-m", "fedgin.train.initial_model"]
-    done = subprocess.run(command, input=experiment.encode(), stdout=subprocess.PIPE, env=same_packages(), check=False)
-    answer = read_message(io.BytesIO(done.stdout))
+    told, code = launch.ask("fedgin.train.initial_model", experiment.encode())
+    answer = read_message(io.BytesIO(told))
     if answer is None:
         raise FedginError(
-            f"building the network's initial weights ended with code {done.returncode}",
+            f"building the network's initial weights ended with code {code}",
             "run 'fedgin doctor' here; look for 'out of memory' in the system log",
         )
     return answer

@@ -4,7 +4,8 @@ import os
 import threading
 from typing import BinaryIO
 
-from fedgin.flare.client.site_process import Child, Places
+from fedgin.flare.client.site_process import Places
+from fedgin.launch import Child
 from fedgin.train.site.worker import Worker
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from fedgin.data.site import load_site
 from fedgin.flare.client.site_process import CrashError, Places, SiteProcess
+from fedgin.fork_server import SOCKET
 from fedgin.train.experiment import load_experiment
 from fedgin.train.site.session import SiteSession
 from fedgin.train.site.update import InterruptedTaskError, LocalUpdate
@@ -58,7 +59,8 @@ def children() -> list[psutil.Process]:
 
 
 @pytest.fixture
-def make_site(tmp_path: Path) -> Iterator[Callable[[int], Site]]:
+def make_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Site]]:
+    monkeypatch.delenv(SOCKET)  # processes of their own, as at a hospital
     made: list[Site] = []
 
     def make(steps: int) -> Site:
@@ -152,6 +154,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from fedgin.flare.client.site_process import Places, SiteProcess
+from fedgin.fork_server import SOCKET
 from fedgin.train.experiment import load_experiment
 places = Places(*(Path(text) for text in sys.argv[1:]))
 network = load_experiment(places.experiment).initial_network()

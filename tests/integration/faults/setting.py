@@ -24,6 +24,7 @@ from fedgin.flare.run.console import abort as end
 from fedgin.flare.run.download import fetch
 from fedgin.flare.run.follow import follow
 from fedgin.flare.run.results import CONTEXT, RoundMetrics, RunResult, first_errors
+from fedgin.fork_server import SOCKET
 from fedgin.train.checkpoint import load_checkpoint
 from poc.federation import SERVER, LocalFederation, start_all
 from tests.integration.faults.proxy import Network
@@ -108,22 +109,39 @@ def leave(run: Run) -> None:
 
 
 def trainer(federation: LocalFederation, site: str) -> psutil.Process:
-    """Return the process in which a site trains."""
-    [found] = [child for child in federation.family(site) if "fedgin.train.site.worker" in child.cmdline()]
+    """Return the process in which a site trains: it reads from a pipe of FLARE's process of the job."""
+    fed = open_pipes(job_process(federation, site))
+    [found] = [process for process in psutil.process_iter() if standard_input(process) in fed]
     return found
+
+
+def open_pipes(process: psutil.Process) -> set[str]:
+    """Return the pipes that a process holds, as Linux names them."""
+    links = (os.readlink(entry.path) for entry in os.scandir(f"/proc/{process.pid}/fd"))
+    return {link for link in links if link.startswith("pipe:")}
+
+
+def standard_input(process: psutil.Process) -> str:
+    """Return what a process reads from, as Linux names it."""
+    try:
+        return os.readlink(f"/proc/{process.pid}/fd/0")
+    except OSError:  # it has just ended, or is somebody else's
+        return ""
 
 
 def job_process(federation: LocalFederation, site: str) -> psutil.Process:
     """Return FLARE's process of a site's job."""
-    parent = trainer(federation, site).parent()
-    assert parent is not None
-    return parent
+    return _flare_process(federation, site, "worker_process")
 
 
 def server_job_process(federation: LocalFederation) -> psutil.Process:
     """Return FLARE's process of the job at the server."""
-    family = federation.family(SERVER)
-    [found] = [child for child in family if any(part.endswith("runner_process") for part in child.cmdline())]
+    return _flare_process(federation, SERVER, "runner_process")
+
+
+def _flare_process(federation: LocalFederation, name: str, module: str) -> psutil.Process:
+    family = federation.family(name)
+    [found] = [child for child in family if any(part.endswith(module) for part in child.cmdline())]
     return found
 
 
@@ -147,7 +165,10 @@ def restart_bound_by_modes(setting: Setting, site: str) -> None:
     def start_without_right() -> None:
         if os.geteuid() == 0:
             assert ctypes.CDLL(None, use_errno=True).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0) == 0
+        # What trains has the right as well, unless it is no copy.
+        server = os.environ.pop(SOCKET)
         setting.federation.start(site)
+        os.environ[SOCKET] = server
 
     before = len(setting.federation.log(site))
     setting.federation.stop(site)

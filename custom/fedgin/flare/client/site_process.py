@@ -3,19 +3,17 @@
 import contextlib
 import queue
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
 from fedgin.errors import FedginError
-from fedgin.processes import same_packages
+from fedgin.launch import Child, launch
 from fedgin.train.site.messages import Message, read_message, told_error, write_message
 from fedgin.train.site.update import InterruptedTaskError, LocalUpdate
 
@@ -32,13 +30,6 @@ class CrashError(FedginError):
     """The training process died twice in the same task."""
 
     code = "FG-071"
-
-
-class Child(Protocol):
-    """What is needed of :class:`subprocess.Popen`."""
-
-    def kill(self) -> None: ...  # noqa: D102
-    def wait(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -60,14 +51,7 @@ class Places:
 
 def spawn(places: Places) -> tuple[Child, BinaryIO, BinaryIO]:
     """Start :mod:`fedgin.train.site.worker`; return it with its input and output."""
-    command = [sys.executable, "-m", "fedgin.train.site.worker"]
-    child = subprocess.Popen(
-        [*command, places.experiment, places.contract, places.folder, places.runs],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=same_packages(),
-    )
-    return child, cast(BinaryIO, child.stdin), cast(BinaryIO, child.stdout)
+    return launch("fedgin.train.site.worker", [places.experiment, places.contract, places.folder, places.runs])
 
 
 class _Connection:

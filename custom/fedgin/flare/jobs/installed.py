@@ -5,14 +5,13 @@ Both need PyTorch and MONAI: 400 MB, which a console, or FLARE's server or clien
 
 import importlib
 import json
-import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fedgin import launch
 from fedgin.errors import ConfigError, FedginError
-from fedgin.processes import same_packages
 from fedgin.train.experiment import Experiment
 from fedgin.train.pretrained_file import find_file
 
@@ -77,14 +76,11 @@ def _checked(what: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def ask(what: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what a new process answers: see :func:`answer_to`; or, when it ended without, that it did."""
-    command = [sys.executable, "-P", "-m", "fedgin.flare.jobs.installed"]
-    tried = subprocess.run(
-        command, input=json.dumps(what), capture_output=True, text=True, check=False, env=same_packages()
-    )
+    told, code = launch.ask("fedgin.flare.jobs.installed", json.dumps(what).encode(), quiet=True)
     try:
-        answer: Mapping[str, Any] = json.loads(tried.stdout.splitlines()[-1])
+        answer: Mapping[str, Any] = json.loads(told.splitlines()[-1])
     except (IndexError, ValueError):
-        return {"problem": f"trying what the job names ended with code {tried.returncode}", "fix": INSTALL}
+        return {"problem": f"trying what the job names ended with code {code}", "fix": INSTALL}
     return answer
 
 
@@ -131,5 +127,10 @@ def _find_fault(classes: Sequence[str]) -> dict[str, str]:
     return {}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Answer on standard output to the JSON on standard input."""
     print(f"\n{json.dumps(answer_to(json.load(sys.stdin)))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -22,6 +22,7 @@ from fedgin.flare.organ_table import OrganTable
 from fedgin.flare.protocol import SESSION
 from fedgin.flare.run.results import RoundMetrics, RunResult, first_errors
 from fedgin.folders import emptied_folder
+from fedgin.fork_server import fork_server
 from fedgin.processes import watch_starter
 from fedgin.train.evaluate.site_scores import SiteScores
 from fedgin.train.pretrained_file import MODELS, find_file
@@ -74,7 +75,7 @@ def simulate(
     _lay_out(workspace, sites, find_file(started, models) if started else None)
     log = workspace.with_name(f"{workspace.name}.log")
     arguments = [str(job.folder), str(workspace), ",".join(sites), str(threads or len(sites))]
-    with log.open("w", encoding="utf-8") as output, _start(arguments, output, len(sites)) as process:
+    with fork_server(), log.open("w", encoding="utf-8") as output, _start(arguments, output, len(sites)) as process:
         try:
             _follow(process, workspace, on_round, on_organs, on_site)
         finally:

@@ -1,0 +1,248 @@
+"""Processes that start as copies of one that has imported PyTorch and MONAI: ``python -m fedgin.fork_server``.
+
+Importing them takes some 5 s of CPU and 250 MB. On a machine where many processes need them, such as a study's, one
+process imports them and forks (as ``multiprocessing`` with its own server does, for the children of one process):
+a copy starts in some 20 ms and shares that memory. Whoever is started below finds the server's socket in the
+environment, so that sites, which FLARE's processes start, are copies too.
+
+A request is the length of a JSON text, with three file descriptors beside it, and the text. The answer is a pidfd, or
+nothing where this server cannot make the copy; after the copy's end its code follows.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import fedgin
+from fedgin.processes import INPUT, same_packages
+
+SOCKET = "FEDGIN_FORK_SERVER"
+# A process with more than one thread cannot be copied: a copy has only the thread that forks.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+NUMBER = 4
+# What copies run; and what those import that check a job, or build a network. FLARE first: it looks at every module
+# that is there already.
+IMPORTED = (
+    "fedgin.flare.client.executor",
+    "fedgin.flare.server.aggregator",
+    "nvflare.app_opt.tracking.tb.tb_receiver",
+    "fedgin.train.site.worker",
+    "fedgin.train.initial_model",
+    "fedgin.flare.jobs.installed",
+    "monai.networks.nets",
+)
+# Present where a GPU's driver is loaded: what a library asked of it before the fork, a copy could not use.
+GPU_DRIVER = Path("/dev/nvidiactl")
+
+
+class Copy:
+    """A running copy; what is needed of :class:`subprocess.Popen`.
+
+    Args:
+        connection: to the server, which waits for the copy's end.
+        pidfd: names the process, also when its number has been given to another.
+    """
+
+    def __init__(self, connection: socket.socket, pidfd: int) -> None:
+        self.connection, self.pidfd = connection, pidfd
+        self.returncode: int | None = None
+
+    def kill(self) -> None:
+        """End it at once; nothing happens where it has ended."""
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Wait for its end; return its code, as ``Popen`` does: negative for the signal that ended it."""
+        if self.returncode is None:
+            code = self.connection.recv(NUMBER)
+            self.connection.close()
+            os.close(self.pidfd)
+            self.returncode = int.from_bytes(code, signed=True) if code else -signal.SIGKILL
+        return self.returncode
+
+
+def copy(module: str, arguments: Sequence[str], standard: Sequence[int]) -> Copy | None:
+    """Let the server, where there is one, run ``main()`` of a module of this package in a copy of itself.
+
+    Args:
+        module: its dotted name.
+        arguments: of the command line.
+        standard: file descriptors of the copy's standard input, output and error.
+
+    Returns:
+        The copy; ``None`` without a server, or where it is one of another installation.
+    """
+    path = os.environ.get(SOCKET)
+    if path is None:
+        return None
+    connection = socket.socket(socket.AF_UNIX)
+    wanted = {"module": module, "arguments": list(arguments), "folder": os.getcwd(), "environment": same_packages()}
+    text = json.dumps({**wanted, "installation": _installation()}).encode()
+    try:
+        connection.connect(path)
+        socket.send_fds(connection, [len(text).to_bytes(NUMBER)], list(standard))
+        connection.sendall(text)
+        _, pidfds, _, _ = socket.recv_fds(connection, 1, 1)
+    except OSError:  # it has ended
+        pidfds = []
+    if not pidfds:
+        connection.close()
+        return None
+    return Copy(connection, pidfds[0])
+
+
+def _installation() -> list[str]:
+    return [sys.prefix, str(Path(fedgin.__file__).parent)]
+
+
+@contextlib.contextmanager
+def fork_server() -> Iterator[None]:
+    """Inside, what this process and all below it :func:`~fedgin.launch.launch` are copies of one process.
+
+    It imports what they need when the first is asked for. Nothing is done inside another such block, nor on a machine
+    with a GPU.
+    """
+    if SOCKET in os.environ or GPU_DRIVER.exists():
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="fedgin-") as folder:
+        path = str(Path(folder) / "socket")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()  # who comes before the server has started waits for it
+            server = subprocess.Popen(
+                [sys.executable, "-P", "-m", "fedgin.fork_server", str(listener.fileno())],
+                stdin=subprocess.PIPE,  # its end ends the server
+                env={**same_packages(), **ONE_THREAD},
+                pass_fds=[listener.fileno()],
+                start_new_session=True,  # Ctrl-C is for those who know what becomes of a copy
+            )
+        os.environ[SOCKET] = path
+        try:
+            yield
+        finally:
+            del os.environ[SOCKET]
+            assert server.stdin is not None
+            server.stdin.close()
+            server.wait()
+
+
+class _Server:
+    """Makes copies of this process until standard input ends, and tells each one's end to who asked for it."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.listener = listener
+        self.asked: dict[int, socket.socket] = {}
+        self.ended, wake = os.pipe()
+        for end in (self.ended, wake):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def serve(self) -> Mapping[str, Any] | None:
+        """Return what a copy is to be, in that copy, and ``None`` in this process when its work is over."""
+        with selectors.DefaultSelector() as ready:
+            for source in (INPUT, self.ended, self.listener):
+                ready.register(source, selectors.EVENT_READ)
+            while True:
+                sources = [key.fileobj for key, _ in ready.select()]
+                if self.ended in sources:
+                    os.read(self.ended, 4096)
+                    self._tell_ends()
+                if INPUT in sources:
+                    return None
+                if self.listener in sources and (wanted := self._answer()):
+                    return wanted
+
+    def _tell_ends(self) -> None:
+        while self.asked:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            with self.asked.pop(pid) as connection, contextlib.suppress(OSError):
+                connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(NUMBER, signed=True))
+
+    def _answer(self) -> Mapping[str, Any] | None:
+        """Make the copy that the next caller asks for; return what it is to be, in the copy only."""
+        connection, _ = self.listener.accept()
+        length, standard, _, _ = socket.recv_fds(connection, NUMBER, 3)
+        with connection.makefile("rb") as sent:
+            wanted: Mapping[str, Any] = json.loads(sent.read(int.from_bytes(length)))
+        pid = None
+        if wanted["installation"] == _installation():
+            for module in IMPORTED:
+                importlib.import_module(module)
+            pid = os.fork()
+            if pid == 0:
+                self._become(standard)
+                return wanted
+        for descriptor in standard:
+            os.close(descriptor)
+        if pid is None:
+            connection.close()
+            return None
+        self.asked[pid] = connection
+        pidfd = os.pidfd_open(pid)
+        with contextlib.suppress(OSError):  # who asked has ended; the end of its pipe ends the copy
+            socket.send_fds(connection, [b"."], [pidfd])
+        os.close(pidfd)
+        return None
+
+    def _become(self, standard: Sequence[int]) -> None:
+        """Give the copy its own standard input, output and error, and nothing of the server."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for connection in self.asked.values():
+            connection.close()
+        self.listener.close()
+        for number, descriptor in enumerate(standard):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+def _run(wanted: Mapping[str, Any]) -> int:
+    """Run a module's ``main()`` as a command of its own would; return its exit code."""
+    import torch
+
+    os.environ.clear()
+    os.environ.update(wanted["environment"])
+    os.chdir(wanted["folder"])
+    sys.path[:] = wanted["environment"]["PYTHONPATH"].split(os.pathsep)
+    sys.argv = [wanted["module"], *wanted["arguments"]]
+    # The libraries have read the variable of the server.
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+    try:
+        return int(importlib.import_module(wanted["module"]).main() or 0)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+
+
+def main() -> None:
+    """Serve on the socket that is open as the file descriptor of the only argument."""
+    with socket.socket(fileno=int(sys.argv[1])) as listener:
+        wanted = _Server(listener).serve()
+    if wanted is not None:
+        code = _run(wanted)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

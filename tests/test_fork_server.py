@@ -1,0 +1,143 @@
+"""Processes that start as copies, against those that start as themselves."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fedgin import fork_server as module
+from fedgin.fork_server import SOCKET, copy, fork_server
+from fedgin.launch import Child, ask, launch
+from tests.places import ROOT
+
+# What a copy runs is of the package, and so is this: the folder of the tests is on the path of who asks.
+TOLD = "tests.told"
+
+
+@contextlib.contextmanager
+def started(*words: str) -> Iterator[Child]:
+    child, given, answers = launch(TOLD, words)
+    with given, answers:
+        yield child
+    child.wait()
+
+
+@pytest.fixture(params=["copy", "process"])
+def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways to start a process: what follows is true of each."""
+    if request.param == "process":
+        monkeypatch.delenv(SOCKET)
+    return str(request.param)
+
+
+def test_a_process_has_its_arguments_folder_environment_and_input(
+    either: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDGIN_TOLD", "x y")
+    monkeypatch.chdir(tmp_path)
+    answer, code = ask(TOLD, b"a question")
+    imported = str(either == "copy")
+    assert (answer.decode().splitlines(), code) == ([str(tmp_path), "x y", "a question", "1 thread", imported], 0)
+    child, given, answers = launch(TOLD, ["tell", Path("two words")])
+    given.close()
+    assert answers.read().decode().splitlines()[-2:] == ["tell", "two words"]
+    assert child.wait() == 0
+
+
+@pytest.mark.parametrize("code", [3, 0, 255])
+def test_its_exit_code_is_told_and_told_again(either: str, code: int) -> None:
+    with started("exit", str(code)) as child:
+        assert [child.wait(), child.wait()] == [code, code]
+        child.kill()  # does nothing: its number may be another's by now
+
+
+def test_its_error_is_told_where_errors_go(either: str, tmp_path: Path) -> None:
+    with (tmp_path / "errors").open("wb") as errors:
+        child, given, answers = launch(TOLD, ["raise"], error=errors.fileno())
+    with given, answers:
+        assert child.wait() == 1
+    assert "ZeroDivisionError" in (tmp_path / "errors").read_text()
+
+
+def test_a_killed_process_is_told_by_its_signal(either: str) -> None:
+    with started("wait") as child:
+        child.kill()
+        assert child.wait() == -signal.SIGKILL
+
+
+def test_a_server_of_another_installation_makes_no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_installation", lambda: ["elsewhere"])
+    assert copy(TOLD, [], [0, 1, 2]) is None
+    child, given, answers = launch(TOLD)
+    with given, answers:
+        assert isinstance(child, subprocess.Popen)
+        given.close()
+        assert child.wait() == 0
+
+
+def test_without_a_server_or_after_its_end_nothing_is_copied(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(SOCKET, str(tmp_path / "gone"))
+    assert copy(TOLD, [], [0, 1, 2]) is None
+    monkeypatch.delenv(SOCKET)
+    assert copy(TOLD, [], [0, 1, 2]) is None
+
+
+def test_a_machine_with_a_gpu_has_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SOCKET)
+    monkeypatch.setattr(module, "GPU_DRIVER", Path(os.devnull))
+    with fork_server():
+        assert SOCKET not in os.environ
+
+
+SERVES = """
+import sys
+from fedgin.fork_server import fork_server
+from fedgin.launch import launch
+with fork_server():
+    child, given, answers = launch("tests.told", ["wait"])
+    print(answers.readline().decode().strip(), flush=True)
+    sys.stdin.read()
+    given.close()
+    print(child.wait(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("end", ["leaves", "is killed"])
+def test_nothing_outlives_who_started_it(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SOCKET)
+    starter = subprocess.Popen(
+        [sys.executable, "-c", SERVES],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    with starter:
+        assert starter.stdin is not None
+        assert starter.stdout is not None
+        waiting = psutil.Process(int(starter.stdout.readline()))
+        server = waiting.parent()
+        assert server is not None
+        assert server.ppid() == starter.pid
+        if end == "leaves":
+            starter.stdin.close()
+            assert starter.stdout.read() == "0\n"
+        else:
+            starter.kill()
+        _, alive = psutil.wait_procs([waiting, server], timeout=30)
+        assert alive == []
+
+
+def test_a_copy_that_is_asked_for_while_another_runs_is_made(either: str) -> None:
+    with started("wait") as first:
+        before = time.monotonic()
+        assert ask(TOLD, b"")[1] == 0
+        assert time.monotonic() - before < 60
+        first.kill()
