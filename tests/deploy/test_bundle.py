@@ -139,6 +139,12 @@ def test_the_card_says_what_is_unknown_and_what_was_not_tested(tmp_path: Path) -
     assert "licence of the data and the weights | unknown" in page
 
 
+@pytest.mark.parametrize(("rounds", "said"), [(1, "1 round"), (2, "2 rounds")])
+def test_the_card_counts_the_rounds(tmp_path: Path, rounds: int, said: str) -> None:
+    card = (make_bundle(tmp_path, rounds=rounds).folder / CARD_MD).read_text()
+    assert f"one site: 1 site, 3 training cases, {said}.\n" in card
+
+
 def test_the_card_says_what_the_run_started_from(tmp_path: Path) -> None:
     def card(folder: Path, **network: object) -> str:
         experiment = tiny_experiment(network=tiny_experiment().network.model_dump() | network)

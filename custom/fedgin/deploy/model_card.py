@@ -57,10 +57,14 @@ def _context(bundle: Bundle, accepted_fault: str) -> dict[str, Any]:
 
 
 def _training(provenance: Provenance) -> str:
-    sites = len(provenance.participants)
+    sites, rounds = _many(len(provenance.participants), "site"), _many(provenance.rounds, "round")
     counts = [item.training_cases for item in provenance.participants]
     cases = UNKNOWN if None in counts else str(sum(count or 0 for count in counts))
-    return f"{provenance.kind}: {sites} site{'s' * (sites != 1)}, {cases} training cases, {provenance.rounds} rounds"
+    return f"{provenance.kind}: {sites}, {cases} training cases, {rounds}"
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _participant(item: Participant) -> tuple[str, str, str, int]:

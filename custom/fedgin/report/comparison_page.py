@@ -10,7 +10,7 @@ from fedgin.files import whole_file, write_text
 from fedgin.page import Verdict, natural_order, write_page
 from fedgin.report.comparison_table import dice_table, scored_arms, scores_text, table_text
 from fedgin.report.cross_site import cross_site_table
-from fedgin.report.figures import draw_curves, write_curves
+from fedgin.report.figures import draw_curves, validation_titles, write_curves
 from fedgin.report.overlays import (
     ShownCase,
     busiest_slice,
@@ -37,7 +37,7 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
     arms = scored_arms(results, sorted({site.contract.modality for site in comparison.sites.values()}))
     shown = _overlays(comparison)
     curves = {result.arm.title: result.curve for result in results}
-    modalities = {name: f"{name} validation cases" for name in sorted({score.modality for score in results[0].scores})}
+    modalities = validation_titles({score.modality for score in results[0].scores})
     write_text(path.parent / "scores.csv", scores_text(arms))
     write_text(path.parent / "tables.md", _document(comparison, arms))
     with whole_file(path.parent / "pictures" / "overlays.png") as part:

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,16 @@ STYLE: Any = {
 }
 LABEL_SIZE = 8.5
 INCHES_A_LETTER = 0.075
+
+
+def validation_titles(modalities: Iterable[str]) -> dict[str, str]:
+    """Return the title of each modality's picture of :func:`draw_curves`, by the modality.
+
+    Example:
+        >>> validation_titles({"MR", "CT"})
+        {'CT': 'CT validation cases', 'MR': 'MR validation cases'}
+    """
+    return {modality: f"{modality} validation cases" for modality in sorted(modalities)}
 
 
 def draw_curves(curves: "Mapping[str, Curve]", modalities: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from fedgin.files import write_text
 from fedgin.page import Verdict, in_words, template_environment, write_page
 from fedgin.report.centre_section import centre_section
 from fedgin.report.comparison_page import dice_note
-from fedgin.report.figures import draw_curves, write_curves
+from fedgin.report.figures import draw_curves, validation_titles, write_curves
 from fedgin.report.overlays import (
     Panel,
     Shown,
@@ -267,9 +267,8 @@ def _shown_arms(results: Results) -> dict[str, tuple[ArmSpec, ArmResult]]:
 
 def _curves(results: Results) -> tuple[dict[str, Curve], dict[str, str]]:
     """Return the curve of each arm that is shown, by its name, and the title of each modality's picture."""
-    modalities = sorted({score.modality for _, result in results for score in result.scores})
     curves = {title: result.curve for title, (_, result) in _shown_arms(results).items()}
-    return curves, {name: f"{name} validation cases" for name in modalities}
+    return curves, validation_titles({score.modality for _, result in results for score in result.scores})
 
 
 def _organs(results: Results) -> list[str]:
