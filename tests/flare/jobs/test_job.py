@@ -67,8 +67,9 @@ def test_the_job_of_volumes_has_the_task_of_the_slices_and_fits_a_site_s_limits(
     volumes, slices = (load_job(JOBS / name).experiment for name in (VOLUMES, "abdomen_fedgin"))
     assert (volumes.organs, volumes.federation) == (slices.organs, slices.federation)
     assert (slices.spatial_dims, volumes.spatial_dims) == (2, 3)
-    assert volumes.preprocessing.network_size == (32, 96, 96)
-    assert volumes.preprocessing.network_spacing == (5.0, 2.5, 2.5)
+    assert volumes.preprocessing.network_size == (32, 64, 48)
+    assert volumes.preprocessing.network_spacing == (6.0, 4.0, 4.0)
+    assert volumes.augmentation.quality
     assert batch_pixels(volumes) <= Limits().batch_pixels
     shape = (1, 1, 16, 16, 16)
     shown = volumes.build_augmentation()(torch.ones(shape).cumsum(2), gen=torch.Generator().manual_seed(0))
