@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import os
+import shutil
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -12,16 +15,22 @@ from typing import Any
 
 from poc.federation import free_port
 
-# dcmtk offers JPEG 2000, in which the real series is, besides plain little endian.
-SENDER = ("storescu", "-aet", "SCANNER")
+
+def dcmtk(program: str) -> str:
+    """Return the path of a program of dcmtk. pynetdicom installs others of these names, in an environment's folder."""
+    ours = Path(sys.prefix) / "bin"
+    others = [folder for folder in os.environ["PATH"].split(os.pathsep) if Path(folder) != ours]
+    found = shutil.which(program, path=os.pathsep.join(others))
+    assert found, f"{program} is not installed: make debian"
+    return found
 
 
 def store(
     port: int, files: Sequence[Path], *, called: str = "FEDGIN", calling: str = "SCANNER", jpeg: bool = False
 ) -> int:
-    """Send files with dcmtk; return its exit code."""
+    """Send files with dcmtk, which offers JPEG 2000 where asked; return its exit code."""
     options = ["-xv"] if jpeg else []
-    command = ["storescu", *options, "-aet", calling, "-aec", called, "localhost", str(port), *map(str, files)]
+    command = [dcmtk("storescu"), *options, "-aet", calling, "-aec", called, "localhost", str(port), *map(str, files)]
     return subprocess.run(command, capture_output=True, check=False).returncode
 
 

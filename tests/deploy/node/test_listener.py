@@ -11,7 +11,7 @@ from fedgin.deploy.node.spool import Spool
 from fedgin.errors import ConfigError
 from poc.federation import free_port
 from tests.data.dicom.series import SeriesSpec, write_series
-from tests.deploy.node.peers import store
+from tests.deploy.node.peers import dcmtk, store
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def listener(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Listene
 
 
 def test_an_echo_is_answered(listener: Listener) -> None:
-    command = ["echoscu", "-aet", "SCANNER", "-aec", "FEDGIN", "localhost", str(listener.settings.port)]
+    command = [dcmtk("echoscu"), "-aet", "SCANNER", "-aec", "FEDGIN", "localhost", str(listener.settings.port)]
     assert subprocess.run(command, check=False).returncode == 0
 
 
