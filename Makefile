@@ -32,9 +32,9 @@ test: .venv/.tested lint
 	$(BIN)/coverage report --include '*/fedgin/augment/*' --fail-under 100
 	$(PYTEST) --numprocesses 4 --ignore tests/augment
 
-# For every edit: what starts no federation.
+# For every edit: what starts no federation and takes seconds.
 test-quick: .venv/.tested lint
-	$(PYTEST) --numprocesses 2 -m "not flare"
+	$(PYTEST) --numprocesses 2 -m "not flare and not slow"
 
 # What no test without a federation runs.
 coverage: .venv/.tested

@@ -39,6 +39,27 @@ SHARED = {
 }
 
 
+# What takes more than ten seconds a file without starting a federation; `make test-quick` leaves it out.
+SLOW = (
+    "benchmarks/test_gpu.py",
+    "deploy/node/test_node.py",
+    "deploy/test_predict.py",
+    "flare/client/test_site_process.py",
+    "flare/provisioning/test_distributed.py",
+    "flare/provisioning/test_encryption_key.py",
+    "flare/provisioning/test_kits.py",
+    "fuzz/",
+    "integration/test_real_sites.py",
+    "study/test_random_effects.py",
+    "study/test_shared_study.py",
+    "study/test_study.py",
+    "test_commands.py",
+    "test_fork_server.py",
+    "test_startup.py",
+    "train/site/test_resume.py",
+)
+
+
 class ByFederation(LoadScopeScheduling):
     """Gives whole files to a worker, and files that share a federation together."""
 
@@ -53,10 +74,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFederation
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the long tests first, so that no worker is left alone with one of them at the end.
+    """Mark the slow files, and start the long tests first, so that no worker is left alone with one of them at the end.
 
     Those of real FLARE processes take minutes a file; inside each kind the order is that of the folders.
     """
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.get_closest_marker("flare") is None)
 
 
