@@ -2,7 +2,7 @@
 
 Importing them takes some 5 s of CPU and 250 MB. On a machine where many processes need them, such as a study's, one
 process imports them and forks (as ``multiprocessing`` with its own server does, for the children of one process):
-a copy starts in some 20 ms and shares that memory. Whoever is started below finds the server's socket in the
+a copy starts in a tenth of a second and shares that memory. Whoever is started below finds the server's socket in the
 environment, so that sites, which FLARE's processes start, are copies too.
 
 A request is the length of a JSON text, with three file descriptors beside it, and the text. The answer is a pidfd, or
@@ -178,15 +178,14 @@ class _Server:
     def _answer(self) -> Mapping[str, Any] | None:
         """Make the copy that the next caller asks for; return what it is to be, in the copy only."""
         connection, _ = self.listener.accept()
-        length, standard, _, _ = socket.recv_fds(connection, NUMBER, 3)
-        with connection.makefile("rb") as sent:
-            wanted: Mapping[str, Any] = json.loads(sent.read(int.from_bytes(length)))
+        wanted, standard = _read_request(connection)
         pid = None
-        if wanted["installation"] == _installation():
+        if wanted.get("installation") == _installation():
             for module in IMPORTED:
                 importlib.import_module(module)
             pid = os.fork()
             if pid == 0:
+                connection.close()
                 self._become(standard)
                 return wanted
         for descriptor in standard:
@@ -207,10 +206,20 @@ class _Server:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for connection in self.asked.values():
             connection.close()
-        self.listener.close()
         for number, descriptor in enumerate(standard):
             os.dup2(descriptor, number)
             os.close(descriptor)
+
+
+def _read_request(connection: socket.socket) -> tuple[Mapping[str, Any], list[int]]:
+    """Return what is asked for, and the file descriptors; nothing of the first where who asked has ended meanwhile."""
+    length, standard, _, _ = socket.recv_fds(connection, NUMBER, 3)
+    with connection.makefile("rb") as sent:
+        text = sent.read(int.from_bytes(length))
+    try:
+        return json.loads(text), standard
+    except ValueError:
+        return {}, standard
 
 
 def _run(wanted: Mapping[str, Any]) -> int:
