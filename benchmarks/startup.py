@@ -20,7 +20,7 @@ from fedgin.cli.main import Verbs
 from fedgin.cli.site import SiteVerbs
 from fedgin.flare.jobs.job import load_job
 from fedgin.fork_server import fork_server
-from fedgin.launch import ask
+from fedgin.train.initial_model import ask
 
 # The memory that the kernel has counted for a process holds its starter's, too; this file does not.
 MEASURED = "import atexit, sys; atexit.register(lambda: sys.stderr.write(open('/proc/self/status').read()))\n"
@@ -39,7 +39,6 @@ SERVER_JOB = (
 )
 BUILDS = "from fedgin.train.initial_model import answer_to\nanswer_to(job.experiment.model_dump_json())"
 OPTIMIZER = "torch.optim.AdamW([torch.ones(1)])"
-BUILDER = "fedgin.train.initial_model"
 COPIES = 10
 IMPORTS = {
     "import typer, rich": "import typer, rich",
@@ -93,13 +92,13 @@ def run_once(command: list[str]) -> Cost:
 
 def cost_of_copies() -> Cost:
     """Return what a copy of the fork server costs that builds the network of the abdomen job; its memory is shared."""
-    question = load_job(Path("jobs/abdomen_fedgin")).experiment.model_dump_json().encode()
+    experiment = load_job(Path("jobs/abdomen_fedgin")).experiment.model_dump_json()
     spent = []
     for copies in (1, 1 + COPIES):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         with fork_server():
             for _ in range(copies):
-                ask(BUILDER, question)
+                ask(experiment)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return Cost((spent[1] - spent[0]) / COPIES, 0)

@@ -91,10 +91,8 @@ def run_demo(plan: DemoPlan, listener: DemoListener) -> Comparison:
     arms = make_arms(plan, len(contracts))
     sites = _prepare(contracts, arms[0], listener)
     pace = Pace(arms, len(sites))
-    results = []
     with fork_server():
-        for arm in arms:
-            results.append(_run(arm, sites, plan, pace, listener))
+        results = [_run(arm, sites, plan, pace, listener) for arm in arms]
     anew = not all(result.resumed for result in results)
     seconds = time.monotonic() - started if anew else 0.0
     return Comparison(plan.title, plan.note, sites, results, seconds)
