@@ -202,6 +202,12 @@ def wait_for_round(setting: Setting) -> str:
     return wait_for_line(setting, SERVER, " finished.", after=len(setting.federation.log(SERVER)))
 
 
+def said_in_this_round(setting: Setting, text: str) -> str:
+    """Return the server's line with ``text`` since the last round started, or nothing."""
+    _, _, said = setting.federation.log(SERVER).rpartition(" started.")
+    return next((line for line in said.splitlines() if text in line), "")
+
+
 def suspend_at_work(setting: Setting, site: str) -> psutil.Process:
     """Stop a site's training process in the middle of a task, so that no fault meets the site between tasks.
 

@@ -11,7 +11,6 @@ from fedgin.flare.jobs.checkpoint import CHECKPOINT
 from fedgin.flare.jobs.job import stage_job
 from fedgin.flare.run.console import connect
 from fedgin.flare.run.download import fetch_to_resume
-from poc.federation import SERVER
 from tests.integration.faults.setting import (
     Fault,
     Run,
@@ -20,6 +19,7 @@ from tests.integration.faults.setting import (
     check_completed,
     leave,
     resume,
+    said_in_this_round,
     start,
     suspend_at_work,
     wait_for_line,
@@ -28,12 +28,6 @@ from tests.integration.faults.setting import (
 )
 
 pytestmark = pytest.mark.flare
-
-
-def said_in_this_round(setting: Setting, text: str) -> str:
-    """Return the server's line with ``text`` since the last round started, or nothing."""
-    _, _, said = setting.federation.log(SERVER).rpartition(" started.")
-    return next((line for line in said.splitlines() if text in line), "")
 
 
 def test_a_slow_site_is_waited_for(setting: Setting, fault: Fault, tmp_path: Path) -> None:

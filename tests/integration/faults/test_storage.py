@@ -18,11 +18,14 @@ from tests.integration.faults.setting import (
     forbid_writing,
     restart_bound_by_modes,
     resume,
+    said_in_this_round,
     server_job_process,
     start,
+    suspend_at_work,
     trainer,
     wait_for_line,
     wait_for_round,
+    wait_until,
 )
 
 pytestmark = pytest.mark.flare
@@ -91,10 +94,13 @@ def test_a_full_disk_at_the_server_is_waited_out(setting: Setting, fault: Fault,
     lines = []
 
     def fill_and_free(run: Run) -> None:
-        before = len(setting.federation.log("mr-a"))
-        process = server_job_process(setting.federation)
+        # The server has ct-a's update and waits: what it was writing would fail in another way.
+        training = suspend_at_work(setting, "mr-a")
+        wait_until(lambda: said_in_this_round(setting, "site ct-a sent its update"), "ct-a's update")
+        before, process = len(setting.federation.log("mr-a")), server_job_process(setting.federation)
         forbid_writing(process)
         fault.strikes()
+        training.resume()
         lines.append(wait_for_line(setting, "mr-a", "failed to send task result to server", after=before))
         allow_writing(process)
         wait_for_round(setting)
