@@ -9,6 +9,7 @@ import io
 import math
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -66,11 +67,15 @@ class ArrayLimit:
     Args:
         most: the number of values, whatever their type, of all arrays together.
         tell: is given a line for the log when a message was not fetched.
+        turn: makes what is entered before the arrays of a message are fetched, and left when they are.
     """
 
-    def __init__(self, most: int, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, most: int, tell: Callable[[str], None], turn: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         self.most = most
         self.tell = tell
+        self.turn = turn
 
     def start(self) -> None:
         """Bound NumPy's arrays; where FLARE can read PyTorch's tensors, which nobody of ours sends, fetch none."""
@@ -89,7 +94,8 @@ class ArrayLimit:
         """Stand for ``NumpyArrayDecomposer.download``: return an error, if there is one, and the arrays by item."""
         how.pop("fobs_ctx", None)
         consumer = _BoundedConsumer(self.most)
-        download_object(from_fqcn=from_fqcn, consumer=consumer, **how)
+        with self.turn():
+            download_object(from_fqcn=from_fqcn, consumer=consumer, **how)
         if consumer.fault:
             return self._refuse(from_fqcn, fault=consumer.fault)
         return consumer.error, consumer.result

@@ -25,8 +25,10 @@ from fedgin.flare.jobs.numbers import read_numbers
 from fedgin.flare.participation import Absence
 from fedgin.flare.protocol import AGGREGATED, CAUSE, OUTLIERS, SESSION, UPDATE_REFUSED, VERDICT
 from fedgin.flare.server.average import AverageError, WeightedAverage, to_dxo
+from fedgin.flare.server.freed_memory import free_messages, return_freed_memory
 from fedgin.flare.server.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
 from fedgin.flare.server.sender import sender
+from fedgin.flare.server.turns import ModelQueue, Turns
 from fedgin.flare.server.update_store import UpdateStore
 from fedgin.train.experiment import Experiment, load_experiment
 from fedgin.train.initial_model import initial_model
@@ -66,6 +68,7 @@ class ClientWeightedAggregator(Aggregator):
         self._closed = -1
         self._average: WeightedAverage | None = None
         self._limit: ArrayLimit | None = None
+        self._queue = ModelQueue()
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Prepare a run, and end it; note at the start of each round which sites FLARE deployed the job to."""
@@ -78,6 +81,7 @@ class ClientWeightedAggregator(Aggregator):
             self._sites |= {client.name for client in fl_ctx.get_engine().get_clients()}
         elif event_type == EventType.END_RUN and self._limit is not None:
             self._limit.stop()
+            self._queue.stop()
             self._store.clear()
         if self._average is not None:
             self._average.handle_event(event_type, fl_ctx)
@@ -104,8 +108,10 @@ class ClientWeightedAggregator(Aggregator):
     def _bound_transfers(self, experiment: Experiment, fl_ctx: FLContext) -> None:
         sizes = [value.size for value in initial_model(experiment).weights.values()]
         fobs.register(TensorDecomposer)  # as FLARE's persistor does later, so that it is bound, too
-        self._limit = ArrayLimit(sum(sizes), lambda line: self.log_error(fl_ctx, line))
+        self._limit = ArrayLimit(sum(sizes), lambda line: self.log_error(fl_ctx, line), Turns().turn)
         self._limit.start()
+        self._queue.start()
+        return_freed_memory()
         most = largest_message(sizes, encrypted=experiment.federation.homomorphic_encryption)
         bound_messages(fl_ctx.get_engine().get_cell(), most)
 
@@ -120,6 +126,7 @@ class ClientWeightedAggregator(Aggregator):
             fl_ctx.set_prop(VERDICT, absence, private=True, sticky=False)
             return False
         fl_ctx.set_prop(VERDICT, update.contribution, private=True, sticky=False)
+        free_messages()
         return True
 
     def aggregate(self, fl_ctx: FLContext) -> Shareable:

@@ -1,0 +1,129 @@
+"""A bound on how many sites fetch the model at once, and on how many updates are fetched at once.
+
+FLARE serves all sites at the same time. Each has a piece of an array under way, up to a whole layer, of which the
+server holds several copies: packed, as a message, and in the buffers of its line. And of each site the server holds
+what it has of the update so far. So its memory grows with the sites, unless they take turns.
+
+A site whose turn it is not gets an empty piece, and asks again; FLARE's protocol allows for that.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from nvflare.app_common.decomposers.numpy_decomposers import NumpyArrayDecomposer
+from nvflare.app_common.np.np_downloader import ArrayDownloadable
+from nvflare.fuel.f3.streaming.download_service import ProduceRC
+from nvflare.fuel.utils import fobs
+from nvflare.fuel.utils.fobs import dots
+
+# Sites in each direction: few enough to bound the memory, enough to fill the server's line where theirs are slower.
+AT_ONCE = 4
+# Seconds after which a site gets a turn whatever the others do: one that was cut off keeps its turn for minutes.
+PATIENCE = 60.0
+# Seconds for which an empty piece is kept back. It takes one of FLARE's 64 threads.
+POLL = 0.2
+
+
+class Turns:
+    """Lets so many go at a time, and whoever has waited for too long.
+
+    Args:
+        at_once: how many.
+        patience: seconds after which nobody waits any longer.
+        clock: of seconds.
+    """
+
+    def __init__(
+        self, at_once: int = AT_ONCE, patience: float = PATIENCE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._at_once = at_once
+        self._patience = patience
+        self._clock = clock
+        self._free = threading.Condition()
+        self._having: set[Hashable] = set()
+        self._since: dict[Hashable, float] = {}
+
+    def wait(self, who: Hashable, seconds: float) -> bool:
+        """Wait for so long at most; return whether it is the turn of ``who``, which it then is until :meth:`end`."""
+        with self._free:
+            self._since.setdefault(who, self._clock())
+            if not self._free.wait_for(lambda: self._may_go(who), seconds):
+                return False
+            self._having.add(who)
+            return True
+
+    def _may_go(self, who: Hashable) -> bool:
+        waited = self._clock() - self._since[who]
+        return who in self._having or len(self._having) < self._at_once or waited >= self._patience
+
+    def end(self, who: Hashable) -> None:
+        """End the turn of ``who``, and its waiting."""
+        with self._free:
+            self._having.discard(who)
+            self._since.pop(who, None)
+            self._free.notify_all()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a turn, and end it."""
+        who = object()
+        self.wait(who, self._patience)
+        try:
+            yield
+        finally:
+            self.end(who)
+
+
+class QueuedArrays(ArrayDownloadable):
+    """Arrays of a message, which those who fetch them get one after the other.
+
+    Args:
+        arrays: by item.
+        max_chunk_size: bytes of a piece, unless one array is larger.
+        turns: shared by all messages of this process.
+    """
+
+    def __init__(self, arrays: dict[str, Any], max_chunk_size: int, turns: Turns) -> None:
+        super().__init__(arrays, max_chunk_size)
+        self._turns = turns
+        self._asked: set[str] = set()
+
+    def produce(self, state: dict[str, Any], requester: str) -> tuple[str, Any, dict[str, Any]]:
+        """Return a piece as FLARE does, or an empty one and the state as it was."""
+        self._asked.add(requester)
+        if not self._turns.wait((id(self), requester), POLL):
+            return ProduceRC.OK, [], dict(state or {})
+        code, items, after = super().produce(state, requester)
+        if code != ProduceRC.OK:
+            self._turns.end((id(self), requester))
+        return code, items, after
+
+    def transaction_done(self, transaction_id: str, status: str) -> None:
+        """End the turns of all who have not fetched to the end."""
+        super().transaction_done(transaction_id, status)
+        for requester in self._asked:
+            self._turns.end((id(self), requester))
+
+
+class ModelQueue:
+    """Lets sites take turns in fetching the arrays of this process's messages, from :meth:`start` to :meth:`stop`."""
+
+    def __init__(self) -> None:
+        self._turns = Turns()
+
+    def start(self) -> None:
+        """Queue the arrays of every message from now on."""
+        fobs.register(NumpyArrayDecomposer)  # unless FLARE has done so; what it registers later it leaves out
+        fobs.get_dot_handler(dots.NUMPY_DOWNLOAD).to_downloadable = self._queue
+
+    def stop(self) -> None:
+        """Serve all at once again."""
+        if handler := fobs.get_dot_handler(dots.NUMPY_DOWNLOAD):
+            vars(handler).pop("to_downloadable", None)
+
+    def _queue(self, items: dict[str, Any], max_chunk_size: int, fobs_ctx: dict[str, Any]) -> QueuedArrays:
+        """Stand for ``NumpyArrayDecomposer.to_downloadable``."""
+        return QueuedArrays(items, max_chunk_size, self._turns)
