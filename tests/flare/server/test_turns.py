@@ -14,7 +14,7 @@ from nvflare.fuel.f3.streaming.download_service import ProduceRC
 from nvflare.fuel.utils import fobs
 from nvflare.fuel.utils.fobs import dots
 
-from fedgin.flare.server.turns import ModelQueue, QueuedArrays, Turns
+from fedgin.flare.server.turns import ModelQueue, QueuedArrays, Turns, sites_at_once
 
 PIECE = 1000
 
@@ -42,6 +42,13 @@ def test_no_more_than_so_many_go_at_once_and_a_free_turn_is_never_refused(
             assert len(going) == at_once
             assert who not in going
         assert len(going) <= at_once
+
+
+@given(st.integers(1, 10**10))
+def test_models_under_way_at_once_have_64_mb_or_are_two(model: int) -> None:
+    at_once = sites_at_once(model)
+    assert at_once >= 2
+    assert at_once == 2 or at_once * model <= 2**26 < (at_once + 1) * model
 
 
 def test_who_has_waited_for_too_long_goes_beside_the_others() -> None:
@@ -136,7 +143,7 @@ def test_a_site_that_stops_fetching_keeps_nobody_waiting_when_flare_gives_it_up(
 
 @pytest.fixture
 def queue() -> Iterator[ModelQueue]:
-    queue = ModelQueue()
+    queue = ModelQueue(2)
     yield queue
     queue.stop()
 

@@ -1,7 +1,8 @@
 """Let checked updates into the average, weighted as ``federation.client_weighting`` says, with FLARE's aggregator."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from nvflare.apis.dxo import DXO
@@ -28,13 +29,15 @@ from fedgin.flare.server.average import AverageError, WeightedAverage, to_dxo
 from fedgin.flare.server.freed_memory import free_messages, return_freed_memory
 from fedgin.flare.server.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
 from fedgin.flare.server.sender import sender
-from fedgin.flare.server.turns import ModelQueue, Turns
+from fedgin.flare.server.turns import ModelQueue, Turns, sites_at_once
 from fedgin.flare.server.update_store import UpdateStore
 from fedgin.train.experiment import Experiment, load_experiment
 from fedgin.train.initial_model import initial_model
 
 # Folder of the open round's updates beside the checkpoint.
 UPDATES = "updates"
+# Bytes of a number of the model as it travels.
+FLOAT32 = 4
 
 
 class ClientWeightedAggregator(Aggregator):
@@ -67,8 +70,7 @@ class ClientWeightedAggregator(Aggregator):
         self._sizes: list[float] = []
         self._closed = -1
         self._average: WeightedAverage | None = None
-        self._limit: ArrayLimit | None = None
-        self._queue = ModelQueue()
+        self._bounds: tuple[ArrayLimit | ModelQueue, ...] = ()
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Prepare a run, and end it; note at the start of each round which sites FLARE deployed the job to."""
@@ -79,9 +81,9 @@ class ClientWeightedAggregator(Aggregator):
                 self.system_panic(str(error), fl_ctx)
         elif event_type == AppEventType.ROUND_STARTED:
             self._sites |= {client.name for client in fl_ctx.get_engine().get_clients()}
-        elif event_type == EventType.END_RUN and self._limit is not None:
-            self._limit.stop()
-            self._queue.stop()
+        elif event_type == EventType.END_RUN and self._bounds:
+            for bound in self._bounds:
+                bound.stop()
             self._store.clear()
         if self._average is not None:
             self._average.handle_event(event_type, fl_ctx)
@@ -108,12 +110,22 @@ class ClientWeightedAggregator(Aggregator):
     def _bound_transfers(self, experiment: Experiment, fl_ctx: FLContext) -> None:
         sizes = [value.size for value in initial_model(experiment).weights.values()]
         fobs.register(TensorDecomposer)  # as FLARE's persistor does later, so that it is bound, too
-        self._limit = ArrayLimit(sum(sizes), lambda line: self.log_error(fl_ctx, line), Turns().turn)
-        self._limit.start()
-        self._queue.start()
+        at_once = sites_at_once(FLOAT32 * sum(sizes))
+        self._turns = Turns(at_once)
+        limit = ArrayLimit(sum(sizes), lambda line: self.log_error(fl_ctx, line), self._turn)
+        self._bounds = (limit, ModelQueue(at_once))
+        for bound in self._bounds:
+            bound.start()
         return_freed_memory()
         most = largest_message(sizes, encrypted=experiment.federation.homomorphic_encryption)
         bound_messages(fl_ctx.get_engine().get_cell(), most)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for a turn to fetch an update, and free the ones before it."""
+        with self._turns.turn():
+            free_messages()
+            yield
 
     def accept(self, shareable: Shareable, fl_ctx: FLContext) -> bool:
         """Keep an update that passes every check, or refuse it; :meth:`aggregate` compares the sizes."""
@@ -126,7 +138,6 @@ class ClientWeightedAggregator(Aggregator):
             fl_ctx.set_prop(VERDICT, absence, private=True, sticky=False)
             return False
         fl_ctx.set_prop(VERDICT, update.contribution, private=True, sticky=False)
-        free_messages()
         return True
 
     def aggregate(self, fl_ctx: FLContext) -> Shareable:

@@ -19,12 +19,23 @@ from nvflare.fuel.f3.streaming.download_service import ProduceRC
 from nvflare.fuel.utils import fobs
 from nvflare.fuel.utils.fobs import dots
 
-# Sites in each direction: few enough to bound the memory, enough to fill the server's line where theirs are slower.
-AT_ONCE = 4
+# Sites in each direction: so many that their models have this many bytes together, but two at least, so that one that
+# is slow does not stop the others. A site waits only where models are large or sites are many.
+BYTES_AT_ONCE, LEAST_AT_ONCE = 2**26, 2
 # Seconds after which a site gets a turn whatever the others do: one that was cut off keeps its turn for minutes.
 PATIENCE = 60.0
 # Seconds for which an empty piece is kept back. It takes one of FLARE's 64 threads.
 POLL = 0.2
+
+
+def sites_at_once(model: int) -> int:
+    """Return how many sites may fetch a model of so many bytes at once.
+
+    Example:
+        >>> sites_at_once(1_600_000), sites_at_once(8_000_000), sites_at_once(124_000_000)
+        (41, 8, 2)
+    """
+    return max(LEAST_AT_ONCE, BYTES_AT_ONCE // model)
 
 
 class Turns:
@@ -36,9 +47,7 @@ class Turns:
         clock: of seconds.
     """
 
-    def __init__(
-        self, at_once: int = AT_ONCE, patience: float = PATIENCE, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, at_once: int, patience: float = PATIENCE, clock: Callable[[], float] = time.monotonic) -> None:
         self._at_once = at_once
         self._patience = patience
         self._clock = clock
@@ -109,10 +118,14 @@ class QueuedArrays(ArrayDownloadable):
 
 
 class ModelQueue:
-    """Lets sites take turns in fetching the arrays of this process's messages, from :meth:`start` to :meth:`stop`."""
+    """Lets sites take turns in fetching the arrays of this process's messages, from :meth:`start` to :meth:`stop`.
 
-    def __init__(self) -> None:
-        self._turns = Turns()
+    Args:
+        at_once: how many sites fetch at a time.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._turns = Turns(at_once)
 
     def start(self) -> None:
         """Queue the arrays of every message from now on."""
