@@ -54,7 +54,7 @@ def trained(arm: PlannedArm) -> list[str]:
 
 def test_every_arm_is_followed_by_those_that_leave_one_of_its_sites_out(tmp_path: Path) -> None:
     block = {"regimes": ["federated", "mr_only"], "methods": ["none", "dsbn"]}
-    methods = {"dsbn": {"network": {"normalisation": "dsbn"}}}
+    methods = {"dsbn": {"augmentation": {"name": "none"}, "network": {"normalisation": "dsbn"}}}
     found = planned(tmp_path, block=block, methods=methods, baseline="mr_only none")
     names = [name.removeprefix("federated-none-all-seed1") for name in found if name.startswith("federated-none")]
     assert names == ["", "-without-a", "-without-b", "-without-c"]
@@ -89,7 +89,7 @@ def test_two_sites_are_too_few_and_so_is_the_only_one_of_a_regime(tmp_path: Path
 
 
 def test_local_layers_of_a_site_that_never_trained_are_not_made_up(tmp_path: Path) -> None:
-    methods = {"fedbn": {"network": {"normalisation": "fedbn"}}}
+    methods = {"fedbn": {"augmentation": {"name": "none"}, "network": {"normalisation": "fedbn"}}}
     with pytest.raises(ConfigError, match=r"without-a: with FedBN .* Fix: take 'fedbn' out of the block"):
         planned(
             tmp_path,

@@ -21,7 +21,7 @@ def values(**changes: Any) -> dict[str, Any]:
         "sites": "sites",
         "job": "job",
         "rounds": 2,
-        "methods": {"dsbn": {"network": {"normalisation": "dsbn"}}},
+        "methods": {"dsbn": {"augmentation": {"name": "none"}, "network": {"normalisation": "dsbn"}}},
         "blocks": [{"regimes": ["mr_only", "federated"], "methods": ["none", "gin"], "seeds": [1, 2]}],
     }
     return base | changes
@@ -80,11 +80,17 @@ def test_a_method_is_a_change_of_settings_or_an_augmentation() -> None:
         ({"baseline": "central none"}, "baseline"),
         ({"speed": 9}, "speed"),
         ({"rounds": 0}, "rounds"),
+        ({"methods": {"mine": {}, "yours": {"augmentation": {"quality": True}}}}, "an augmentation: mine, yours. Give"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         load_study(write(tmp_path, **changes))
+
+
+def test_one_augmentation_in_the_settings_is_enough_for_all_methods() -> None:
+    study = Study.model_validate(values(settings={"augmentation": {"name": "gin"}}, methods={"mine": {}}))
+    assert list(study.methods) == ["mine"]
 
 
 def test_paths_count_from_the_file_and_must_exist(tmp_path: Path) -> None:

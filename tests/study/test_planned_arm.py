@@ -32,7 +32,7 @@ def make_study(root: Path, **changes: Any) -> Study:
         "job": root / "job",
         "rounds": 3,
         "settings": {"training": {"local_steps": 2, "batch_size": 4}},
-        "methods": {"dsbn": {"network": {"normalisation": "dsbn"}}},
+        "methods": {"dsbn": {"augmentation": {"name": "none"}, "network": {"normalisation": "dsbn"}}},
         "blocks": [
             {
                 "regimes": ["mr_only", "ct_only", "central", "federated"],
@@ -164,7 +164,7 @@ def test_a_site_without_an_arms_organ_takes_no_part_in_it(tmp_path: Path) -> Non
         tmp_path,
         blocks=[block | {"training_patients": {"CT": 3}}],
         settings={"organs": ["spleen"], "training": {"local_steps": 2}},
-        methods={"both": {"organs": ["liver", "spleen"]}},
+        methods={"both": {"augmentation": {"name": "none"}, "organs": ["liver", "spleen"]}},
         baseline="central none",
     )
     told: list[tuple[str, list[str]]] = []

@@ -81,8 +81,9 @@ class Study(Settings):
         validate_every: rounds between validations where nothing depends on them, that is without a federation.
         settings: changes to the job's ``experiment.yaml`` for every arm, as nested keys.
         methods: name to further changes to ``experiment.yaml``; a method that is not listed is the registered
-            augmentation of that name with its defaults. One that names an augmentation takes neither
-            parameters nor probability from ``settings``.
+            augmentation of that name with its defaults. The job's augmentation is in no arm: a method names its
+            own, or has that of ``settings``. One that names its own takes neither parameters nor probability
+            from ``settings``.
         blocks: the arms.
         baseline: regime and method to which gains are relative, such as ``mr_only none``.
     """
@@ -117,6 +118,16 @@ class Study(Settings):
             raise ValueError(f"the baseline '{self.baseline}' is no arm of the study")
         return self
 
+    @model_validator(mode="after")
+    def _methods_say_how_they_augment(self) -> "Study":
+        silent = [name for name, changes in self.methods.items() if not names_augmentation(changes)]
+        if silent and not names_augmentation(self.settings):
+            raise ValueError(
+                f"methods without an augmentation: {', '.join(silent)}. Give each 'augmentation: {{name: gin}}' or "
+                "'{name: none}', or name one for all in 'settings'; the job's is in no arm"
+            )
+        return self
+
     def arms(self) -> list["ArmSpec"]:
         """Return every arm once that trains on all its sites, in the order of the blocks; seeds vary fastest."""
         return list(dict.fromkeys(spec for block in self.blocks for spec in _combinations(block)))
@@ -143,6 +154,12 @@ class Study(Settings):
         method = self.methods.get(spec.method, {"augmentation": {"name": spec.method, "params": {}}})
         organs: dict[str, Any] = {"organs": [spec.organ]} if spec.organ else {}
         return [self.settings, method, organs | {"seed": spec.seed}]
+
+
+def names_augmentation(changes: Mapping[str, Any]) -> bool:
+    """Tell whether changes to ``experiment.yaml`` say which augmentation is meant."""
+    augmentation = changes.get("augmentation")
+    return isinstance(augmentation, Mapping) and "name" in augmentation
 
 
 @dataclass(frozen=True)

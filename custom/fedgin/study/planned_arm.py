@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from fedgin.config import parse_settings
 from fedgin.data.datalist import Split, list_cases
@@ -13,7 +12,7 @@ from fedgin.data.sites import find_sites
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.job import Job, load_job, stage_job
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
-from fedgin.study.plan import ArmSpec, Regime, Study
+from fedgin.study.plan import ArmSpec, Regime, Study, names_augmentation
 from fedgin.study.scarcity import in_ratio, trains, with_training_patients
 from fedgin.train.augmentation_settings import AugmentationSettings
 from fedgin.train.experiment import Experiment, with_changes
@@ -202,7 +201,7 @@ def _experiment(study: Study, spec: ArmSpec) -> Experiment:
     values = job.experiment.model_dump(mode="json") | defaults
     for changes in study.changes(spec):
         # No augmentation lends its parameters to another: neither the job's, nor that of the study's settings.
-        values = with_changes(values | defaults if _names_augmentation(changes) else values, changes)
+        values = with_changes(values | defaults if names_augmentation(changes) else values, changes)
     experiment = parse_settings(values, Experiment, source=f"changes to {job.name}")
     if experiment.starts_from:
         raise ConfigError(
@@ -210,11 +209,6 @@ def _experiment(study: Study, spec: ArmSpec) -> Experiment:
             "remove network.pretrained; 'fedgin train' and 'fedgin simulate' take the file",
         )
     return experiment
-
-
-def _names_augmentation(changes: Mapping[str, Any]) -> bool:
-    augmentation = changes.get("augmentation")
-    return isinstance(augmentation, Mapping) and "name" in augmentation
 
 
 def _job(study: Study, spec: ArmSpec, experiment: Experiment, trained: Sequence[Modality]) -> Job:
