@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -111,8 +111,8 @@ class Site:
         return got.keys() == ARRAYS.keys() and all(np.array_equal(got[name], ARRAYS[name]) for name in ARRAYS)
 
 
-def queued(turns: Turns) -> QueuedArrays:
-    return QueuedArrays(dict(ARRAYS), PIECE, turns)
+def queued(turns: Turns, count: Callable[[int], object] = lambda _: None) -> QueuedArrays:
+    return QueuedArrays(dict(ARRAYS), PIECE, turns, count)
 
 
 def test_a_site_that_has_to_wait_gets_empty_pieces_and_then_every_array() -> None:
@@ -141,9 +141,18 @@ def test_a_site_that_stops_fetching_keeps_nobody_waiting_when_flare_gives_it_up(
     assert second.has_all()
 
 
+def test_the_bytes_of_every_piece_are_counted() -> None:
+    sent = list[int]()
+    site = Site("one", queued(Turns(1), sent.append))
+    while site.ask():
+        pass
+    assert len(sent) == len(ARRAYS)
+    assert sum(value.nbytes for value in ARRAYS.values()) < sum(sent) < 10_000
+
+
 @pytest.fixture
 def queue() -> Iterator[ModelQueue]:
-    queue = ModelQueue(2)
+    queue = ModelQueue(2, count=lambda _: None)
     yield queue
     queue.stop()
 

@@ -26,7 +26,7 @@ from fedgin.flare.jobs.numbers import read_numbers
 from fedgin.flare.participation import Absence
 from fedgin.flare.protocol import AGGREGATED, CAUSE, OUTLIERS, SESSION, UPDATE_REFUSED, VERDICT
 from fedgin.flare.server.average import AverageError, WeightedAverage, to_dxo
-from fedgin.flare.server.freed_memory import free_messages, return_freed_memory
+from fedgin.flare.server.freed_memory import FreedMemory
 from fedgin.flare.server.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
 from fedgin.flare.server.sender import sender
 from fedgin.flare.server.turns import ModelQueue, Turns, sites_at_once
@@ -70,7 +70,7 @@ class ClientWeightedAggregator(Aggregator):
         self._sizes: list[float] = []
         self._closed = -1
         self._average: WeightedAverage | None = None
-        self._bounds: tuple[ArrayLimit | ModelQueue, ...] = ()
+        self._bounds: tuple[ArrayLimit | ModelQueue | FreedMemory, ...] = ()
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Prepare a run, and end it; note at the start of each round which sites FLARE deployed the job to."""
@@ -111,12 +111,11 @@ class ClientWeightedAggregator(Aggregator):
         sizes = [value.size for value in initial_model(experiment).weights.values()]
         fobs.register(TensorDecomposer)  # as FLARE's persistor does later, so that it is bound, too
         at_once = sites_at_once(FLOAT32 * sum(sizes))
-        self._turns = Turns(at_once)
+        self._turns, self._memory = Turns(at_once), FreedMemory()
         limit = ArrayLimit(sum(sizes), lambda line: self.log_error(fl_ctx, line), self._turn)
-        self._bounds = (limit, ModelQueue(at_once))
+        self._bounds = (limit, ModelQueue(at_once, self._memory.count), self._memory)
         for bound in self._bounds:
             bound.start()
-        return_freed_memory()
         most = largest_message(sizes, encrypted=experiment.federation.homomorphic_encryption)
         bound_messages(fl_ctx.get_engine().get_cell(), most)
 
@@ -124,7 +123,7 @@ class ClientWeightedAggregator(Aggregator):
     def _turn(self) -> Iterator[None]:
         """Wait for a turn to fetch an update, and free the ones before it."""
         with self._turns.turn():
-            free_messages()
+            self._memory.free()
             yield
 
     def accept(self, shareable: Shareable, fl_ctx: FLContext) -> bool:

@@ -93,11 +93,15 @@ class QueuedArrays(ArrayDownloadable):
         arrays: by item.
         max_chunk_size: bytes of a piece, unless one array is larger.
         turns: shared by all messages of this process.
+        count: is told the bytes of every piece.
     """
 
-    def __init__(self, arrays: dict[str, Any], max_chunk_size: int, turns: Turns) -> None:
+    def __init__(
+        self, arrays: dict[str, Any], max_chunk_size: int, turns: Turns, count: Callable[[int], object]
+    ) -> None:
         super().__init__(arrays, max_chunk_size)
         self._turns = turns
+        self._count = count
         self._asked: set[str] = set()
 
     def produce(self, state: dict[str, Any], requester: str) -> tuple[str, Any, dict[str, Any]]:
@@ -106,7 +110,9 @@ class QueuedArrays(ArrayDownloadable):
         if not self._turns.wait((id(self), requester), POLL):
             return ProduceRC.OK, [], dict(state or {})
         code, items, after = super().produce(state, requester)
-        if code != ProduceRC.OK:
+        if code == ProduceRC.OK:
+            self._count(sum(map(len, items)))
+        else:
             self._turns.end((id(self), requester))
         return code, items, after
 
@@ -122,10 +128,12 @@ class ModelQueue:
 
     Args:
         at_once: how many sites fetch at a time.
+        count: is told the bytes of every piece that is sent.
     """
 
-    def __init__(self, at_once: int) -> None:
+    def __init__(self, at_once: int, count: Callable[[int], object]) -> None:
         self._turns = Turns(at_once)
+        self._count = count
 
     def start(self) -> None:
         """Queue the arrays of every message from now on."""
@@ -139,4 +147,4 @@ class ModelQueue:
 
     def _queue(self, items: dict[str, Any], max_chunk_size: int, fobs_ctx: dict[str, Any]) -> QueuedArrays:
         """Stand for ``NumpyArrayDecomposer.to_downloadable``."""
-        return QueuedArrays(items, max_chunk_size, self._turns)
+        return QueuedArrays(items, max_chunk_size, self._turns, self._count)
