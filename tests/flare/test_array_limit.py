@@ -3,6 +3,7 @@
 import io
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,25 @@ def test_an_update_as_large_as_the_network_is_fetched(pair: Pair, kind: type) ->
     assert seen.keys() == sent.keys()
     assert all(np.array_equal(seen[name], sent[name]) and seen[name].dtype == kind for name in sent)
     assert pair.told == []
+
+
+def test_every_array_is_kept_as_asked_and_fetched_inside_a_turn(pair: Pair) -> None:
+    done: list[object] = []
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        done.append("turn")
+        yield
+        done.append("over")
+
+    def keep(array: NDArray[Any]) -> NDArray[Any]:
+        done.append(array.size)
+        return 2 * array
+
+    ArrayLimit(MOST, pair.told.append, turn, keep).start()
+    seen = pair.send({"a": np.ones(3, np.float32), "b": np.ones(1, np.float32)})
+    assert (seen["a"].tolist(), seen["b"].tolist()) == ([2.0, 2.0, 2.0], [2.0])
+    assert done == ["turn", 3, 1, "over"]
 
 
 def test_an_update_that_is_50_mb_too_large_is_not_fetched_whole(pair: Pair) -> None:

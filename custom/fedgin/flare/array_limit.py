@@ -68,14 +68,20 @@ class ArrayLimit:
         most: the number of values, whatever their type, of all arrays together.
         tell: is given a line for the log when a message was not fetched.
         turn: makes what is entered before the arrays of a message are fetched, and left when they are.
+        keep: returns an array as it is kept until the message has been read.
     """
 
     def __init__(
-        self, most: int, tell: Callable[[str], None], turn: Callable[[], AbstractContextManager[None]] = nullcontext
+        self,
+        most: int,
+        tell: Callable[[str], None],
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+        keep: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray,
     ) -> None:
         self.most = most
         self.tell = tell
         self.turn = turn
+        self.keep = keep
 
     def start(self) -> None:
         """Bound NumPy's arrays; where FLARE can read PyTorch's tensors, which nobody of ours sends, fetch none."""
@@ -93,7 +99,7 @@ class ArrayLimit:
     def _fetch(self, from_fqcn: str, **how: Any) -> tuple[str | None, Mapping[str, NDArray[Any]] | None]:
         """Stand for ``NumpyArrayDecomposer.download``: return an error, if there is one, and the arrays by item."""
         how.pop("fobs_ctx", None)
-        consumer = _BoundedConsumer(self.most)
+        consumer = _BoundedConsumer(self.most, self.keep)
         with self.turn():
             download_object(from_fqcn=from_fqcn, consumer=consumer, **how)
         if consumer.fault:
@@ -116,9 +122,10 @@ class _BoundedConsumer(ArrayConsumer):
         fault: why no more was taken; empty while all is well.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, keep: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
         super().__init__(None, {})
         self.most = self.left = most
+        self.keep = keep
         self.fault = ""
 
     def consume_items(self, items: list[Any], result: dict[str, NDArray[Any]] | None) -> dict[str, NDArray[Any]]:
@@ -144,7 +151,7 @@ class _BoundedConsumer(ArrayConsumer):
         self.left -= sum(max(1, array.size, array.nbytes // WIDEST) for array in arrays.values())
         if self.left < 0:
             raise _TooManyError
-        return dict(arrays)
+        return {name: self.keep(array) for name, array in arrays.items()}
 
 
 class _Unfetched(Mapping[str, NDArray[np.float32]]):

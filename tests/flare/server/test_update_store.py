@@ -1,14 +1,20 @@
 """A round's updates wait in files: the server's memory holds one of them, however many sites there are."""
 
+import mmap
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 
 from fedgin.flare.participation import Contribution
 from fedgin.flare.server.guard import Update, UpdateRefusedError
-from fedgin.flare.server.update_store import UpdateStore
+from fedgin.flare.server.update_store import LARGE, UpdateStore, in_a_file
 from fedgin.train.experiment import Experiment
 from tests.flare.server.updates import Server, constant, open_server, send
 from tests.sites import tiny_experiment
@@ -73,3 +79,42 @@ def test_an_update_that_cannot_be_kept_is_refused_with_the_reason(tmp_path: Path
     update = Update({"w": np.ones(3, np.float32)}, 1.0, Contribution("CT", 1.0, **counts))
     with pytest.raises(UpdateRefusedError, match="the server cannot keep it"):
         store.keep(update)
+
+
+def memory_of(array: NDArray[Any]) -> object:
+    """Return what holds the numbers of an array."""
+    found: Any = array
+    while isinstance(found.base, np.ndarray):
+        found = found.base
+    return found.base
+
+
+@given(
+    st.sampled_from(["<f2", "<f4", ">f4", "<f8", "<i8", "?"]),
+    arrays.array_shapes(max_dims=4, max_side=60),
+    st.sampled_from("CF"),
+    st.randoms(use_true_random=False),
+)
+def test_an_array_in_a_file_is_the_same_array(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, shape: tuple[int, ...], order: Any, random: Any
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    numbers = np.random.default_rng(random.getrandbits(32)).standard_normal(shape) * 100
+    array = np.asarray(numbers, kind, order=order)
+    put = in_a_file(folder)(array)
+    assert type(put) is np.ndarray
+    assert (put.dtype, put.shape) == (array.dtype, array.shape)
+    assert put.tobytes() == array.tobytes()
+    assert isinstance(memory_of(put), mmap.mmap) == (array.nbytes >= LARGE)
+
+
+def test_an_array_in_a_file_may_be_changed_and_leaves_no_name(tmp_path: Path) -> None:
+    put = in_a_file(tmp_path)(np.ones(LARGE, np.uint8))
+    put[0] = 7
+    assert (put[0], put[1]) == (7, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_file_can_be_written_an_array_stays_in_memory(tmp_path: Path) -> None:
+    array = np.ones(LARGE, np.uint8)
+    assert in_a_file(tmp_path / "missing")(array) is array

@@ -30,7 +30,7 @@ from fedgin.flare.server.freed_memory import FreedMemory
 from fedgin.flare.server.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
 from fedgin.flare.server.sender import sender
 from fedgin.flare.server.turns import ModelQueue, Turns, sites_at_once
-from fedgin.flare.server.update_store import UpdateStore
+from fedgin.flare.server.update_store import UpdateStore, in_a_file
 from fedgin.train.experiment import Experiment, load_experiment
 from fedgin.train.initial_model import initial_model
 
@@ -102,17 +102,17 @@ class ClientWeightedAggregator(Aggregator):
             self._average = WeightedAverage(balanced=balanced)
         run = Path(fl_ctx.get_engine().get_workspace().get_run_dir(fl_ctx.get_job_id()))
         self._store = UpdateStore(run / SESSION / UPDATES, self._guard.unpack)
-        self._bound_transfers(experiment, fl_ctx)
+        self._bound_transfers(experiment, run, fl_ctx)
         self._ratio = experiment.federation.max_norm_ratio
         config = Path(self.experiment).with_name(SERVER_CONFIG)
         self._min_clients = read_numbers(read_json(config, source=SERVER_CONFIG)).min_clients
 
-    def _bound_transfers(self, experiment: Experiment, fl_ctx: FLContext) -> None:
+    def _bound_transfers(self, experiment: Experiment, run: Path, fl_ctx: FLContext) -> None:
         sizes = [value.size for value in initial_model(experiment).weights.values()]
         fobs.register(TensorDecomposer)  # as FLARE's persistor does later, so that it is bound, too
         at_once = sites_at_once(FLOAT32 * sum(sizes))
         self._turns, self._memory = Turns(at_once), FreedMemory()
-        limit = ArrayLimit(sum(sizes), lambda line: self.log_error(fl_ctx, line), self._turn)
+        limit = ArrayLimit(sum(sizes), lambda line: self.log_error(fl_ctx, line), self._turn, in_a_file(run))
         self._bounds = (limit, ModelQueue(at_once, self._memory.count), self._memory)
         for bound in self._bounds:
             bound.start()

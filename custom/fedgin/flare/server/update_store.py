@@ -1,6 +1,7 @@
 """Keep a round's checked updates in files, so that the server's memory does not grow with the number of sites."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from fedgin.files import whole_file
 from fedgin.flare.server.guard import Update, UpdateRefusedError
 
 Array = NDArray[Any]
+# Bytes of an array that is worth a file.
+LARGE = 2**16
 
 
 def to_array(value: Any) -> Array:
@@ -22,6 +25,28 @@ def to_array(value: Any) -> Array:
     if isinstance(value, np.ndarray):
         return np.asarray(value, order="C")
     return np.frombuffer(value.serialize(), np.uint8)
+
+
+def in_a_file(folder: Path) -> Callable[[Array], Array]:
+    """Return what puts an array into a file without a name, which ends with the array.
+
+    So an update that comes in does not lie in memory until it is complete. Where no file can be written, it does.
+
+    Args:
+        folder: exists, and has room.
+    """
+
+    def put(array: Array) -> Array:
+        if array.nbytes < LARGE:
+            return array
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                array.tofile(file)
+                return np.asarray(np.memmap(file, array.dtype, "c", shape=array.shape))
+        except OSError:
+            return array
+
+    return put
 
 
 class StoredEntries(Mapping[str, Any]):
