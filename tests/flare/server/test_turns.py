@@ -14,7 +14,7 @@ from nvflare.fuel.f3.streaming.download_service import ProduceRC
 from nvflare.fuel.utils import fobs
 from nvflare.fuel.utils.fobs import dots
 
-from fedgin.flare.server.turns import ModelQueue, QueuedArrays, Turns, sites_at_once
+from fedgin.flare.server.turns import PLACES, ModelQueue, QueuedArrays, Turns, sites_at_once
 
 PIECE = 1000
 
@@ -76,6 +76,25 @@ def test_the_end_of_a_turn_wakes_who_waits() -> None:
         order.append("first")
     second.join(10.0)
     assert order == ["first", "second"]
+
+
+def test_a_crowd_does_not_take_all_of_flares_threads() -> None:
+    turns, fetching = Turns(1), threading.Semaphore(0)
+
+    def fetch() -> None:
+        with turns.turn():
+            fetching.release()
+
+    crowd = [threading.Thread(target=fetch, daemon=True) for _ in range(64)]
+    with turns.turn():
+        for thread in crowd:
+            thread.start()
+        for _ in range(len(crowd) - PLACES):
+            assert fetching.acquire(timeout=30.0)
+        assert not fetching.acquire(timeout=0.1)
+    for thread in crowd:
+        thread.join(30.0)
+    assert not any(thread.is_alive() for thread in crowd)
 
 
 def test_a_turn_ends_with_an_error() -> None:

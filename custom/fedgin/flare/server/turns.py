@@ -24,8 +24,10 @@ from nvflare.fuel.utils.fobs import dots
 BYTES_AT_ONCE, LEAST_AT_ONCE = 2**26, 2
 # Seconds after which a site gets a turn whatever the others do: one that was cut off keeps its turn for minutes.
 PATIENCE = 60.0
-# Seconds for which an empty piece is kept back. It takes one of FLARE's 64 threads.
+# Seconds for which an empty piece is kept back.
 POLL = 0.2
+# Updates that may wait at once. Each waits in one of FLARE's 64 threads, which the pieces of the others need, too.
+PLACES = 32
 
 
 def sites_at_once(model: int) -> int:
@@ -54,6 +56,7 @@ class Turns:
         self._free = threading.Condition()
         self._having: set[Hashable] = set()
         self._since: dict[Hashable, float] = {}
+        self._places = threading.Semaphore(PLACES)
 
     def wait(self, who: Hashable, seconds: float) -> bool:
         """Wait for so long at most; return whether it is the turn of ``who``, which it then is until :meth:`end`."""
@@ -77,9 +80,11 @@ class Turns:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for a turn, and end it."""
+        """Wait for a turn, and end it; where too many wait already, go without one."""
         who = object()
-        self.wait(who, self._patience)
+        if self._places.acquire(blocking=False):
+            self.wait(who, self._patience)
+            self._places.release()
         try:
             yield
         finally:
