@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import nibabel
@@ -18,6 +19,8 @@ PERCENTILES = (0.5, 5.0, 25.0, 50.0, 75.0, 95.0, 99.5)
 # Percentiles, centres and the hash are taken over every fourth voxel in plane of every second slice: over all voxels
 # they would take longer than reading the file, and they would tell nothing more.
 STEP = (4, 4, 2)
+# Of a label: 0 to 255.
+IDS = 256
 
 
 @dataclass(frozen=True)
@@ -125,9 +128,15 @@ def measure_label(case: Case, volume: Volume) -> LabelFacts:
 
 def to_ras(volume: Volume) -> Volume:
     """Order and direct the axes of a volume as RAS+; a view, no voxel is copied or interpolated."""
-    turns = nibabel.orientations.io_orientation(volume.affine)
+    turns = _turns(tuple(volume.affine.ravel().tolist()))
     affine = volume.affine @ nibabel.orientations.inv_ornt_aff(turns, volume.voxels.shape)
     return Volume(nibabel.orientations.apply_orientation(volume.voxels, turns), affine)
+
+
+@lru_cache(maxsize=8)
+def _turns(affine: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return nibabel's orientation of 16 numbers: half a millisecond, and six times for each case."""
+    return np.asarray(nibabel.orientations.io_orientation(np.reshape(affine, (4, 4))))
 
 
 def thin(voxels: NDArray[Any]) -> NDArray[Any]:
@@ -138,7 +147,12 @@ def thin(voxels: NDArray[Any]) -> NDArray[Any]:
 
 def count_by_slice(ids: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return how many voxels of each id (0 to 255) each slice along the first axis of [N, A, B] has: [N, 256]."""
-    return np.array([count_ids(plane) for plane in ids])
+    flat, size = ids.reshape(-1), ids[:1].size
+    labelled = np.flatnonzero(flat)  # most of a label is background, which is not counted but what is left
+    places = labelled // max(1, size) * IDS + flat[labelled]
+    counts = np.bincount(places, minlength=IDS * len(ids)).reshape(len(ids), IDS)
+    counts[:, 0] = size - counts[:, 1:].sum(axis=1)
+    return counts
 
 
 def _right_mm(case: Case, ras: Volume) -> dict[str, float]:
