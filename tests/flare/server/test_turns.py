@@ -45,10 +45,10 @@ def test_no_more_than_so_many_go_at_once_and_a_free_turn_is_never_refused(
 
 
 @given(st.integers(1, 10**10))
-def test_models_under_way_at_once_have_64_mb_or_are_two(model: int) -> None:
+def test_models_under_way_at_once_have_64_mb_or_are_four(model: int) -> None:
     at_once = sites_at_once(model)
-    assert at_once >= 2
-    assert at_once == 2 or at_once * model <= 2**26 < (at_once + 1) * model
+    assert at_once >= 4
+    assert at_once == 4 or at_once * model <= 2**26 < (at_once + 1) * model
 
 
 def test_who_has_waited_for_too_long_goes_beside_the_others() -> None:

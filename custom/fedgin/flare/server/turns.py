@@ -19,9 +19,9 @@ from nvflare.fuel.f3.streaming.download_service import ProduceRC
 from nvflare.fuel.utils import fobs
 from nvflare.fuel.utils.fobs import dots
 
-# Sites in each direction: so many that their models have this many bytes together, but two at least, so that one that
-# is slow does not stop the others. A site waits only where models are large or sites are many.
-BYTES_AT_ONCE, LEAST_AT_ONCE = 2**26, 2
+# Sites in each direction: so many that their models have this many bytes together, but four at least: with two of three
+# sites at a time a round over slow lines took half as long again.
+BYTES_AT_ONCE, LEAST_AT_ONCE = 2**26, 4
 # Seconds after which a site gets a turn whatever the others do: one that was cut off keeps its turn for minutes.
 PATIENCE = 60.0
 # Seconds for which an empty piece is kept back.
@@ -35,7 +35,7 @@ def sites_at_once(model: int) -> int:
 
     Example:
         >>> sites_at_once(1_600_000), sites_at_once(8_000_000), sites_at_once(124_000_000)
-        (41, 8, 2)
+        (41, 8, 4)
     """
     return max(LEAST_AT_ONCE, BYTES_AT_ONCE // model)
 
