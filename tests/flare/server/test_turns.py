@@ -160,6 +160,17 @@ def test_a_site_that_stops_fetching_keeps_nobody_waiting_when_flare_gives_it_up(
     assert second.has_all()
 
 
+def test_arrays_that_flare_has_given_up_take_no_turn() -> None:
+    turns = Turns(1)
+    lost, second = queued(turns), Site("two", queued(turns))
+    lost.transaction_done("", "timeout")
+    lost.release()
+    with pytest.raises(RuntimeError, match="released"):
+        lost.produce({}, "one")
+    assert second.ask()
+    assert second.empty == 0
+
+
 def test_the_bytes_of_every_piece_are_counted() -> None:
     sent = list[int]()
     site = Site("one", queued(Turns(1), sent.append))

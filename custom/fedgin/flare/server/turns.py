@@ -114,11 +114,14 @@ class QueuedArrays(ArrayDownloadable):
         self._asked.add(requester)
         if not self._turns.wait((id(self), requester), POLL):
             return ProduceRC.OK, [], dict(state or {})
-        code, items, after = super().produce(state, requester)
+        code = ProduceRC.ERROR  # unless there is a piece: FLARE may have given the arrays up while this one waited
+        try:
+            code, items, after = super().produce(state, requester)
+        finally:
+            if code != ProduceRC.OK:
+                self._turns.end((id(self), requester))
         if code == ProduceRC.OK:
             self._count(sum(map(len, items)))
-        else:
-            self._turns.end((id(self), requester))
         return code, items, after
 
     def transaction_done(self, transaction_id: str, status: str) -> None:
