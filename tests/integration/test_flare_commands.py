@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -19,6 +20,7 @@ from fedgin.flare.run.results import RunResult
 from fedgin.flare.run.simulation import simulated_result
 from fedgin.phantoms.blocks import EXPERIMENT
 from poc.federation import free_port
+from tests.integration.faults.setting import wait_until
 from tests.places import JOBS, ROOT
 from tests.sites import write_site
 
@@ -54,6 +56,12 @@ def tiny_job(folder: Path) -> Job:
     return stage_job(load_job(JOBS / "abdomen_fedgin"), folder / "tiny", sites=len(SITES), rounds=1, changes=TINY)
 
 
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Return the processes with a path inside the folder in their command."""
+    running = psutil.process_iter(["cmdline"])
+    return [process for process in running if any(str(folder) in word for word in process.info["cmdline"] or [])]
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("poc")
@@ -75,12 +83,14 @@ def prepared(root: Path) -> Shell:
 
 
 @pytest.fixture(scope="module")
-def started(prepared: Shell) -> Iterator[Shell]:
+def started(root: Path, prepared: Shell) -> Iterator[Shell]:
     try:
         assert "Clients ready: 2/2" in prepared.nvflare("poc", "start", "--timeout", "240")
         yield prepared
     finally:
-        assert "POC system stopped" in prepared.nvflare("poc", "stop")
+        # Not the waiting kind: FLARE gives its server 30 seconds to end, which a busy machine does not always manage.
+        assert "POC system shutdown requested" in prepared.nvflare("poc", "stop", "--no-wait")
+        wait_until(lambda: not processes_in(root / "workspace"), "all of FLARE's processes ended")
 
 
 def test_the_own_settings_of_the_user_stay_as_they_are(prepared: Shell) -> None:
