@@ -6,7 +6,8 @@ The abdomen's folders hold BTCV and CHAOS, the heart's CHD68 and HVSMR-2.0, in t
     python poc/real_sites.py --ct DATA/abdomen_ct --mr DATA/abdomen_mr --out runs/real_sites
     fedgin demo --sites runs/real_sites --rounds 20 --out runs/real
 
-A third site of the abdomen has MR slices in which the pancreas alone is labelled, from PanSegData: ``--pancreas``.
+Another site of the abdomen has MR slices in which the pancreas alone is labelled, from PanSegData: ``--pancreas``, beside
+``--mr`` or in its place.
 """
 
 from pathlib import Path
@@ -41,9 +42,9 @@ SOURCES = {
 
 def main(
     ct: Annotated[Path, typer.Option(help="Folder of the CT cases.")],
-    mr: Annotated[Path, typer.Option(help="Folder of the MR cases.")],
     out: Annotated[Path, typer.Option(help="Folder to write the sites to.")],
-    pancreas: Annotated[Path | None, typer.Option(help="Folder of MR slices of the pancreas, a third site.")] = None,
+    mr: Annotated[Path | None, typer.Option(help="Folder of the MR cases.")] = None,
+    pancreas: Annotated[Path | None, typer.Option(help="Folder of MR slices of the pancreas, another site.")] = None,
     task: Annotated[Task, typer.Option(help="Which data the folders hold.")] = Task.ABDOMEN,
     seed: Annotated[int, typer.Option(help="Seed of the shuffle.")] = 42,
     fold: Annotated[
@@ -51,9 +52,12 @@ def main(
         typer.Option(min=1, max=FOLDS, help="Leave the test patients out and test on this third of the others."),
     ] = None,
 ) -> None:
-    """Write OUT/ct-site, OUT/mr-site and, if asked, OUT/mr-pancreas-site, each with site.yaml and datalist.json."""
+    """Write OUT/ct-site and, as asked, OUT/mr-site and OUT/mr-pancreas-site, each with site.yaml and datalist.json."""
+    if mr is None and pancreas is None:
+        raise typer.BadParameter("give a folder of MR too: --mr or --pancreas")
     for source, data in zip(SOURCES[task], (ct, mr), strict=True):
-        write_paired_site(out / f"{source.modality.lower()}-site", source, data, seed, fold=fold)
+        if data is not None:
+            write_paired_site(out / f"{source.modality.lower()}-site", source, data, seed, fold=fold)
     if pancreas is not None:
         write_paired_site(out / "mr-pancreas-site", PANCREAS, pancreas, seed, fold=fold)
 

@@ -13,12 +13,14 @@ import psutil
 import pytest
 
 from fedgin import fork_server as module
-from fedgin.fork_server import SOCKET, copy, fork_server
+from fedgin.fork_server import GPU_DRIVER, SOCKET, copy, fork_server
 from fedgin.launch import Child, ask, launch
 from tests.places import ROOT
 
 # A copy finds it where who asks does: the folder of the tests is on that path.
 TOLD = "tests.told"
+
+pytestmark = pytest.mark.skipif(GPU_DRIVER.exists(), reason="there are no copies on a machine with a GPU")
 
 
 @contextlib.contextmanager
@@ -73,9 +75,26 @@ def test_a_killed_process_is_told_by_its_signal(either: str) -> None:
         assert child.wait() == -signal.SIGKILL
 
 
+def test_a_wait_that_is_too_short_says_so_and_an_interrupt_ends_the_process(either: str) -> None:
+    with started("wait") as child:
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(timeout=0.1)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=60.0) != 0
+
+
+def test_a_process_has_the_variables_that_are_given_besides(either: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDGIN_TOLD", "the caller's")
+    child, given, answers = launch(TOLD, variables={"FEDGIN_TOLD": "its own"})
+    with given, answers:
+        given.close()
+        assert "its own" in answers.read().decode().splitlines()
+        assert child.wait() == 0
+
+
 def test_a_server_of_another_installation_makes_no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_installation", lambda: ["elsewhere"])
-    assert copy(TOLD, [], [0, 1, 2]) is None
+    assert copy(TOLD, [], [0, 1, 2], os.environ) is None
     child, given, answers = launch(TOLD)
     with given, answers:
         assert isinstance(child, subprocess.Popen)
@@ -85,9 +104,9 @@ def test_a_server_of_another_installation_makes_no_copies(monkeypatch: pytest.Mo
 
 def test_without_a_server_or_after_its_end_nothing_is_copied(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(SOCKET, str(tmp_path / "gone"))
-    assert copy(TOLD, [], [0, 1, 2]) is None
+    assert copy(TOLD, [], [0, 1, 2], os.environ) is None
     monkeypatch.delenv(SOCKET)
-    assert copy(TOLD, [], [0, 1, 2]) is None
+    assert copy(TOLD, [], [0, 1, 2], os.environ) is None
 
 
 @pytest.mark.parametrize("sent", [b"", b"\0\0", b"\0\0\0\x09{"], ids=["nothing", "half a length", "half a text"])

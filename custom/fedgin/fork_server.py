@@ -58,29 +58,42 @@ class Copy:
         self.connection, self.pidfd = connection, pidfd
         self.returncode: int | None = None
 
-    def kill(self) -> None:
-        """End it at once; nothing happens where it has ended."""
+    def send_signal(self, sign: int) -> None:
+        """Send it a signal; nothing happens where it has ended."""
         if self.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(self.pidfd, sign)
 
-    def wait(self) -> int:
-        """Wait for its end; return its code, as ``Popen`` does: negative for the signal that ended it."""
+    def kill(self) -> None:
+        """End it at once; nothing happens where it has ended."""
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; return its code, as ``Popen`` does: negative for the signal that ended it.
+
+        Raises:
+            TimeoutExpired: it has not ended after so many seconds.
+        """
         if self.returncode is None:
-            code = self.connection.recv(NUMBER)
+            self.connection.settimeout(timeout)
+            try:
+                code = self.connection.recv(NUMBER)
+            except TimeoutError:
+                raise subprocess.TimeoutExpired("a copy", timeout or 0.0) from None
             self.connection.close()
             os.close(self.pidfd)
             self.returncode = int.from_bytes(code, signed=True) if code else -signal.SIGKILL
         return self.returncode
 
 
-def copy(module: str, arguments: Sequence[str], standard: Sequence[int]) -> Copy | None:
+def copy(module: str, arguments: Sequence[str], standard: Sequence[int], environment: Mapping[str, str]) -> Copy | None:
     """Let the server, where there is one, run ``main()`` of a module of this package in a copy of itself.
 
     Args:
         module: its dotted name.
         arguments: of the command line.
         standard: file descriptors of the copy's standard input, output and error.
+        environment: all of the copy's variables.
 
     Returns:
         The copy; ``None`` without a server, or where it is one of another installation.
@@ -89,7 +102,7 @@ def copy(module: str, arguments: Sequence[str], standard: Sequence[int]) -> Copy
     if path is None:
         return None
     connection = socket.socket(socket.AF_UNIX)
-    wanted = {"module": module, "arguments": list(arguments), "folder": os.getcwd(), "environment": same_packages()}
+    wanted = {"module": module, "arguments": list(arguments), "folder": os.getcwd(), "environment": dict(environment)}
     text = json.dumps({**wanted, "installation": _installation()}).encode()
     try:
         connection.connect(path)

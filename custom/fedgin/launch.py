@@ -4,40 +4,49 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import BinaryIO, Protocol
 
 from fedgin.fork_server import copy
 from fedgin.processes import same_packages
 
 ERROR = 2
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Child(Protocol):
     """What is needed of :class:`subprocess.Popen`."""
 
     def kill(self) -> None: ...  # noqa: D102
-    def wait(self) -> int: ...  # noqa: D102
+    def send_signal(self, sign: int, /) -> None: ...  # noqa: D102
+    def wait(self, timeout: float | None = None) -> int: ...  # noqa: D102
 
 
-def launch(module: str, arguments: Sequence[object] = (), *, error: int = ERROR) -> tuple[Child, BinaryIO, BinaryIO]:
+def launch(
+    module: str, arguments: Sequence[object] = (), *, error: int = ERROR, variables: Mapping[str, str] = NOTHING
+) -> tuple[Child, BinaryIO, BinaryIO]:
     """Run a module; return the process with its standard input and output.
+
+    Ctrl-C in the terminal reaches the caller alone, which knows what becomes of the process.
 
     Args:
         module: its dotted name; it has a ``main()``.
         arguments: of the command line.
         error: file descriptor of its standard error.
+        variables: of its environment, beside those of this process.
     """
-    words = [str(argument) for argument in arguments]
+    words, environment = [str(argument) for argument in arguments], {**same_packages(), **variables}
     its_input, given = os.pipe()
     answers, its_output = os.pipe()
     standard = (its_input, its_output, error)
-    child = copy(module, words, standard) or subprocess.Popen(
+    child = copy(module, words, standard, environment) or subprocess.Popen(
         [sys.executable, "-P", "-m", module, *words],
         stdin=its_input,
         stdout=its_output,
         stderr=error,
-        env=same_packages(),
+        env=environment,
+        start_new_session=True,
     )
     os.close(its_input)
     os.close(its_output)

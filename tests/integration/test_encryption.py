@@ -37,7 +37,9 @@ def call(*arguments: object) -> None:
 
 
 def run(federation: LocalFederation, name: str, folder: Path) -> tuple[Job, RunResult]:
-    job = stage_tiny(name, folder / "job" / name)
+    # More weights than a ciphertext holds, and more than one ciphertext for some.
+    network = {"name": "unet", "params": {"channels": [8, 16, 32], "residual_units": 1}}
+    job = stage_tiny(name, folder / "job" / name, network=network)
     call("run", job.folder, "--kit", federation.admin(Role.LEAD), "--out", folder / "out" / name)
     return job, RunResult(folder / "out" / name)
 

@@ -1,19 +1,19 @@
 """The processes in which arms run: as many side by side as the cores allow, and none that another call runs."""
 
-import contextlib
+import io
 import json
-import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from fedgin.errors import with_fix
+from fedgin.launch import Child, launch
 from fedgin.study.arm_result import read_result
 from fedgin.study.claims import RENEW_SECONDS, Claims
 from fedgin.study.listener import StudyListener
@@ -23,14 +23,21 @@ from fedgin.study.workload import cores_of, steps_of_arm
 SECONDS_TO_STOP = 45.0
 # Between two looks at the arms of other calls.
 LOOK_SECONDS = 5.0
+# For all libraries, as :class:`StudySites` sets for training.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @dataclass
 class _Running:
-    """A worker process and what it has said."""
+    """A worker process and what it has said.
+
+    Attributes:
+        input: the worker's; its end, with this process's, tells the worker that this process has ended.
+    """
 
     setting: PlannedArm
-    process: "subprocess.Popen[str]"
+    process: Child
+    input: BinaryIO
     cores: int
     started: float = field(default_factory=time.monotonic)
     rounds: int = 0
@@ -72,6 +79,8 @@ class Crew:
                     self._hear(self.running[name], line)
                     continue
                 worker = self.running.pop(name)
+                with worker.input:
+                    worker.process.wait()
                 if worker.lost:
                     waiting.append(worker.setting)
                 elif problem := self._close(worker, waiting):
@@ -112,30 +121,21 @@ class Crew:
         for name in self.claims.renew():
             worker = self.running[name]
             worker.lost = True
-            _signal(worker.process, signal.SIGKILL)
+            worker.process.kill()
 
     def _start(self, setting: PlannedArm, cores: int) -> None:
         name = setting.spec.name
         setting.home.mkdir(parents=True, exist_ok=True)
+        words = [self.source, name, self.out]
         with setting.home.with_name(f"{name}.log").open("w", encoding="utf-8") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "fedgin.study.arm_worker", str(self.source), name, str(self.out)],
-                stdin=subprocess.PIPE,  # its end tells the worker that this process has ended
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                # One thread for all libraries, as :class:`StudySites` sets for training.
-                env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-                start_new_session=True,
-            )
-        self.running[name] = _Running(setting, process, cores)
-        threading.Thread(target=self._listen, args=(name, process), daemon=True).start()
+            process, given, said = launch("fedgin.study.arm_worker", words, error=log.fileno(), variables=ONE_THREAD)
+        self.running[name] = _Running(setting, process, given, cores)
+        threading.Thread(target=self._listen, args=(name, said), daemon=True).start()
         self.listener.started(setting.spec)
 
-    def _listen(self, name: str, process: "subprocess.Popen[str]") -> None:
-        assert process.stdout is not None
-        with process:
-            for line in process.stdout:
+    def _listen(self, name: str, said: BinaryIO) -> None:
+        with io.TextIOWrapper(said, encoding="utf-8") as lines:
+            for line in lines:
                 self.lines.put((name, line))
         self.lines.put((name, None))
 
@@ -151,7 +151,7 @@ class Crew:
             self.listener.round_done(worker.setting.spec, said, worker.setting.arm.rounds)
 
     def _close(self, worker: _Running, waiting: Sequence[PlannedArm]) -> str:
-        code = worker.process.returncode
+        code = worker.process.wait()
         problem = worker.problem or (f"its process ended with code {code}" if code else "")
         self.claims.release(worker.setting.spec.name)
         seconds = time.monotonic() - worker.started
@@ -164,12 +164,13 @@ class Crew:
     def _stop(self) -> None:
         """End every worker and what it started; a federated one stops its simulator when it is interrupted."""
         for worker in self.running.values():
-            _signal(worker.process, signal.SIGINT)
+            worker.process.send_signal(signal.SIGINT)
         for worker in self.running.values():
             try:
                 worker.process.wait(timeout=SECONDS_TO_STOP)
             except subprocess.TimeoutExpired:
-                _signal(worker.process, signal.SIGKILL)
+                worker.process.kill()
+            worker.input.close()
             self.claims.release(worker.setting.spec.name)
 
 
@@ -192,9 +193,3 @@ class _Pace:
             steps_of_arm(worker.setting) * (1 - worker.rounds / worker.setting.arm.rounds) for worker in running
         )
         return steps * self.spent / self.steps / self.cores
-
-
-def _signal(process: "subprocess.Popen[str]", sign: signal.Signals) -> None:
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)

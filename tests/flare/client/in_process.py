@@ -14,7 +14,9 @@ class Threads:
 
     def kill(self) -> None: ...
 
-    def wait(self) -> int:
+    def send_signal(self, sign: int, /) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> int:
         return 0
 
 

@@ -60,7 +60,7 @@ def children() -> list[psutil.Process]:
 
 @pytest.fixture
 def make_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Site]]:
-    monkeypatch.delenv(SOCKET)  # processes of their own, as at a hospital
+    monkeypatch.delenv(SOCKET, raising=False)  # processes of their own, as at a hospital
     made: list[Site] = []
 
     def make(steps: int) -> Site:

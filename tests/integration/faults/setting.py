@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import torch
 from torch import Tensor
 from typer.testing import CliRunner
@@ -166,9 +167,9 @@ def restart_bound_by_modes(setting: Setting, site: str) -> None:
         if os.geteuid() == 0:
             assert ctypes.CDLL(None, use_errno=True).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0) == 0
         # What trains has the right as well, unless it is no copy.
-        server = os.environ.pop(SOCKET)
-        setting.federation.start(site)
-        os.environ[SOCKET] = server
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv(SOCKET, raising=False)
+            setting.federation.start(site)
 
     before = len(setting.federation.log(site))
     setting.federation.stop(site)
