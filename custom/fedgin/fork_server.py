@@ -5,8 +5,8 @@ process imports them and forks (as ``multiprocessing`` with its own server does,
 a copy starts in a tenth of a second and shares that memory. Whoever is started below finds the server's socket in the
 environment, so that sites, which FLARE's processes start, are copies too.
 
-A request is the length of a JSON text, with three file descriptors beside it, and the text. The answer is a pidfd, or
-nothing where this server cannot make the copy; after the copy's end its code follows.
+A request is the length of a JSON text, with three file descriptors beside it, and the text. The answer is the copy's
+number with a pidfd beside it, or nothing where this server cannot make the copy; after the copy's end its code follows.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import fedgin
-from fedgin.processes import INPUT, same_packages
+from fedgin.processes import INPUT, few_arenas, same_packages
 
 SOCKET = "FEDGIN_FORK_SERVER"
 # A process with more than one thread cannot be copied: a copy has only the thread that forks.
@@ -51,11 +51,12 @@ class Copy:
 
     Args:
         connection: to the server, which waits for the copy's end.
+        pid: its number, and that of its group and session.
         pidfd: names the process, also when its number has been given to another.
     """
 
-    def __init__(self, connection: socket.socket, pidfd: int) -> None:
-        self.connection, self.pidfd = connection, pidfd
+    def __init__(self, connection: socket.socket, pid: int, pidfd: int) -> None:
+        self.connection, self.pid, self.pidfd = connection, pid, pidfd
         self.returncode: int | None = None
 
     def send_signal(self, sign: int) -> None:
@@ -108,13 +109,13 @@ def copy(module: str, arguments: Sequence[str], standard: Sequence[int], environ
         connection.connect(path)
         socket.send_fds(connection, [len(text).to_bytes(NUMBER)], list(standard))
         connection.sendall(text)
-        _, pidfds, _, _ = socket.recv_fds(connection, 1, 1)
+        pid, pidfds, _, _ = socket.recv_fds(connection, NUMBER, 1)
     except OSError:  # it has ended
-        pidfds = []
+        pid, pidfds = b"", []
     if not pidfds:
         connection.close()
         return None
-    return Copy(connection, pidfds[0])
+    return Copy(connection, int.from_bytes(pid), pidfds[0])
 
 
 def _installation() -> list[str]:
@@ -139,7 +140,7 @@ def fork_server() -> Iterator[None]:
             server = subprocess.Popen(
                 [sys.executable, "-P", "-m", "fedgin.fork_server", str(listener.fileno())],
                 stdin=subprocess.PIPE,  # its end ends the server
-                env={**same_packages(), **ONE_THREAD},
+                env={**same_packages(), **ONE_THREAD, **few_arenas()},
                 pass_fds=[listener.fileno()],
                 start_new_session=True,  # Ctrl-C is for those who know what becomes of a copy
             )
@@ -209,12 +210,13 @@ class _Server:
         self.asked[pid] = connection
         pidfd = os.pidfd_open(pid)
         with contextlib.suppress(OSError):  # who asked has ended; the end of its pipe ends the copy
-            socket.send_fds(connection, [b"."], [pidfd])
+            socket.send_fds(connection, [pid.to_bytes(NUMBER)], [pidfd])
         os.close(pidfd)
         return None
 
     def _become(self, standard: Sequence[int]) -> None:
-        """Give the copy its own standard input, output and error, and nothing of the server."""
+        """Give the copy its own session, standard input, output and error, and nothing of the server."""
+        os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for connection in self.asked.values():

@@ -16,8 +16,10 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Child(Protocol):
-    """What is needed of :class:`subprocess.Popen`."""
+    """What is needed of :class:`subprocess.Popen`; the process leads a group of its own."""
 
+    @property
+    def pid(self) -> int: ...  # noqa: D102
     def kill(self) -> None: ...  # noqa: D102
     def send_signal(self, sign: int, /) -> None: ...  # noqa: D102
     def wait(self, timeout: float | None = None) -> int: ...  # noqa: D102

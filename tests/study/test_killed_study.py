@@ -15,12 +15,12 @@ from tests.study.test_study import write
 
 PATIENCE_SECONDS = 240.0
 VERB = "from fedgin.cli.main import run; run()"
-SIMULATOR, FORK_SERVER = "fedgin.flare.run.simulation", "fedgin.fork_server"
 BLOCKS = [
     {"regimes": ["mr_only"], "methods": ["none"], "seeds": [1]},
     {"regimes": ["federated"], "methods": ["none"], "seeds": [1]},
 ]
-WORKERS, SITES = 2, 2
+# The workers of both arms, FLARE's simulator, and what trains at two sites.
+COPIES = 2 + 1 + 2
 # No round ends while the test looks: a worker would also end when it cannot print the round's line.
 LONG_ROUNDS = {"training": {"local_steps": 50_000, "batch_size": 1}}
 
@@ -36,15 +36,13 @@ def command_lines(processes: list[psutil.Process]) -> list[str]:
 
 
 def wait_for_everything(study: "subprocess.Popen[bytes]") -> list[psutil.Process]:
-    """Return all processes of the study once the sites of its federated arm train; they and the workers are copies."""
+    """Return all processes of the study once its fork server, its only child, has made all copies."""
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
         assert study.poll() is None, "the study ended by itself"
-        processes = psutil.Process(study.pid).children(recursive=True)
-        lines = command_lines(processes)
-        copies = sum(FORK_SERVER in line for line in lines) - 1
-        if any(SIMULATOR in line for line in lines) and copies == WORKERS + SITES:
-            return processes
+        processes = psutil.Process(study.pid).children()
+        if [len(server.children()) for server in processes] == [COPIES]:
+            return psutil.Process(study.pid).children(recursive=True)
         time.sleep(0.5)
     raise AssertionError("the study did not start what it should")
 

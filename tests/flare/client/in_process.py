@@ -12,6 +12,8 @@ from fedgin.train.site.worker import Worker
 class Threads:
     """Stands for a child process."""
 
+    pid = 0
+
     def kill(self) -> None: ...
 
     def send_signal(self, sign: int, /) -> None: ...

@@ -21,7 +21,7 @@ from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES
 from fedgin.flare.provisioning.authority import ProvisioningError
 from fedgin.flare.provisioning.kits import issue_kits
 from fedgin.flare.provisioning.project import make_project
-from fedgin.flare.run.simulation import MALLOC_ARENAS
+from fedgin.processes import MALLOC_ARENAS
 from tests.flare.provisioning.kits import POLICIES, PROJECT, PROVISIONING, by_status, content, plan, unpacked
 
 

@@ -7,10 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
 
 import yaml
 
@@ -23,15 +21,16 @@ from fedgin.flare.protocol import SESSION
 from fedgin.flare.run.results import RoundMetrics, RunResult, first_errors
 from fedgin.folders import emptied_folder
 from fedgin.fork_server import fork_server
-from fedgin.processes import watch_starter
+from fedgin.launch import Child, launch
+from fedgin.processes import few_arenas, watch_starter
 from fedgin.train.evaluate.site_scores import SiteScores
 from fedgin.train.pretrained_file import MODELS, find_file
 
-POLL_SECONDS = 0.5
+POLL_SECONDS, SECONDS_TO_STOP = 0.5, 10.0
 # The id that FLARE gives to every simulated job.
 SIMULATED = "simulate_job"
-# What FLARE's sub_start.sh sets in every kit; as there, a value in the environment comes first.
-MALLOC_ARENAS = "4"
+# Of the standard streams.
+OUTPUT, ERROR = 1, 2
 
 
 class SimulationError(FedginError):
@@ -75,13 +74,9 @@ def simulate(
     _lay_out(workspace, sites, find_file(started, models) if started else None)
     log = workspace.with_name(f"{workspace.name}.log")
     arguments = [str(job.folder), str(workspace), ",".join(sites), str(threads or len(sites))]
-    with fork_server(), log.open("w", encoding="utf-8") as output, _start(arguments, output, len(sites)) as process:
-        try:
-            _follow(process, workspace, on_round, on_organs, on_site)
-        finally:
-            _end(process)
+    with fork_server(), _started(arguments, log, len(sites)) as process:
+        code = _follow(process, workspace, on_round, on_organs, on_site)
     result = simulated_result(workspace)
-    code = process.returncode
     fault = f"FLARE's simulator ended with code {code}" if code else result.fault(job, list(sites))
     if fault:
         causes = first_errors(log)
@@ -113,38 +108,40 @@ def _lay_out(workspace: Path, sites: Mapping[str, SiteContract], weights: Path |
         shutil.copyfile(weights, workspace / MODELS / weights.name)
 
 
-def _start(arguments: Sequence[str], output: TextIO, sites: int) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "fedgin.flare.run.simulation", *arguments],
-        stdin=subprocess.PIPE,  # its end tells the simulator that this process has ended
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        env=_environment(sites),
-        start_new_session=True,
-    )
+@contextlib.contextmanager
+def _started(arguments: Sequence[str], log: Path, sites: int) -> Iterator[Child]:
+    """Run the simulator, whose lines go into the log; at the end nothing that it started is left."""
+    with log.open("w", encoding="utf-8") as output:
+        started = launch("fedgin.flare.run.simulation", arguments, error=output.fileno(), variables=_variables(sites))
+    process, given, said = started
+    # The end of its input tells the simulator that this process has ended.
+    with given, said:
+        try:
+            yield process
+        finally:
+            _end(process)
 
 
-def _environment(sites: int) -> dict[str, str]:
-    """Return the environment of the simulator and of the sites, which it starts.
+def _variables(sites: int) -> dict[str, str]:
+    """Return what the simulator and the sites that it starts find in their environment.
 
-    Sites share the cores: more threads than cores slow each other down. A kit's start script limits glibc's arenas, the
-    simulator does not; with glibc's own limit, eight for each core, the server's free but unreturned memory grows from
-    round to round.
+    Sites share the cores: more threads than cores slow each other down.
     """
     threads = str(max(1, (os.cpu_count() or 1) // sites))
-    return {"MALLOC_ARENA_MAX": MALLOC_ARENAS, **os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    return {**few_arenas(), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
 
 
 def _follow(
-    process: "subprocess.Popen[bytes]",
+    process: Child,
     workspace: Path,
     on_round: Callable[[RoundMetrics], None],
     on_organs: Callable[[OrganTable], None],
     on_site: Callable[[str, SiteScores], None],
-) -> None:
+) -> int:
+    """Tell what happens until the simulator ends; return its exit code."""
     reported, organs, told = 0, None, set[str]()
     while True:
-        running = process.poll() is None
+        code = _wait(process, POLL_SECONDS)
         if organs is None and (organs := simulated_result(workspace).organs):
             on_organs(organs)
         for site, scores in simulated_result(workspace).scored.items():
@@ -154,25 +151,28 @@ def _follow(
         for metrics in simulated_result(workspace).rounds[reported:]:
             on_round(metrics)
             reported += 1
-        if not running:
-            return
-        time.sleep(POLL_SECONDS)
+        if code is not None:
+            return code
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _wait(process: Child, seconds: float) -> int | None:
+    """Return the exit code once the process has ended, ``None`` while it runs."""
+    try:
+        return process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _end(process: Child) -> None:
     """Stop the simulator with everything it started, also when Ctrl-C or an error ended the waiting."""
-    if process.poll() is None:
-        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        if _wait(process, 0.01) is None:
             _signal_group(process, sign)
-            try:
-                process.wait(timeout=10)
-                break
-            except subprocess.TimeoutExpired:
-                continue
+            _wait(process, SECONDS_TO_STOP)
     _signal_group(process, signal.SIGKILL)
 
 
-def _signal_group(process: "subprocess.Popen[bytes]", sign: signal.Signals) -> None:
+def _signal_group(process: Child, sign: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, sign)
 
@@ -180,8 +180,9 @@ def _signal_group(process: "subprocess.Popen[bytes]", sign: signal.Signals) -> N
 def main() -> int:
     """Run FLARE's simulator with the arguments of :func:`simulate`; the entry point of the child process.
 
-    It ends, with everything it started, when its starter does.
+    It ends, with everything it started, when its starter does. What it prints goes where its errors go.
     """
+    os.dup2(ERROR, OUTPUT)
     watch_starter(lambda: os.killpg(os.getpgrp(), signal.SIGKILL))
     from fedgin.flare.run.simulator import Simulator
 
