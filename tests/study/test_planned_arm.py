@@ -22,7 +22,7 @@ JOB = JOBS / "abdomen_fedgin"
 
 def make_study(root: Path, **changes: Any) -> Study:
     tiny = tiny_experiment().model_dump(mode="json", include={"organs", "preprocessing", "network"})
-    tiny["augmentation"] = {"name": "gin", "params": {"layers": 2}}
+    tiny["augmentation"] = {"name": "rcnet", "params": {"padding": "zeros"}, "quality": True}
     stage_job(load_job(JOB), root / "job", sites=3, rounds=9, changes=tiny)
     values = {
         "name": "tiny",
@@ -100,15 +100,27 @@ def test_all_sites_are_needed_in_every_round(found: dict[str, PlannedArm]) -> No
 
 
 def test_a_method_does_not_inherit_the_jobs_parameters(found: dict[str, PlannedArm]) -> None:
-    assert found["central-gin-all-seed5"].arm.experiment.augmentation.params == {}
+    augmentation = found["central-gin-all-seed5"].arm.experiment.augmentation
+    assert (augmentation.params, augmentation.quality) == ({}, False)
     assert found["central-none-all-seed5"].arm.experiment.augmentation.name == "none"
+
+
+@pytest.mark.parametrize("in_settings", [False, True])
+def test_a_method_that_would_silently_have_its_defaults_is_refused(tmp_path: Path, in_settings: bool) -> None:
+    """The job, or the study's settings, say what they mean by RCNet; the method of that name is not listed."""
+    blocks = [{"regimes": ["mr_only"], "methods": ["rcnet"], "seeds": [5]}]
+    common = {"augmentation": {"name": "rcnet", "params": {"background": "keep"}}} if in_settings else {}
+    with pytest.raises(ConfigError, match="method 'rcnet' is not listed") as caught:
+        settings(tmp_path, blocks=blocks, settings=common, baseline="mr_only rcnet")
+    meant = '"background": "keep"' if in_settings else '"padding": "zeros"'
+    assert f"""'rcnet: {{augmentation: {{"name": "rcnet", "params": {{{meant}}}""" in str(caught.value)
 
 
 def test_a_method_that_names_an_augmentation_has_nothing_of_that_of_the_settings(tmp_path: Path) -> None:
     common = {"augmentation": {"name": "gin", "probability": 0.5, "params": {"layers": 3}}}
     deeper, other = {"augmentation": {"params": {"layers": 5}}}, {"augmentation": {"name": "fmaug"}}
-    methods = {"ours": {}, "deeper": deeper, "other": other}
-    blocks = [{"regimes": ["mr_only"], "methods": [*methods, "gin"], "seeds": [5]}]
+    methods = {"ours": {}, "deeper": deeper, "other": other, "gin": {"augmentation": {"name": "gin"}}}
+    blocks = [{"regimes": ["mr_only"], "methods": list(methods), "seeds": [5]}]
     found = settings(tmp_path, settings=common, methods=methods, blocks=blocks, baseline="mr_only gin")
     used = {item.spec.method: item.arm.experiment.augmentation for item in found.values()}
     assert {name: each.params for name, each in used.items()} == {

@@ -1,5 +1,6 @@
 """From a line of a study to what can be run: sites with their cases, and an arm."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -203,12 +204,25 @@ def _experiment(study: Study, spec: ArmSpec) -> Experiment:
         # No augmentation lends its parameters to another: neither the job's, nor that of the study's settings.
         values = with_changes(values | defaults if names_augmentation(changes) else values, changes)
     experiment = parse_settings(values, Experiment, source=f"changes to {job.name}")
+    _refuse_silent_defaults(study, spec, job, experiment)
     if experiment.starts_from:
         raise ConfigError(
             f"job {job.name} starts from a file of weights, but the arms of a study start from their seeds",
             "remove network.pretrained; 'fedgin train' and 'fedgin simulate' take the file",
         )
     return experiment
+
+
+def _refuse_silent_defaults(study: Study, spec: ArmSpec, job: Job, experiment: Experiment) -> None:
+    """Refuse a method that is not listed, but whose name the job, with the study's settings, gives to another thing."""
+    own = {} if names_augmentation(study.settings) else job.experiment.augmentation.model_dump(mode="json")
+    meant = AugmentationSettings.model_validate(own | study.settings.get("augmentation", {}))
+    if spec.method not in study.methods and meant.name == spec.method and meant != experiment.augmentation:
+        shown = json.dumps(meant.model_dump(mode="json", exclude_defaults=True))
+        raise ConfigError(
+            f"method '{spec.method}' is not listed, so it would have its defaults, and not what job {job.name} has",
+            f"write under 'methods' what you mean, such as '{spec.method}: {{augmentation: {shown}}}'",
+        )
 
 
 def _job(study: Study, spec: ArmSpec, experiment: Experiment, trained: Sequence[Modality]) -> Job:
