@@ -134,6 +134,7 @@ def test_thin_kernels_go_to_gin_too() -> None:
     planned = plan(fingerprint("a", spacing=(1.0, 1.0, 2.5)), fingerprint("b", spacing=(1.0, 1.0, 2.5)))
     pool = planned.experiment.augmentation.params["kernel_sizes"]
     assert pool == [[1, 1, 1], [1, 3, 3], [3, 3, 3]]
+    assert planned.experiment.augmentation.quality
     assert planned.experiment.network.params["kernel_sizes"][0] == [1, 3, 3]
 
 
