@@ -6,8 +6,8 @@ The abdomen's folders hold BTCV and CHAOS, the heart's CHD68 and HVSMR-2.0, in t
     python poc/real_sites.py --ct DATA/abdomen_ct --mr DATA/abdomen_mr --out runs/real_sites
     fedgin demo --sites runs/real_sites --rounds 20 --out runs/real
 
-Another site of the abdomen has MR slices in which the pancreas alone is labelled, from PanSegData: ``--pancreas``, beside
-``--mr`` or in its place.
+Another site of the abdomen has MR slices in which the pancreas alone is labelled, from PanSegData: ``--pancreas``,
+beside ``--mr`` or in its place.
 """
 
 from pathlib import Path

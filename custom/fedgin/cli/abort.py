@@ -14,7 +14,7 @@ def abort(
 
     A job that runs keeps its complete rounds and can be resumed; one that waits is not started.
 
-    Example: fedgin abort 368b8811-583e-4df8-bd35-1b5e0998c0a3 --kit kits/lead@example.org
+    Example: fedgin abort 368b8811-583e-4df8-bd35-1b5e0998c0a3 --kit kits-unpacked/lead@example.org
     """
     from fedgin.cli.follow_job import lead_console
     from fedgin.flare.run.console import abort as end

@@ -17,7 +17,7 @@ def fetch(
 ) -> None:
     """Download model, logs and settings of a job that ended, write its report and say whether it is a success.
 
-    Example: fedgin fetch 368b8811-583e-4df8-bd35-1b5e0998c0a3 --kit kits/lead@example.org --out runs/abdomen
+    Example: fedgin fetch 368b8811-583e-4df8-bd35-1b5e0998c0a3 --kit kits-unpacked/lead@example.org --out runs/abdomen
     """
     from fedgin.cli.follow_job import lead_console, report_outcome, result_folder
     from fedgin.flare.run.console import connect

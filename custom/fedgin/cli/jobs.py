@@ -18,7 +18,7 @@ def jobs(
 
     The server runs one job at a time. A job that waits names the job before it, or the site that is missing.
 
-    Example: fedgin jobs --kit kits/lead@example.org
+    Example: fedgin jobs --kit kits-unpacked/lead@example.org
     """
     from fedgin.cli.tables import print_rows
     from fedgin.flare.run.console import connect

@@ -23,7 +23,7 @@ def resume(
     last round. It runs on the same sites, all of which must be connected, or as many as --min-sites says. The job is
     left in OUT-job.
 
-    Example: fedgin resume 368b8811-583e-4df8-bd35-1b5e0998c0a3 --kit kits/lead@example.org
+    Example: fedgin resume 368b8811-583e-4df8-bd35-1b5e0998c0a3 --kit kits-unpacked/lead@example.org
     """
     from fedgin.cli.follow_job import Submitted, follow_to_end, lead_console, result_folder
     from fedgin.cli.interrupt import interruptible

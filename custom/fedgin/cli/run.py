@@ -28,7 +28,7 @@ def run(
     With --bundle nothing is trained: each site scores the bundle's model on its test cases.
     Ctrl-C leaves the job running; the message says how to follow it again.
 
-    Example: fedgin run jobs/abdomen_fedgin --kit kits/lead@example.org --rounds 20
+    Example: fedgin run jobs/abdomen_fedgin --kit kits-unpacked/lead@example.org --rounds 20
     """
     from dataclasses import replace
 

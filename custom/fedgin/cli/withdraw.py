@@ -16,7 +16,7 @@ def withdraw(
     FLARE has no certificate revocation. The server keeps a list of refused names, which survives restarts; the site's
     certificate itself stays valid until it expires. `enable_client NAME` in the console takes the site back.
 
-    Example: fedgin withdraw hospital-b --kit kits/admin@example.org
+    Example: fedgin withdraw hospital-b --kit kits-unpacked/admin@example.org
     """
     from fedgin.flare.run.console import connect
     from fedgin.flare.run.console import withdraw as refuse

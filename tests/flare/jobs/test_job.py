@@ -143,6 +143,13 @@ def test_a_copy_has_nothing_of_what_flare_left_in_the_folder(tmp_path: Path) -> 
     assert not list(copy.rglob(".__nvfl*"))
 
 
+def test_a_job_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown job 'abdomen_fedgn'.*did you mean 'abdomen_fedgin'"):
+        load_job(JOBS / "abdomen_fedgn")
+    with pytest.raises(ConfigError, match="no such job folder"):
+        load_job(tmp_path / "abdomen_fedgin")
+
+
 @pytest.mark.parametrize(("rounds", "sites"), [(0, 2), (2, 0), (10**6, 2), (2, 10**6)])
 def test_a_number_out_of_its_bounds_writes_nothing(tmp_path: Path, rounds: int, sites: int) -> None:
     with pytest.raises(ConfigError, match=r"job abdomen_fedgin: '(num_rounds|min_clients)'"):

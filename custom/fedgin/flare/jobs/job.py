@@ -4,7 +4,7 @@ import json
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -21,6 +21,7 @@ from fedgin.flare.jobs.files import APP, CLIENT_CONFIG, CONFIG, EXPERIMENT, FILE
 from fedgin.flare.jobs.meta import check_meta, make_meta, meta_name
 from fedgin.flare.jobs.numbers import Numbers
 from fedgin.folders import MARK, Mark, whole_folder
+from fedgin.registry import check_choice
 from fedgin.train.experiment import EVALUATED_MODEL, EvaluatedModel, Experiment, load_experiment, with_changes
 
 # The name in meta.json of a job that a bundle completes.
@@ -79,11 +80,20 @@ def load_job(folder: Path) -> Job:
     """Read and check the folder of a job that is to run.
 
     Raises:
-        FedginError: as :func:`read_job`; or an organ is misspelt.
+        FedginError: as :func:`read_job`; there is no such folder, or an organ is misspelt.
     """
+    if not folder.is_dir():
+        _refuse_missing(folder)
     job = read_job(folder)
     check_organs(job.experiment.organs)
     return job
+
+
+def _refuse_missing(folder: Path) -> NoReturn:
+    """Name the jobs that stand where this one should."""
+    if beside := [meta.parent.name for meta in folder.parent.glob(f"*/{META}")]:
+        check_choice("job", dict.fromkeys(beside, ()), folder.name, ())
+    raise ConfigError(f"{folder}: no such job folder", "copy a folder under jobs/")
 
 
 def read_job(folder: Path) -> Job:
