@@ -139,8 +139,9 @@ with fork_server():
 
 
 @pytest.mark.parametrize("end", ["leaves", "is killed"])
-def test_nothing_outlives_who_started_it(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_outlives_who_started_it(end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(SOCKET)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     starter = subprocess.Popen(
         [sys.executable, "-c", SERVES],
         stdin=subprocess.PIPE,
@@ -162,6 +163,7 @@ def test_nothing_outlives_who_started_it(end: str, monkeypatch: pytest.MonkeyPat
             starter.kill()
         _, alive = psutil.wait_procs([waiting, server], timeout=30)
         assert alive == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_copy_that_is_asked_for_while_another_runs_is_made(either: str) -> None:

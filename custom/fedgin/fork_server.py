@@ -257,15 +257,21 @@ def _run(wanted: Mapping[str, Any]) -> int:
         return 1
 
 
+def _remove_folder(path: Path) -> None:
+    """Remove the socket and its folder, which a starter that was killed leaves behind; another has done so already."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+        path.parent.rmdir()
+
+
 def main() -> None:
     """Serve on the socket that is open as the file descriptor of the only argument."""
     with socket.socket(fileno=int(sys.argv[1])) as listener:
         wanted = _Server(listener).serve()
+        if wanted is None:
+            _remove_folder(Path(listener.getsockname()))
     if wanted is not None:
-        code = _run(wanted)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        sys.exit(_run(wanted))
 
 
 if __name__ == "__main__":
