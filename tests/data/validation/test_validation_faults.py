@@ -9,6 +9,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+import yaml
 
 from fedgin.data.site import load_site
 from fedgin.data.validation import Finding, Severity, Validation, validate_site
@@ -254,6 +255,18 @@ def test_a_healthy_site_passes_every_group_of_checks(tmp_path: Path) -> None:
     assert faults(validation) == []
     assert validation.verdict is Severity.PASS
     assert len(validation.findings) == 12
+
+
+def test_a_kit_whose_ids_are_not_those_of_the_data_fails(tmp_path: Path) -> None:
+    made = SmallSite(tmp_path / "data").save()
+    contract = yaml.safe_load(made.read_text()) | {"data_root": str(made.parent)}
+    kit = tmp_path / "kit.yaml"
+    kit.write_text(yaml.safe_dump(contract | {"labels": {"spleen": 2, "right_kidney": 3, "left_kidney": 4}}))
+    assert "ids_differ" not in {finding.code for finding in validate_site(load_site(kit)).findings}
+    kit.write_text(yaml.safe_dump(contract | {"labels": contract["labels"] | {"right_kidney": 4, "left_kidney": 3}}))
+    [found] = [finding for finding in validate_site(load_site(kit)).findings if finding.code == "ids_differ"]
+    assert found.severity is FAIL
+    assert found.message.endswith("has other ids: left_kidney 4, right_kidney 3")
 
 
 @pytest.mark.parametrize(("break_it", "severity", "codes"), FAULTS, ids=[fault[0].__name__ for fault in FAULTS])

@@ -91,7 +91,7 @@ def _groups(contract: SiteContract, facts: list[CaseFacts]) -> list[_Group]:
         ("orientation", images, "one orientation", "orientations_differ"),
         ("duplicates", images, "no image occurs twice", "duplicate_image listed_twice"),
         ("grids", min(images, labels), f"image and label within {GRID_TOLERANCE_MM:g} mm", "two_grids"),
-        ("label_ids", labels, "only ids of the site's label map", "unknown_label_id"),
+        ("label_ids", labels, "only ids of the site's label map", "unknown_label_id ids_differ"),
         ("names", cases, "organs are called as in the jobs of this package", "organ_misspelt organ_unknown"),
         (
             "organs",

@@ -6,15 +6,17 @@ from collections.abc import Iterable, Sequence
 from fedgin.data.label_values import MOST_LISTED, shown
 from fedgin.data.organ_names import Likeness, resembled
 from fedgin.data.organs import ORGANS
-from fedgin.data.site import OTHERS, SiteContract, ids_of
+from fedgin.data.site import OTHERS, SiteContract, ids_of, load_site
 from fedgin.data.validation.facts import CaseFacts
 from fedgin.data.validation.findings import Finding, fail, warn
+from fedgin.errors import ConfigError
 
 
 def check_set(contract: SiteContract, facts: Sequence[CaseFacts]) -> list[Finding]:
     """Return what concerns the site as a whole: names, unknown ids, orientations, absent organs, one image twice."""
     return [
         *_names(contract),
+        *_ids_of_the_data(contract),
         *_unknown_ids(contract, facts),
         *_orientations(contract, facts),
         *_organs(contract, facts),
@@ -37,6 +39,22 @@ def _names(contract: SiteContract) -> list[Finding]:
         fix = f"write '{known}' under 'labels' in site.yaml, unless the job of your federation says '{name}'"
         findings.append(report("organ_misspelt", f"{said}; did you mean '{known}'?", fix))
     return findings
+
+
+def _ids_of_the_data(contract: SiteContract) -> list[Finding]:
+    """Hold the ids against the ``site.yaml`` that was written with the data; a kit has one of its own."""
+    path = contract.data_root / "site.yaml"
+    try:
+        made = load_site(path)
+    except ConfigError:  # there is none, or it is about something else
+        return []
+    known, own = ({organ: sorted(ids_of(ids)) for organ, ids in each.labels.items()} for each in (made, contract))
+    wrong = [organ for organ in own if organ in known and known[organ] != own[organ]]
+    if made.data_root != contract.data_root or not wrong:
+        return []
+    there = ", ".join(f"{organ} {' and '.join(map(str, known[organ]))}" for organ in wrong)
+    message = f"site {contract.site}: the site.yaml in data_root, written with the data, has other ids: {there}"
+    return [fail("ids_differ", message, "take over its 'labels', or correct it if it is the one that is wrong")]
 
 
 def _unknown_ids(contract: SiteContract, facts: Iterable[CaseFacts]) -> list[Finding]:
