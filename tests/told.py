@@ -1,7 +1,9 @@
 """A process that tells what it was given: ``python -m tests.told``."""
 
+import atexit
 import os
 import sys
+from pathlib import Path
 
 
 def main() -> int:
@@ -11,6 +13,9 @@ def main() -> int:
         return int(more[0])
     if word == "raise":
         return 1 // 0
+    if word == "at exit":
+        atexit.register(Path(more[0]).touch)
+        return 0
     if word == "wait":
         print(os.getpid(), flush=True)
         sys.stdin.read()

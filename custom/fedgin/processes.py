@@ -6,6 +6,7 @@ follow the starter's *thread*, which may end earlier.)
 """
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -24,6 +25,11 @@ def same_packages() -> dict[str, str]:
 def few_arenas() -> dict[str, str]:
     """Return the variable that limits the arenas of glibc's allocator."""
     return {"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", MALLOC_ARENAS)}
+
+
+def heed_interrupts() -> None:
+    """Let SIGINT interrupt this process: a shell lets its background processes ignore it, and they hand that on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def watch_starter(at_end: Callable[[], object]) -> None:

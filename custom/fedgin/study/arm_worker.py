@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from fedgin.errors import FedginError
-from fedgin.processes import watch_starter
+from fedgin.processes import heed_interrupts, watch_starter
 from fedgin.study.arm_result import run_arm
 from fedgin.study.plan import load_study
 from fedgin.study.planned_arm import StudySites
@@ -21,6 +21,7 @@ from fedgin.study.planned_arm import StudySites
 def main() -> int:
     """Run the arm; 0 when its results are complete, 2 after a foreseen error, which is printed."""
     watch_starter(lambda: os._exit(1))
+    heed_interrupts()
     source, name, out = sys.argv[1:]
     # PyTorch does not always follow the variable once another library has started its threads.
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

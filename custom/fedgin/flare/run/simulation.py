@@ -22,7 +22,7 @@ from fedgin.flare.run.results import RoundMetrics, RunResult, first_errors
 from fedgin.folders import emptied_folder
 from fedgin.fork_server import fork_server
 from fedgin.launch import Child, launch
-from fedgin.processes import few_arenas, watch_starter
+from fedgin.processes import few_arenas, heed_interrupts, watch_starter
 from fedgin.train.evaluate.site_scores import SiteScores
 from fedgin.train.pretrained_file import MODELS, find_file
 
@@ -184,6 +184,7 @@ def main() -> int:
     """
     os.dup2(ERROR, OUTPUT)
     watch_starter(lambda: os.killpg(os.getpgrp(), signal.SIGKILL))
+    heed_interrupts()
     from fedgin.flare.run.simulator import Simulator
 
     job, workspace, clients, threads = sys.argv[1:]
