@@ -24,8 +24,11 @@ debian:
 
 # tests/conftest.py gives whole files to a worker, the long ones first: many tests of a file share a federation that
 # runs. Tests of real processes mostly wait, so there are more workers than cores. What they write is kept in memory where
-# Linux offers some, and removed at the end: every file is flushed to the disk and most are removed again, at 2 ms each.
-PYTEST := scratch=$$(mktemp -d -p $(or $(wildcard /dev/shm),/tmp)); trap 'rm -rf $$scratch' EXIT; \
+# Linux offers 4 GB (a container often has 64 MB), and removed at the end: every file is flushed to the disk and most are
+# removed again, at 2 ms each.
+SCRATCH := $(shell test "$$(df --output=avail /dev/shm 2> /dev/null | tail -n 1)" -gt 4000000 2> /dev/null \
+	&& echo /dev/shm || echo /tmp)
+PYTEST := scratch=$$(mktemp -d -p $(SCRATCH)); trap 'rm -rf $$scratch' EXIT; \
 	TMPDIR=$$scratch OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadscope --no-loadscope-reorder --durations 20
 
 # Lines are counted where none may be missed; counting takes as long as the tests themselves.
