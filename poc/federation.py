@@ -18,6 +18,7 @@ from fedgin.data.site import SiteContract
 from fedgin.errors import FedginError
 from fedgin.flare.provisioning.federation import Federation, Person, Role, Server, Site
 from fedgin.flare.provisioning.kits import issue_kits
+from fedgin.processes import few_threads
 
 POLICIES = Path(__file__).resolve().parents[1] / "provisioning" / "policies"
 SERVER = "localhost"
@@ -119,8 +120,7 @@ class LocalFederation:
 def environment() -> dict[str, str]:
     """Return an environment in which the kits' ``python3`` is this one."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    threads = str(max(1, (os.cpu_count() or 1) // 3))
-    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    return {**os.environ, "PATH": path, **few_threads(max(1, (os.cpu_count() or 1) // 3))}
 
 
 def free_port() -> int:

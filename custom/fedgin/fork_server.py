@@ -26,11 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import fedgin
-from fedgin.processes import INPUT, few_arenas, same_packages
+from fedgin.processes import INPUT, few_arenas, few_threads, same_packages
 
 SOCKET = "FEDGIN_FORK_SERVER"
-# A process with more than one thread cannot be copied: a copy has only the thread that forks.
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 NUMBER = 4
 # What copies run; and what those import that check a job, or build a network. FLARE first: it looks at every module
 # that is there already.
@@ -141,7 +139,8 @@ def fork_server() -> Iterator[None]:
             server = subprocess.Popen(
                 [sys.executable, "-P", "-m", "fedgin.fork_server", str(listener.fileno())],
                 stdin=subprocess.PIPE,  # its end ends the server
-                env={**same_packages(), **ONE_THREAD, **few_arenas()},
+                # With more than one thread it could not be copied: a copy has only the thread that forks.
+                env={**same_packages(), **few_threads(1), **few_arenas()},
                 pass_fds=[listener.fileno()],
                 start_new_session=True,  # Ctrl-C is for those who know what becomes of a copy
             )
@@ -273,7 +272,7 @@ def main() -> None:
             _remove_folder(Path(listener.getsockname()))
     if wanted is not None:
         code = _run(wanted)
-        # What the libraries do at the end of a process; to free all that they hold, too, would take half a second.
+        # What the libraries do at the end of a process; to free all that they hold, too, takes a second.
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()

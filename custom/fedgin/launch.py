@@ -9,9 +9,8 @@ from types import MappingProxyType
 from typing import BinaryIO, Protocol
 
 from fedgin.fork_server import copy
-from fedgin.processes import same_packages
+from fedgin.processes import ERROR, same_packages
 
-ERROR = 2
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 

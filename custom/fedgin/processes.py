@@ -11,7 +11,8 @@ import sys
 import threading
 from collections.abc import Callable
 
-INPUT = 0
+# Of the standard streams.
+INPUT, OUTPUT, ERROR = 0, 1, 2
 # What FLARE's sub_start.sh sets in every kit; as there, a value in the environment comes first. With glibc's own limit,
 # eight for each core, the memory of a simulated server that is free but unreturned grows from round to round.
 MALLOC_ARENAS = "4"
@@ -20,6 +21,11 @@ MALLOC_ARENAS = "4"
 def same_packages() -> dict[str, str]:
     """Return the environment in which another Python finds the packages that this one finds."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def few_threads(count: int) -> dict[str, str]:
+    """Return the variables that limit the threads of the libraries."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(count))
 
 
 def few_arenas() -> dict[str, str]:

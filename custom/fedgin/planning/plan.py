@@ -94,13 +94,15 @@ def _experiment(
         "kernel_sizes": [list(level) for level in topology.kernels],
     }
     # What did best on volumes (docs/reading.md); on slices the quality filter did not help.
-    gin = {"kernel_sizes": _gin_kernels(geometry), "match_norm_before_mix": True}
+    gin: dict[str, Any] = {"name": "gin"}
+    if volumes:
+        gin |= {"quality": True, "params": {"kernel_sizes": _gin_kernels(geometry), "match_norm_before_mix": True}}
     return {
         "name": name,
         "organs": list(organs),
         "preprocessing": preprocessing | ({"ct_window_hu": list(window)} if window else {}),
         "network": {"name": "dynunet", "params": network},
-        "augmentation": {"name": "gin"} | ({"quality": True, "params": gin} if volumes else {}),
+        "augmentation": gin,
         "training": {"batch_size": geometry.batch_size},
     }
 

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from fedgin.errors import with_fix
 from fedgin.launch import Child, launch
+from fedgin.processes import few_threads
 from fedgin.study.arm_result import read_result
 from fedgin.study.claims import RENEW_SECONDS, Claims
 from fedgin.study.listener import StudyListener
@@ -23,8 +24,6 @@ from fedgin.study.workload import cores_of, steps_of_arm
 SECONDS_TO_STOP = 45.0
 # Between two looks at the arms of other calls.
 LOOK_SECONDS = 5.0
-# For all libraries, as :class:`StudySites` sets for training.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @dataclass
@@ -80,10 +79,10 @@ class Crew:
                     continue
                 worker = self.running.pop(name)
                 with worker.input:
-                    worker.process.wait()
+                    code = worker.process.wait()
                 if worker.lost:
                     waiting.append(worker.setting)
-                elif problem := self._close(worker, waiting):
+                elif problem := self._close(worker, code, waiting):
                     failed.append(f"{name}: {problem}")
         finally:
             self._stop()
@@ -128,7 +127,9 @@ class Crew:
         setting.home.mkdir(parents=True, exist_ok=True)
         words = [self.source, name, self.out]
         with setting.home.with_name(f"{name}.log").open("w", encoding="utf-8") as log:
-            process, given, said = launch("fedgin.study.arm_worker", words, error=log.fileno(), variables=ONE_THREAD)
+            # One thread for all libraries, as :class:`StudySites` sets for training.
+            started = launch("fedgin.study.arm_worker", words, error=log.fileno(), variables=few_threads(1))
+        process, given, said = started
         self.running[name] = _Running(setting, process, given, cores)
         threading.Thread(target=self._listen, args=(name, said), daemon=True).start()
         self.listener.started(setting.spec)
@@ -150,8 +151,7 @@ class Crew:
             worker.rounds = int(said["round"])
             self.listener.round_done(worker.setting.spec, said, worker.setting.arm.rounds)
 
-    def _close(self, worker: _Running, waiting: Sequence[PlannedArm]) -> str:
-        code = worker.process.wait()
+    def _close(self, worker: _Running, code: int, waiting: Sequence[PlannedArm]) -> str:
         problem = worker.problem or (f"its process ended with code {code}" if code else "")
         self.claims.release(worker.setting.spec.name)
         seconds = time.monotonic() - worker.started

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from fedgin.config import parse_settings
 from fedgin.data.datalist import Split, list_cases
@@ -198,13 +199,10 @@ def _refuse_local_layers(spec: ArmSpec, experiment: Experiment, sites: Mapping[s
 
 def _experiment(study: Study, spec: ArmSpec) -> Experiment:
     job = load_job(study.job)
-    defaults = {"augmentation": AugmentationSettings().model_dump(mode="json")}
-    values = job.experiment.model_dump(mode="json") | defaults
-    for changes in study.changes(spec):
-        # No augmentation lends its parameters to another: neither the job's, nor that of the study's settings.
-        values = with_changes(values | defaults if names_augmentation(changes) else values, changes)
+    values = _changed(job.experiment.model_dump(mode="json") | _no_augmentation(), study.changes(spec))
     experiment = parse_settings(values, Experiment, source=f"changes to {job.name}")
-    _refuse_silent_defaults(study, spec, job, experiment)
+    if spec.method not in study.methods:
+        _refuse_silent_defaults(study, spec, job, experiment)
     if experiment.starts_from:
         raise ConfigError(
             f"job {job.name} starts from a file of weights, but the arms of a study start from their seeds",
@@ -213,11 +211,22 @@ def _experiment(study: Study, spec: ArmSpec) -> Experiment:
     return experiment
 
 
+def _no_augmentation() -> dict[str, Any]:
+    return {"augmentation": AugmentationSettings().model_dump(mode="json")}
+
+
+def _changed(values: dict[str, Any], every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Apply changes; no augmentation lends its parameters to another: neither the job's, nor that of the settings."""
+    for changes in every:
+        values = with_changes(values | _no_augmentation() if names_augmentation(changes) else values, changes)
+    return values
+
+
 def _refuse_silent_defaults(study: Study, spec: ArmSpec, job: Job, experiment: Experiment) -> None:
-    """Refuse a method that is not listed, but whose name the job, with the study's settings, gives to another thing."""
-    own = {} if names_augmentation(study.settings) else job.experiment.augmentation.model_dump(mode="json")
-    meant = AugmentationSettings.model_validate(own | study.settings.get("augmentation", {}))
-    if spec.method not in study.methods and meant.name == spec.method and meant != experiment.augmentation:
+    """Refuse a method that is not listed if the job, with the study's settings, gives its name to another thing."""
+    common = _changed(job.experiment.model_dump(mode="json"), [study.settings])
+    meant = AugmentationSettings.model_validate(common["augmentation"])
+    if meant.name == spec.method and meant != experiment.augmentation:
         shown = json.dumps(meant.model_dump(mode="json", exclude_defaults=True))
         raise ConfigError(
             f"method '{spec.method}' is not listed, so it would have its defaults, and not what job {job.name} has",

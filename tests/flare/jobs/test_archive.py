@@ -98,8 +98,7 @@ def test_an_archive_that_torch_would_read_as_a_checkpoint_is_refused(job: Path, 
     (job / "data.pkl").write_bytes(pickle.dumps(Attack(marker), protocol=2))
     (job / "version").write_text("3\n")
     (tmp_path / "data").write_bytes(archive_of(job))
-    first = refusal((tmp_path / "data").read_bytes())  # in the order in which the disk lists them
-    assert first.startswith(("the job carries 'abdomen_fedgin/data.pkl'", "the job carries 'abdomen_fedgin/version'"))
+    assert "the job carries 'abdomen_fedgin/data.pkl'" in refusal((tmp_path / "data").read_bytes())
     assert not marker.exists()
     torch.load(tmp_path / "data", weights_only=False)  # the control: it is one
     assert marker.exists()

@@ -66,7 +66,8 @@ def _check_entries(archive: ZipFile, name: str) -> None:
     """Check names, kinds and sizes before anything is unpacked."""
     if not FOLDER_NAME.fullmatch(name):
         raise ConfigError("the job's folder has no plain name", "use letters, digits, '.', '_' and '-'")
-    entries = archive.infolist()
+    # The first that is wrong is named; the order of the archive is that of the disk which it came from.
+    entries = sorted(archive.infolist(), key=lambda entry: entry.filename)
     for entry in entries:
         parts = PurePosixPath(entry.filename).parts
         inside = "/".join(parts[1:])

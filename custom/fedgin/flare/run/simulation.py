@@ -22,15 +22,13 @@ from fedgin.flare.run.results import RoundMetrics, RunResult, first_errors
 from fedgin.folders import emptied_folder
 from fedgin.fork_server import fork_server
 from fedgin.launch import Child, launch
-from fedgin.processes import few_arenas, heed_interrupts, watch_starter
+from fedgin.processes import ERROR, OUTPUT, few_arenas, few_threads, heed_interrupts, watch_starter
 from fedgin.train.evaluate.site_scores import SiteScores
 from fedgin.train.pretrained_file import MODELS, find_file
 
 POLL_SECONDS, SECONDS_TO_STOP = 0.5, 10.0
 # The id that FLARE gives to every simulated job.
 SIMULATED = "simulate_job"
-# Of the standard streams.
-OUTPUT, ERROR = 1, 2
 
 
 class SimulationError(FedginError):
@@ -127,8 +125,7 @@ def _variables(sites: int) -> dict[str, str]:
 
     Sites share the cores: more threads than cores slow each other down.
     """
-    threads = str(max(1, (os.cpu_count() or 1) // sites))
-    return {**few_arenas(), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    return few_arenas() | few_threads(max(1, (os.cpu_count() or 1) // sites))
 
 
 def _follow(
