@@ -188,3 +188,13 @@ def test_wrong_settings_are_named(settings: dict[str, object], named: str) -> No
     with pytest.raises(ConfigError) as caught:
         build_network(NetworkSettings.model_validate(settings), spatial_dims=2, out_channels=2, seed=0)
     assert named in str(caught.value)
+
+
+def test_the_activation_of_unet_is_chosen() -> None:
+    negative = -torch.ones(1)
+    for name, learned, slope in (("prelu", 1, 0.25), ("leaky_relu", 0, 0.01)):
+        parts = [part for part in tiny("unet", 3, activation=name).modules() if "relu" in type(part).__name__.lower()]
+        assert parts
+        for part in parts:
+            assert sum(parameter.numel() for parameter in part.parameters()) == learned
+            assert float(part(negative.clone())) == pytest.approx(-slope)

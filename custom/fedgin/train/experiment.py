@@ -64,7 +64,7 @@ class TrainingSettings(Settings):
         schedule: ``polynomial`` lowers the rate to 0 over the run as (1 - progress) ** 0.9; ``constant`` does not;
             ``plateau`` halves it, down to 1e-5, after four rounds in a row without a lower training loss at the site.
         optimizer_state: ``keep`` the optimiser's moments between rounds, at the site, or ``reset`` them each round.
-        amp: mixed precision, used on GPUs only: CPUs gain nothing from it here.
+        amp: mixed precision where it is faster: float16 on GPUs, bfloat16 on CPUs with Intel's AMX.
     """
 
     local_steps: int | None = Field(default=None, ge=1, le=1_000_000)

@@ -10,6 +10,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data import DataLoader
 from monai.engines import SupervisedTrainer
+from monai.inferers import SimpleInferer
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -22,6 +23,7 @@ from fedgin.seeds import derive_seed, make_generator
 from fedgin.train.batches import BatchMaker, RoundPlan
 from fedgin.train.experiment import Experiment, TrainingSettings
 from fedgin.train.method_loss import MethodLoss
+from fedgin.train.precision import BFloat16Inferer, computes_bfloat16
 from fedgin.train.prefetch import prefetched
 from fedgin.train.proximal import ProximalLoss
 from fedgin.train.round_length import steps_of_round
@@ -65,6 +67,7 @@ class Trainer:
 
     Attributes:
         ahead: how many batches are read before they are needed; the results do not depend on it.
+        amp: whether the forward pass computes in half precision where that is faster.
     """
 
     def __init__(self, network: nn.Module, experiment: Experiment, device: torch.device) -> None:
@@ -75,6 +78,7 @@ class Trainer:
         self.on_gpu = device.type == "cuda"
         self.ahead = BATCHES_AHEAD if self.on_gpu else 0
         settings = experiment.training
+        self.amp = settings.amp and (self.on_gpu or computes_bfloat16())
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -130,7 +134,8 @@ class Trainer:
             optimizer=self.optimizer,
             loss_function=ProximalLoss(self.loss, self.network, proximal) if proximal else self.loss,
             prepare_batch=maker,
-            amp=self.experiment.training.amp and self.on_gpu,
+            amp=self.amp and self.on_gpu,
+            inferer=BFloat16Inferer() if self.amp and not self.on_gpu else SimpleInferer(),
             decollate=False,
         )
         # Ignite logs an exception before raising it; whoever catches it says it once, in words that are safe to log.
