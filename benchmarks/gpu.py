@@ -103,7 +103,8 @@ def small(job: str, steps: int, **changes: object) -> Experiment:
     if "network" in changes:
         values.pop("network")
     training = {"local_steps": steps, "batch_size": 2, "amp": True}
-    return Experiment.model_validate(merged(values, {"organs": ORGANS, "training": training, **changes}))
+    fewer = {"organs": ORGANS, "postprocessing": {"largest_region": []}, "training": training}
+    return Experiment.model_validate(merged(values, {**fewer, **changes}))
 
 
 def cases_for(folder: Path, experiment: Experiment) -> list[CachedCase]:

@@ -3,6 +3,7 @@
 import json
 import math
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,6 +66,7 @@ def _measure(bundle: Path, site_yaml: Path, repeats: int, most: int) -> list[dic
     opened = load_bundle(bundle)
     network, experiment = opened.network(), opened.experiment
     device, rows = torch.device("cpu"), []
+    scored = partial(evaluate, in_one_piece=experiment.in_one_piece)
     with tempfile.TemporaryDirectory() as scratch:
         cache = CaseCache(Path(scratch), experiment.preprocessing, experiment.organs)
         for case in list_cases(load_site(site_yaml))[Split.TEST][:most]:
@@ -73,10 +75,10 @@ def _measure(bundle: Path, site_yaml: Path, repeats: int, most: int) -> list[dic
             bare, scoring = best_of(
                 repeats,
                 lambda images=slices, of=case: forward(network, images, of.modality),  # type: ignore[misc]
-                lambda of=cached: evaluate(network, [of], device),  # type: ignore[misc]
+                lambda of=cached: scored(network, [of], device),  # type: ignore[misc]
             )
-            [surfaces] = best_of(1, lambda of=cached: evaluate(network, [of], device, surfaces=True))  # type: ignore[misc]
-            dice = [score.dice for score in evaluate(network, [cached], device)]
+            [surfaces] = best_of(1, lambda of=cached: scored(network, [of], device, surfaces=True))  # type: ignore[misc]
+            dice = [score.dice for score in scored(network, [cached], device)]
             times = {"forward": bare, "scoring": scoring, "surfaces": surfaces, "ratio": scoring / bare}
             rows.append(times | {"peak_mb": peak_mb(), "dice": dice})
     return rows

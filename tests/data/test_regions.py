@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from fedgin.data.regions import bounding_box, find_regions, shift_box
+from fedgin.data.regions import bounding_box, find_regions, keep_largest_regions, label_boxes, shift_box
 
 ORDERS = list(itertools.permutations(range(3)))
 
@@ -63,3 +63,39 @@ def test_a_box_inside_a_box_is_moved_by_its_corner() -> None:
 def test_no_region_has_no_largest() -> None:
     with pytest.raises(ValueError, match="empty"):
         find_regions(np.zeros((2, 2, 2), dtype=bool)).largest()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    share=st.floats(0.0, 0.9),
+    order=st.sampled_from(ORDERS),
+    kept=st.sets(st.integers(1, 4)),
+)
+def test_only_the_largest_region_of_a_kept_label_is_left(
+    seed: int, share: float, order: tuple[int, ...], kept: set[int]
+) -> None:
+    """Everything else is as it was; what is cut becomes background; doing it again changes nothing."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.integers(1, 4, (9, 7, 11)) * (rng.random((9, 7, 11)) < share)).astype(np.uint8).transpose(order)
+    before = labels.copy()
+    cuts = keep_largest_regions(labels, kept)
+    assert set(np.unique(labels[labels != before])) <= {0}
+    for label in range(1, 5):
+        sizes = np.bincount(ndimage.label(before == label)[0].ravel())[1:]
+        if label in kept and len(sizes) > 1:
+            assert ndimage.label(labels == label)[1] == 1
+            assert np.count_nonzero(labels == label) == sizes.max()
+            assert cuts[label].regions == len(sizes)
+            assert cuts[label].share == pytest.approx(sizes.max() / sizes.sum())
+        else:
+            assert label not in cuts
+            np.testing.assert_array_equal(labels == label, before == label)
+    assert keep_largest_regions(labels, kept) == {}
+
+
+def test_boxes_of_labels_are_those_of_scipy_and_none_where_there_is_nothing() -> None:
+    labels = np.zeros((5, 6, 7), dtype=np.uint8, order="F")
+    assert label_boxes(labels, 2) == [None, None]
+    labels[1:3, 2, 3:6] = 2
+    assert label_boxes(labels, 3) == [None, (slice(1, 3), slice(2, 3), slice(3, 6)), None]

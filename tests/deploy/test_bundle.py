@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from fedgin.cli.main import app
 from fedgin.data.datalist import Split
 from fedgin.data.prepare import prepare_site
+from fedgin.data.regions import find_regions
 from fedgin.data.site import Modality, load_site
 from fedgin.data.validation import validate_site
 from fedgin.data.validation.fingerprint import build_fingerprint
@@ -161,16 +162,21 @@ def test_the_runner_s_configuration_names_one_class_of_this_package(tmp_path: Pa
     assert values["segmenter"]["_target_"] == "fedgin.deploy.predict.open_segmenter"
 
 
-def test_a_bundle_of_volumes_says_so_and_segments_as_it_was_scored(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [[], ["left_kidney", "liver"]])
+def test_a_bundle_of_volumes_says_so_and_segments_as_it_was_scored(tmp_path: Path, kept: list[str]) -> None:
     """What MONAI's runner calls writes, for an image of the site, the labels that the site's evaluator counts."""
-    bundle = make_bundle(tmp_path, experiment=tiny_volumes())
+    experiment = tiny_volumes(organs=["liver", "left_kidney"], postprocessing={"largest_region": kept})
+    bundle = make_bundle(tmp_path, experiment=experiment)
+    said = "of left kidney, liver" if kept else "of no organ"
+    assert f"| largest region alone | {said} |" in (bundle.folder / CARD_MD).read_text()
     shown = json.loads((bundle.folder / METADATA).read_text())["network_data_format"]["inputs"]["image"]
     assert (shown["spatial_shape"], shown["is_patch_data"]) == ([16, 16, 16], True)
     assert "volumes of 10 x 10 x 5 mm voxels, in patches of 16 x 16 x 16" in (bundle.folder / CARD_MD).read_text()
     contract = load_site(write_site(tmp_path / "site", "site-1", "CT", labels={"liver": 1, "left_kidney": 2}))
     [case] = prepare_site(contract, bundle.experiment.preprocessing, bundle.experiment.organs).cases[Split.TEST]
     scored: list[Segmentation] = []
-    segment(bundle.network(), [case], torch.device("cpu"), scored.append)
+    segment(bundle.network(), [case], torch.device("cpu"), scored.append, in_one_piece=experiment.in_one_piece)
     written = open_segmenter(bundle.folder).write_nifti(str(case.case.image), str(tmp_path))
     assert np.array_equal(np.asarray(nibabel.load(written).dataobj), scored[0].predicted)
     assert scored[0].predicted.shape == (40, 36, 6)
+    assert (find_regions(scored[0].predicted == 2).count == 1) == bool(kept)

@@ -5,9 +5,10 @@ import pytest
 from numpy.typing import NDArray
 
 from fedgin.data.look import look_at, summarise_looks
+from fedgin.data.regions import Cut
 from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume
-from fedgin.deploy.unlike import find_pieces, find_unlike
+from fedgin.deploy.unlike import describe_cuts, find_pieces, find_unlike
 from fedgin.train.provenance import Participant, Provenance
 from tests.sites import make_volume, tiny_experiment
 
@@ -122,3 +123,9 @@ def test_a_crumb_makes_no_pieces_and_cuts_nothing_off() -> None:
     pieces = find_pieces(labels == 1)
     assert (pieces.count, pieces.box) == (2, (slice(3, 15),) * 3)
     assert pieces.share == pytest.approx(1728 / 1729)
+
+
+def test_what_was_cut_off_is_said_where_it_was_notable() -> None:
+    cuts = {2: Cut(3, 0.62), 1: Cut(2, 0.99)}
+    said = ["left kidney was in 3 pieces; only the largest is kept, 62% of it"]
+    assert describe_cuts(cuts, ["liver", "left_kidney"]) == said

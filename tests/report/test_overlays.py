@@ -56,7 +56,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_network_of_any_resolution_and_axes_is_shown_on_the_images_own_slice(site: Path, name: str) -> None:
     case = prepared(site, EXPERIMENTS[name])
     shown = busiest_slice(case.case, ORGANS)
-    found = torch.from_numpy(predict_slice(nearest(case), case, shown.index, ORGANS))
+    found = torch.from_numpy(predict_slice(nearest(case), case, shown.index, ORGANS, in_one_piece=()))
     truth = torch.from_numpy(shown.truth.copy())
     assert found.shape == truth.shape == shown.image.shape == (40, 36)
     assert all(dice(found == place, truth == place) > 0.8 for place in (1, 2))
@@ -65,7 +65,7 @@ def test_a_network_of_any_resolution_and_axes_is_shown_on_the_images_own_slice(s
 def test_a_network_of_one_organ_is_shown_in_that_organs_colour(site: Path) -> None:
     spleen = prepared(site, tiny_experiment(organs=["spleen"], preprocessing={"spacing_mm": 5.0, "size": [64, 64]}))
     shown = busiest_slice(spleen.case, ORGANS)
-    found = predict_slice(nearest(spleen), spleen, shown.index, ORGANS)
+    found = predict_slice(nearest(spleen), spleen, shown.index, ORGANS, in_one_piece=())
     assert set(found.ravel().tolist()) == {0, 2}
 
 

@@ -103,9 +103,9 @@ def test_training_learns_the_blocks(tmp_path: Path) -> None:
     )
     trainer = make_trainer(experiment)
     members = cases(tmp_path)
-    before = mean_dice(evaluate(trainer.network, members, CPU))
+    before = mean_dice(evaluate(trainer.network, members, CPU, in_one_piece=()))
     trainer.train_round(members, RoundPlan("s", 0, 1))
-    assert mean_dice(evaluate(trainer.network, members, CPU)) > max(0.6, before)
+    assert mean_dice(evaluate(trainer.network, members, CPU, in_one_piece=())) > max(0.6, before)
 
 
 def test_evaluation_changes_nothing_and_augments_nothing(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_evaluation_changes_nothing_and_augments_nothing(tmp_path: Path) -> None
     network = build_network(experiment.network, spatial_dims=2, out_channels=3, seed=0).train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     members = cases(tmp_path, Split.VALIDATION)
-    scores = [repr(evaluate(network, members, CPU)) for _ in range(2)]
+    scores = [repr(evaluate(network, members, CPU, in_one_piece=())) for _ in range(2)]
     assert scores[0] == scores[1]
     assert network.training
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())

@@ -56,7 +56,11 @@ def train(
         device = choose_device(contracts[0])
         network = _train(plan, sites, device, console, checkpoint=out / "alone.pt", models=models)
         save_checkpoint(out / "model.pt", {"model": averaged_weights(network)})
-        scores = [score for item in sites for score in evaluate(network, item.cases[Split.VALIDATION], device)]
+        validation, kept = (
+            [case for item in sites for case in item.cases[Split.VALIDATION]],
+            plan.experiment.in_one_piece,
+        )
+        scores = evaluate(network, validation, device, in_one_piece=kept)
         write_scores(out / "validation_scores.csv", scores)
         write_provenance(out, describe_training(plan.experiment, plan.rounds, sites, scores))
     for organ, dice in mean_dice_by_organ(scores).items():

@@ -1,8 +1,9 @@
-"""Connected regions of a mask and the box around it, along the order in which its voxels lie in memory.
+"""Connected regions of a mask, and the box around it, along the order in which its voxels lie in memory.
 
 NIfTI and DICOM voxels lie in Fortran order. scipy writes its regions in C order, which takes twice as long there.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,3 +80,53 @@ def shift_box(box: Box, around: Box) -> Box:
     return tuple(
         slice(side.start + outer.start, side.stop + outer.start) for side, outer in zip(box, around, strict=True)
     )
+
+
+def label_boxes(labels: NDArray[np.uint8], count: int) -> list[Box | None]:
+    """Return the box around each label from 1 to ``count``; nothing for one that does not occur."""
+    around = bounding_box(labels)
+    if around is None:
+        return [None] * count
+    # scipy looks at every voxel, in C order, and most are background.
+    inside = np.ascontiguousarray(labels[around].T)
+    found = ndimage.find_objects(inside, max_label=count)
+    return [box and shift_box(box[::-1], around) for box in found]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What a label was before only its largest region was left.
+
+    Attributes:
+        regions: how many it had, 2 or more.
+        share: that of the largest, above 0 and below 1.
+    """
+
+    regions: int
+    share: float
+
+
+def keep_largest_regions(labels: NDArray[np.uint8], kept: Iterable[int]) -> dict[int, Cut]:
+    """Set to 0, in place, what does not belong to the largest region of its label.
+
+    Args:
+        labels: of any number of axes.
+        kept: the labels that it is done for, from 1.
+
+    Returns:
+        by label, what was cut; labels that have one region or none are not named.
+    """
+    chosen = list(kept)
+    boxes = label_boxes(labels, max(chosen, default=0))
+    cuts = {}
+    for label in chosen:
+        box = boxes[label - 1]
+        if box is None:
+            continue
+        mask = labels[box] == label
+        regions = find_regions(mask)
+        if regions.count > 1:
+            largest = regions.largest()
+            labels[box][mask & ~largest] = 0
+            cuts[label] = Cut(regions.count, float(np.count_nonzero(largest) / np.count_nonzero(mask)))
+    return cuts

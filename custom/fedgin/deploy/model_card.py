@@ -117,6 +117,7 @@ def _settings(provenance: Provenance) -> Sequence[tuple[str, str]]:
         ("CT window", "{:g} to {:g} HU".format(*preprocessing.ct_window_hu)),
         ("MR grey values", "percentiles {:g} to {:g} of the body".format(*preprocessing.mr_percentiles)),
         *[_images(provenance, modality) for modality in provenance.modalities],
+        ("largest region alone", _largest(experiment)),
         ("client weighting", experiment.federation.client_weighting),
         ("homomorphic encryption", "yes" if experiment.federation.homomorphic_encryption else "no"),
         ("privacy settings of the sites", f"{UNKNOWN}: a site does not tell them"),
@@ -131,6 +132,12 @@ def _start(experiment: Experiment) -> str:
         return "random weights of the seed"
     anew = f"; random: {', '.join(pretrained.leave_out)}" if pretrained.leave_out else ""
     return f"{pretrained.file}, SHA-256 {pretrained.sha256}{anew}"
+
+
+def _largest(experiment: Experiment) -> str:
+    """Say of which organs only the largest region is kept."""
+    organs = [organ.replace("_", " ") for organ in experiment.postprocessing.largest_region]
+    return f"of {', '.join(organs)}" if organs else "of no organ"
 
 
 def _image(preprocessing: Preprocessing) -> str:

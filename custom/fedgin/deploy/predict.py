@@ -11,10 +11,11 @@ from torch import nn
 
 from fedgin.data.label_values import count_ids
 from fedgin.data.preprocessing import preprocess
+from fedgin.data.regions import keep_largest_regions
 from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume, is_hu_like
 from fedgin.deploy.bundle import Bundle, load_bundle
-from fedgin.deploy.unlike import find_unlike
+from fedgin.deploy.unlike import describe_cuts, find_unlike
 from fedgin.errors import DataError
 from fedgin.files import whole_file
 from fedgin.train.evaluate.inference import CaseInferer, Segmented, segment_case
@@ -69,9 +70,10 @@ class Segmenter:
         layers = modality if modality in trained else next(iter(trained), modality)
         case = Segmented(layers.value, prepared.affine, prepared.native)
         labels = segment_case(self.network, prepared.image, case, inferer)
+        cuts = keep_largest_regions(labels, experiment.in_one_piece)
         volumes = measure(labels, list(experiment.organs), image.voxel_ml)
         warnings = find_unlike(image, modality, labels, volumes, self.bundle.provenance)
-        return Prediction(labels, volumes, tuple(warnings))
+        return Prediction(labels, volumes, (*warnings, *describe_cuts(cuts, experiment.organs)))
 
     def write_nifti(self, image: str, folder: str) -> str:
         """Segment a NIfTI image and write ``NAME_seg.nii.gz`` on its grid; MONAI's runner calls this.

@@ -1,15 +1,14 @@
 """In what an image, or what was found in it, is unlike the training or unlike an adult: warnings, never silence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from fedgin.data.look import look_at
 from fedgin.data.organs import IN_PIECES, ORGANS, PLAIN
-from fedgin.data.regions import Box, bounding_box, find_regions, shift_box
+from fedgin.data.regions import Cut, bounding_box, find_regions, label_boxes
 from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume
 from fedgin.train.provenance import Provenance
@@ -37,7 +36,7 @@ def find_unlike(
         provenance: what is known of the training.
     """
     found = _unlike_image(image, modality, provenance)
-    boxes = _organ_boxes(labels, len(volumes_ml))
+    boxes = label_boxes(labels, len(volumes_ml))
     for position, (organ, ml) in enumerate(volumes_ml.items(), start=1):
         box = boxes[position - 1]
         if box is None:
@@ -48,6 +47,20 @@ def find_unlike(
         if organ not in IN_PIECES and pieces.share < LARGEST_PIECE:
             found.append(f"{_words(organ)} is in {pieces.count} pieces; the largest is {pieces.share:.0%} of it")
     return found
+
+
+def describe_cuts(cuts: Mapping[int, Cut], organs: Sequence[str]) -> list[str]:
+    """Return a warning for each organ of which a notable part was cut off, because it lay apart from the largest.
+
+    Args:
+        cuts: by position in ``organs`` plus 1.
+        organs: the organs of the model.
+    """
+    return [
+        f"{_words(organs[label - 1])} was in {cut.regions} pieces; only the largest is kept, {cut.share:.0%} of it"
+        for label, cut in cuts.items()
+        if cut.share < LARGEST_PIECE
+    ]
 
 
 @dataclass(frozen=True)
@@ -72,17 +85,6 @@ def find_pieces(mask: NDArray[np.bool_]) -> Pieces:
     box = bounding_box(largest)
     assert box is not None, "a piece has a voxel"
     return Pieces(regions.count, float(np.count_nonzero(largest) / np.count_nonzero(mask)), box)
-
-
-def _organ_boxes(labels: NDArray[np.uint8], organs: int) -> list[Box | None]:
-    """Return the box around each organ, by its position; nothing for one that was not found."""
-    around = bounding_box(labels)
-    if around is None:
-        return [None] * organs
-    # scipy looks at every voxel, in C order, and most are background.
-    inside = np.ascontiguousarray(labels[around].T)
-    found = ndimage.find_objects(inside, max_label=organs)
-    return [box and shift_box(box[::-1], around) for box in found]
 
 
 def _unlike_image(image: Volume, modality: Modality, provenance: Provenance) -> list[str]:

@@ -91,7 +91,11 @@ def _overlays(comparison: Comparison) -> list[ShownCase]:
         site, subject = shown.case.site, shown.case.subject
         predicted = {
             item.arm.title: predict_slice(
-                load_network(item.arm, item.model, site), cases[0], shown.index, experiment.organs
+                load_network(item.arm, item.model, site),
+                cases[0],
+                shown.index,
+                experiment.organs,
+                in_one_piece=item.arm.experiment.in_one_piece,
             )
             for item in comparison.results
         }

@@ -19,6 +19,8 @@ from fedgin.report.evaluation_table import (
 )
 
 REFRESH_SECONDS = 10
+# Of the experiment, what bears on the scores.
+SHOWN = {"name", "organs", "preprocessing", "network", "postprocessing", "evaluates"}
 
 
 def write_evaluation_report(path: Path, job: Job, job_id: str, result: RunResult, *, fault: str = "") -> Path:
@@ -97,5 +99,5 @@ def _verdict(fault: str, scores: Scores, gaps: Sequence[str]) -> Verdict:
 
 
 def _about(job: Job, job_id: str) -> dict[str, Any]:
-    values = job.experiment.model_dump(mode="json", include={"name", "organs", "preprocessing", "network", "evaluates"})
+    values = job.experiment.model_dump(mode="json", include=SHOWN)
     return {"job": job, "job_id": job_id, "settings": {**values, "min_clients": job.min_clients}}

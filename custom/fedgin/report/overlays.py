@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,7 +94,9 @@ def busiest_slice(case: Case, organs: Sequence[str]) -> Shown:
     return Shown(case, index, ras.voxels[:, :, index], ids[:, :, index], limits, spacing)
 
 
-def predict_slice(network: nn.Module, case: CachedCase, index: int, organs: Sequence[str]) -> NDArray[np.uint8]:
+def predict_slice(
+    network: nn.Module, case: CachedCase, index: int, organs: Sequence[str], *, in_one_piece: Collection[int]
+) -> NDArray[np.uint8]:
     """Segment a case and return one axial slice of its own grid in RAS+, [X, Y], positions among ``organs`` plus 1.
 
     Args:
@@ -102,6 +104,7 @@ def predict_slice(network: nn.Module, case: CachedCase, index: int, organs: Sequ
         case: as this network is to see it; networks of one page may differ in resolution, in axes and in organs.
         index: of the slice.
         organs: all organs that are shown.
+        in_one_piece: as for :func:`~fedgin.train.evaluate.evaluator.evaluate`.
     """
     shown: list[NDArray[np.uint8]] = []
 
@@ -109,7 +112,7 @@ def predict_slice(network: nn.Module, case: CachedCase, index: int, organs: Sequ
         labels = to_ras(Volume(segmentation.predicted, case.native.affine)).voxels
         shown.append(np.asarray(labels[:, :, index], dtype=np.uint8))
 
-    segment(network, [case], torch.device("cpu"), keep)
+    segment(network, [case], torch.device("cpu"), keep, in_one_piece=in_one_piece)
     return np.array([0, *(organs.index(organ) + 1 for organ in case.organs)], dtype=np.uint8)[shown[0]]
 
 

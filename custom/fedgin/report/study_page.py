@@ -9,6 +9,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedgin.data.cache import CachedCase
 from fedgin.data.datalist import Split
 from fedgin.files import write_text
@@ -285,13 +288,18 @@ def _overlays(sites: StudySites, results: Results) -> list[ShownCase]:
         shown = busiest_slice(cases[0].case, organs)
         site, subject = shown.case.site, shown.case.subject
         predicted = {
-            title: predict_slice(load_network(run.arm, run.model, site), case, shown.index, organs)
+            title: _predict(run, case, shown, organs)
             for title, (spec, run) in arms.items()
             for case in _seen_by(sites, spec, shown)
         }
         notes = {title: dice_note(run, site, subject) for title, (_, run) in arms.items()}
         found.append(ShownCase(shown.title, show_case(shown, predicted, notes).panels, _draws(sites, drawn, shown)))
     return found
+
+
+def _predict(run: ArmResult, case: CachedCase, shown: Shown, organs: Sequence[str]) -> NDArray[np.uint8]:
+    network, kept = load_network(run.arm, run.model, shown.case.site), run.arm.experiment.in_one_piece
+    return predict_slice(network, case, shown.index, organs, in_one_piece=kept)
 
 
 def _draws(sites: StudySites, drawn: tuple[ArmSpec, ArmResult], shown: Shown) -> list[Panel]:

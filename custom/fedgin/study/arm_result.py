@@ -131,9 +131,10 @@ def load_network(arm: Arm, model: Path, site: str) -> nn.Module:
 
 def _test(arm: Arm, sites: Mapping[str, SiteData], model: Path) -> list[CaseScore]:
     scores: list[CaseScore] = []
+    kept = arm.experiment.in_one_piece
     for name, site in sites.items():
-        network = load_network(arm, model, name)
-        scores += evaluate(network, site.cases[Split.TEST], choose_device(site.contract), surfaces=True)
+        network, device = load_network(arm, model, name), choose_device(site.contract)
+        scores += evaluate(network, site.cases[Split.TEST], device, in_one_piece=kept, surfaces=True)
     if not any(not math.isnan(score.dice) for score in scores):
         raise DataError("no site has a test case that shows an organ", "list test cases in the sites' datalists")
     return scores

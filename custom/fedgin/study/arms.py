@@ -159,7 +159,7 @@ class PooledArm(Arm):
             if (number + 1) % self.validate_every and number + 1 < self.rounds:
                 return
             dice = {
-                modality: mean_dice(evaluate(network, cases, device))
+                modality: mean_dice(evaluate(network, cases, device, in_one_piece=self.experiment.in_one_piece))
                 for modality, cases in cases_by_modality(validated, Split.VALIDATION).items()
             }
             point = {"round": float(number + 1), **dice}

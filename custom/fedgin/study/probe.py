@@ -137,8 +137,9 @@ def _probe_site(experiment: Experiment, site: SiteData, clock: _Clock) -> SitePr
     cases = [case for members in site.cases.values() for case in members]
     check = clock.timed(lambda: _prepare_again(experiment, site)) / len(cases)
     case = (site.cases.get(Split.TEST) or site.cases[Split.VALIDATION])[0]
-    network, found = experiment.initial_network(), list[Segmentation]()
-    seconds = clock.timed(lambda: segment(network, [case], choose_device(site.contract), found.append))
+    network, found, kept = experiment.initial_network(), list[Segmentation](), experiment.in_one_piece
+    device = choose_device(site.contract)
+    seconds = clock.timed(lambda: segment(network, [case], device, found.append, in_one_piece=kept))
     # What an untrained network finds is everywhere, and takes longer to compare than a sound prediction.
     sound = replace(found[0], predicted=found[0].reference)
     plain = clock.timed(lambda: score(sound))

@@ -199,6 +199,17 @@ class EvaluatedModel(Settings):
     modalities: list[Modality] = Field(min_length=1, max_length=len(Modality))
 
 
+class PostprocessingSettings(Settings):
+    """What is done to a segmentation before it is scored or handed on.
+
+    Attributes:
+        largest_region: organs of which the largest connected region is kept alone, as nnU-Net does where that helped on
+            validation cases (Isensee et al. 2021). Not for an organ that a patient may have in pieces.
+    """
+
+    largest_region: list[OrganName] = Field(default=[], max_length=100)
+
+
 class Experiment(Settings):
     """The whole ``experiment.yaml``.
 
@@ -213,6 +224,7 @@ class Experiment(Settings):
         spatial: geometric augmentation.
         training: steps, batches and optimiser.
         federation: weighting of sites.
+        postprocessing: what is done to a segmentation.
         resumes: the job that this one goes on with; none in a job that starts anew.
         evaluates: the trained model that the job scores; none in a job that trains.
         collects: what the job asks of the sites without training or a model: their fingerprints. Such a job names no
@@ -232,6 +244,7 @@ class Experiment(Settings):
     spatial: SpatialSettings = SpatialSettings()
     training: TrainingSettings = TrainingSettings()
     federation: FederationSettings = FederationSettings()
+    postprocessing: PostprocessingSettings = PostprocessingSettings()
     resumes: Resumed | None = None
     evaluates: EvaluatedModel | None = None
 
@@ -264,6 +277,12 @@ class Experiment(Settings):
         return self
 
     @model_validator(mode="after")
+    def _what_is_kept_is_segmented(self) -> "Experiment":
+        for organ in self.postprocessing.largest_region:
+            check_choice("organ of postprocessing.largest_region", dict.fromkeys(self.organs, ()), organ, ())
+        return self
+
+    @model_validator(mode="after")
     def _the_network_works_on_what_it_sees(self) -> "Experiment":
         check_network(self.network, self.preprocessing.network_size)
         return self
@@ -274,6 +293,11 @@ class Experiment(Settings):
         if training.local_epochs and training.foreground_share is not None and self.spatial_dims == 2:
             raise ValueError("local_epochs show each slice once: leave foreground_share out (null), or use local_steps")
         return self
+
+    @property
+    def in_one_piece(self) -> list[int]:
+        """Class numbers of the organs of which the largest region is kept alone."""
+        return [self.organs.index(organ) + 1 for organ in self.postprocessing.largest_region]
 
     @property
     def classes(self) -> int:

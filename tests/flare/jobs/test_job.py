@@ -208,6 +208,10 @@ def test_a_missing_controller_is_named(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"organs": ["livr", "spleeen", "aorta"]}, "'livr', 'spleeen'. Fix: did you mean 'liver', 'spleen'?"),
+        (
+            {"postprocessing": {"largest_region": ["livr"]}},
+            "unknown organ of postprocessing.largest_region 'livr'. Fix: did you mean 'liver'? choose one of",
+        ),
         ({"network": {"name": "unte"}}, "unknown network 'unte'. Fix: did you mean 'unet'?"),
         ({"augmentation": {"params": {"strength": 1}}}, "augmentation 'gin' has no parameter 'strength'"),
         ({"network": {"params": {"channels": [8]}}}, "network 'unet': 'channels': List should have at least 2 items"),

@@ -38,7 +38,7 @@ def prepared(folder: Path, label: np.ndarray | None = None, organs: list[str] = 
 
 def test_a_network_that_knows_the_answer_scores_nearly_one(tmp_path: Path) -> None:
     case = prepared(tmp_path)
-    scores = {entry.organ: entry for entry in evaluate(Oracle(case), [case], CPU)}
+    scores = {entry.organ: entry for entry in evaluate(Oracle(case), [case], CPU, in_one_piece=())}
     assert scores["liver"].dice > 0.97
     assert scores["spleen"].dice > 0.95
     voxels = int((make_volume("CT", 0)[1] == 1).sum())
@@ -55,7 +55,7 @@ def test_slices_are_put_together_in_their_order(tmp_path: Path) -> None:
     case = CaseCache(
         tmp_path / "c", tiny_experiment().preprocessing.model_copy(update={"spacing_mm": 4.0, "size": (96, 96)}), ORGANS
     ).get(case_file)
-    assert evaluate(Oracle(case), [case], CPU)[0].dice > 0.97
+    assert evaluate(Oracle(case), [case], CPU, in_one_piece=())[0].dice > 0.97
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_an_organ_the_site_does_not_label_is_not_scored(tmp_path: Path) -> None:
 def test_cases_are_handed_on_one_by_one(tmp_path: Path) -> None:
     case = prepared(tmp_path)
     seen: list[int] = []
-    segment(Oracle(case), [case, case], CPU, lambda _: seen.append(1), stop=lambda: len(seen) == 1)
+    segment(Oracle(case), [case, case], CPU, lambda _: seen.append(1), in_one_piece=(), stop=lambda: len(seen) == 1)
     assert len(seen) <= 2
 
 
@@ -133,5 +133,11 @@ def test_each_case_is_segmented_with_the_normalisation_of_its_modality(
         for modality in ("MR", "CT", "MR")
     ]
     found: list[set[int]] = []
-    segment(network, cases, CPU, lambda result: found.append(set(np.unique(result.predicted).tolist()) - {0}))
+    segment(
+        network,
+        cases,
+        CPU,
+        lambda result: found.append(set(np.unique(result.predicted).tolist()) - {0}),
+        in_one_piece=(),
+    )
     assert found == [{2}, {1}, {2}]

@@ -1,13 +1,19 @@
 """A site scores a bundle's model on its test cases: the same numbers as the final evaluation of a training job."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 
+from fedgin.data.cache import CachedCase
+from fedgin.data.regions import find_regions
 from fedgin.data.site import load_site
 from fedgin.errors import ConfigError, DataError, WeightsError
 from fedgin.train.checkpoint import averaged_weights
+from fedgin.train.evaluate.evaluator import Segmentation, segment
 from fedgin.train.evaluate.scores import read_scores
 from fedgin.train.evaluate.site_scores import SiteScores
 from fedgin.train.experiment import EVALUATED_MODEL, Experiment
@@ -35,20 +41,30 @@ def model() -> dict[str, Tensor]:
     return averaged_weights(tiny_experiment().initial_network())
 
 
-def test_the_scores_are_those_of_the_final_evaluation_of_a_training_job(tmp_path: Path) -> None:
-    evaluation = open_evaluation(tmp_path)
+@pytest.mark.parametrize("one_piece", [[], ["liver", "spleen"]])
+def test_the_scores_are_those_of_the_final_evaluation_of_a_training_job(tmp_path: Path, one_piece: list[str]) -> None:
+    changes: dict[str, Any] = {"postprocessing": {"largest_region": one_piece}}
+    evaluation = open_evaluation(tmp_path, evaluating(**changes))
     told = []
     answer = evaluation.validate(model(), "it", stop=never, progress=lambda *done: told.append(done))
     found = SiteScores.model_validate(answer)
-    session = SiteSession(tiny_experiment(), evaluation.contract, tmp_path / "training")
+    session = SiteSession(tiny_experiment(**changes), evaluation.contract, tmp_path / "training")
     metrics = session.validate(model(), "it", stop=never)
     assert found.mean is not None
     assert found.mean.dice.value == pytest.approx(metrics["test_dice_mean"], abs=1e-6)
     for organ in ("liver", "spleen"):
         assert found.organs[organ].dice.value == pytest.approx(metrics[f"test_dice_{organ}"], abs=1e-6)
+    assert _all_in_one_piece(evaluation.cases, tiny_experiment(**changes)) == bool(one_piece)
     assert told == [(1, 3), (2, 3), (3, 3)]
     kept = read_scores(tmp_path / "run" / "scores" / "test_of_it.csv")
     assert {(score.split, score.case) for score in kept} == {("test", 1), ("test", 2), ("test", 3)}
+
+
+def _all_in_one_piece(cases: Sequence[CachedCase], experiment: Experiment) -> bool:
+    found: list[Segmentation] = []
+    network, kept = experiment.initial_network(), experiment.in_one_piece
+    segment(network, cases, torch.device("cpu"), found.append, in_one_piece=kept)
+    return all(find_regions(each.predicted == label).count <= 1 for each in found for label in (1, 2))
 
 
 def test_only_test_cases_are_prepared(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedgin.data.cache import CachedCase
+from fedgin.data.regions import keep_largest_regions
 from fedgin.data.volumes import map_organs, read_label, with_axes_of
 from fedgin.train.evaluate.inference import CaseInferer, Segmented
 from fedgin.train.evaluate.scores import CaseScore
@@ -46,6 +47,7 @@ def evaluate(
     cases: Sequence[CachedCase],
     device: torch.device,
     *,
+    in_one_piece: Collection[int],
     surfaces: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[CaseScore]:
@@ -57,6 +59,8 @@ def evaluate(
         network: maps slices [B, 1, X, Y] or patches [B, 1, D, X, Y] to logits.
         cases: one is in memory at a time.
         device: where to compute.
+        in_one_piece: class numbers of the organs of which the largest region is kept alone; ``in_one_piece`` of the
+            network's experiment.
         surfaces: whether surfaces are compared too, which takes longer than the Dice.
         stop: asked before each case; once it says true, the scores so far are returned.
     """
@@ -65,7 +69,7 @@ def evaluate(
     def receive(segmentation: Segmentation) -> None:
         scores.extend(score(segmentation, surfaces=surfaces))
 
-    segment(network, cases, device, receive, stop=stop)
+    segment(network, cases, device, receive, in_one_piece=in_one_piece, stop=stop)
     return scores
 
 
@@ -75,6 +79,7 @@ def segment(
     device: torch.device,
     receive: Callable[[Segmentation], None],
     *,
+    in_one_piece: Collection[int],
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Predict whole cases and hand each on as soon as it is done; see :func:`evaluate`."""
@@ -101,7 +106,7 @@ def segment(
 
     def after_case(evaluator: Engine) -> None:
         case = cases[evaluator.state.iteration - 1]
-        receive(_finish(case, evaluator.state.output["pred"][0]))
+        receive(_finish(case, evaluator.state.output["pred"][0], in_one_piece))
 
     engine.add_event_handler(Events.ITERATION_STARTED, before_case)
     engine.add_event_handler(Events.ITERATION_COMPLETED, after_case)
@@ -159,11 +164,13 @@ class _CaseVolumes:
             yield {"image": case.read("image")[None, None]}
 
 
-def _finish(case: CachedCase, labels: Tensor) -> Segmentation:
+def _finish(case: CachedCase, labels: Tensor, in_one_piece: Collection[int]) -> Segmentation:
+    predicted = torch.as_tensor(labels).numpy()
+    keep_largest_regions(predicted, in_one_piece)
     label = with_axes_of(case.native.affine, read_label(case.case))
     return Segmentation(
         case=case,
-        predicted=torch.as_tensor(labels).numpy(),
+        predicted=predicted,
         reference=map_organs(case.case, label, list(case.organs)),
         voxel_ml=label.voxel_ml,
         spacing_mm=tuple(label.spacing.tolist()),

@@ -96,7 +96,7 @@ class SiteEvaluation:
             done += 1
             progress(done, len(self.cases))
 
-        segment(network, self.cases, self.device, receive, stop=stop)
+        segment(network, self.cases, self.device, receive, in_one_piece=self.experiment.in_one_piece, stop=stop)
         if stop():
             raise InterruptedTaskError(self.contract.site)
         keep_scores(self.folder, f"test_of_{owner}.csv", scores, self.contract.site)

@@ -197,7 +197,8 @@ class SiteSession:
         return replace(update, difference=sent)
 
     def _score(self, split: Split, file: str, stop: Stop) -> dict[str, float]:
-        scores: list[CaseScore] = evaluate(self.trainer.network, self.data.cases[split], self.device, stop=stop)
+        cases, kept = self.data.cases[split], self.experiment.in_one_piece
+        scores: list[CaseScore] = evaluate(self.trainer.network, cases, self.device, in_one_piece=kept, stop=stop)
         if stop():
             raise InterruptedTaskError(self.contract.site)
         keep_scores(self.folder, file, scores, self.contract.site)
