@@ -1,9 +1,9 @@
-"""What the Dice of a trained network gains where only the largest region of an organ is kept: not for test cases.
+"""What the Dice of trained networks gains where only the largest region of an organ is kept: not for test cases.
 
-    python -m benchmarks.regions runs/base_fold_1/arms/federated-wide-all-seed42 runs/real_abdomen_fold_1
+    python -m benchmarks.regions runs/base_fold_1/arms/federated-* --sites runs/real_abdomen_fold_1
 
-The network is that of a study's arm. Each case is segmented once and scored twice: as the network has it, and with the
-largest region of each organ alone.
+The networks are those of a study's arms. Each case is segmented once and scored twice: as the network has it, and with
+the largest region of each organ alone. Prints the means over the networks, and the smallest and largest change of one.
 """
 
 import math
@@ -16,6 +16,7 @@ from typing import Annotated
 import torch
 import typer
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from fedgin.data.datalist import Split
@@ -27,42 +28,47 @@ from fedgin.train.evaluate.evaluator import Segmentation, score, segment
 from fedgin.train.provenance import read_provenance
 
 CPU = torch.device("cpu")
+# By modality and organ, of each case: the Dice as found, and of the largest region.
+Pairs = dict[tuple[str, str], list[tuple[float, float]]]
 
 
 def main(
-    arm: Annotated[Path, typer.Argument(help="Folder of a complete arm of a study, or of a run.")],
-    sites: Annotated[Path, typer.Argument(help="Folder of sites; their test and validation cases are scored.")],
+    arms: Annotated[list[Path], typer.Argument(help="Folders of complete arms of a study, or of runs.")],
+    sites: Annotated[Path, typer.Option(help="Folder of sites; their test and validation cases are scored.")],
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
 ) -> None:
-    """Score all cases both ways. Example: python -m benchmarks.regions runs/study/arms/ARM runs/real_abdomen_fold_1"""
+    """Score all cases both ways. Example: python -m benchmarks.regions runs/study/arms/ARM --sites runs/sites"""
     torch.set_num_threads(threads)
-    provenance = read_provenance(arm)
-    network = provenance.experiment.initial_network()
+    found = [_measure(arm, sites) for arm in track(arms, "networks", transient=True)]
+    table = Table("modality", "organ", "cases", "as found", "largest region", "change", "smallest, largest change")
+    for key in found[0]:
+        means = [[fmean(each) for each in zip(*pairs[key], strict=True)] for pairs in found]
+        changes = [largest - plain for plain, largest in means]
+        plain, largest = (fmean(each) for each in zip(*means, strict=True))
+        limits = f"{min(changes):+.3f}, {max(changes):+.3f}"
+        values = (f"{plain:.3f}", f"{largest:.3f}", f"{fmean(changes):+.3f}", limits)
+        table.add_row(*key, str(len(found[0][key])), *values)
+    Console(width=120).print(table)
+
+
+def _measure(arm: Path, sites: Path) -> Pairs:
+    provenance, found = read_provenance(arm), defaultdict[tuple[str, str], list[tuple[float, float]]](list)
+    experiment = provenance.experiment
+    network = experiment.initial_network()
     load_weights(network, load_checkpoint(arm / provenance.model, "model")["model"], source=arm.name)
-    found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for contract in map(load_site, sorted(sites.glob("*/site.yaml"))):
-        settings = provenance.experiment
-        cases = prepare_site(contract, settings.preprocessing, settings.organs).cases
+        cases = prepare_site(contract, experiment.preprocessing, experiment.organs).cases
         shown = [case for split in (Split.TEST, Split.VALIDATION) for case in cases[split]]
         segment(network, shown, CPU, lambda result: _score_both(result, found), in_one_piece=())
-    _print(arm.name, found)
+    return found
 
 
-def _score_both(result: Segmentation, found: dict[tuple[str, str], list[tuple[float, float]]]) -> None:
+def _score_both(result: Segmentation, found: Pairs) -> None:
     kept = result.predicted.copy(order="K")
     keep_largest_regions(kept, range(1, len(result.case.organs) + 1))
     for plain, largest in zip(score(result), score(replace(result, predicted=kept)), strict=True):
         if not math.isnan(plain.dice):
             found[plain.modality, plain.organ].append((plain.dice, largest.dice))
-
-
-def _print(title: str, found: dict[tuple[str, str], list[tuple[float, float]]]) -> None:
-    table = Table("modality", "organ", "cases", "as found", "largest region", "better", "worse", title=title)
-    for (modality, organ), pairs in found.items():
-        plain, largest = (fmean(each) for each in zip(*pairs, strict=True))
-        better, worse = (sum(sign * (after - before) > 0 for before, after in pairs) for sign in (1, -1))
-        table.add_row(modality, organ, str(len(pairs)), f"{plain:.3f}", f"{largest:.3f}", str(better), str(worse))
-    Console(width=120).print(table)
 
 
 if __name__ == "__main__":
