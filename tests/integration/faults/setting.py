@@ -95,7 +95,8 @@ def start(setting: Setting, at_round: Callable[[Run], None] | None = None, job: 
         pending = [at_round] if at_round else []
 
         def count(metrics: RoundMetrics) -> None:
-            run.complete = metrics.number + 1
+            # One look may find several rounds complete; ``at_round`` was told of the first, and may know of more.
+            run.complete = max(run.complete, metrics.number + 1)
             if metrics.number >= 1 and pending:
                 pending.pop()(run)
 
