@@ -135,14 +135,21 @@ def test_a_federation_without_a_site_is_tested_at_it(tmp_path: Path) -> None:
 
 
 def test_what_only_the_left_out_site_labels_is_no_organ_of_the_arm_and_that_is_told(tmp_path: Path) -> None:
-    source = write(tmp_path, block={"regimes": ["federated", "central"]}, baseline="central none")
+    settings = {
+        "training": {"local_steps": 2, "batch_size": 2},
+        "postprocessing": {"largest_region": ["spleen", "liver"]},
+    }
+    source = write(tmp_path, block={"regimes": ["federated", "central"]}, baseline="central none", settings=settings)
     for name in ("b", "c"):
         write_site(tmp_path / "sites" / name, name, SITES[name], counts=(2, 1, 2), labels={"liver": 1})
     told: dict[str, list[str]] = {}
     sites = StudySites(
         load_study(source), tmp_path / "out", on_untaught=lambda arm, organs: told.update({arm: [*organs]})
     )
-    found = {spec.name: sites.setting(spec).arm.experiment.organs for spec in sites.arms()}
+    experiments = {spec.name: sites.setting(spec).arm.experiment for spec in sites.arms()}
+    found = {name: experiment.organs for name, experiment in experiments.items()}
     without = {name for name in found if name.endswith("-without-a")}
     assert {name for name, organs in found.items() if organs == ["liver"]} == without
     assert told == {name: ["spleen"] for name in without}
+    assert {name for name, experiment in experiments.items() if experiment.in_one_piece == [1]} == without
+    assert all(experiment.in_one_piece == [2, 1] for name, experiment in experiments.items() if name not in without)

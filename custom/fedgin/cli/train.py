@@ -56,11 +56,8 @@ def train(
         device = choose_device(contracts[0])
         network = _train(plan, sites, device, console, checkpoint=out / "alone.pt", models=models)
         save_checkpoint(out / "model.pt", {"model": averaged_weights(network)})
-        validation, kept = (
-            [case for item in sites for case in item.cases[Split.VALIDATION]],
-            plan.experiment.in_one_piece,
-        )
-        scores = evaluate(network, validation, device, in_one_piece=kept)
+        validation = [case for item in sites for case in item.cases[Split.VALIDATION]]
+        scores = evaluate(network, validation, device, in_one_piece=plan.experiment.in_one_piece)
         write_scores(out / "validation_scores.csv", scores)
         write_provenance(out, describe_training(plan.experiment, plan.rounds, sites, scores))
     for organ, dice in mean_dice_by_organ(scores).items():

@@ -143,7 +143,7 @@ class StudySites:
         untaught = set(experiment.organs) - set(taught)
         if told and untaught:
             self.on_untaught(spec.name, sorted(untaught))
-        return experiment.model_copy(update={"organs": taught})
+        return experiment.with_organs(taught)
 
     def _sites(self, spec: ArmSpec, experiment: Experiment) -> Mapping[str, SiteData]:
         key = f"{spec.population} {experiment.preprocessing.model_dump_json()} {experiment.organs}"

@@ -294,6 +294,12 @@ class Experiment(Settings):
             raise ValueError("local_epochs show each slice once: leave foreground_share out (null), or use local_steps")
         return self
 
+    def with_organs(self, organs: list[str]) -> "Experiment":
+        """Return the experiment with these of its organs alone."""
+        kept = [organ for organ in self.postprocessing.largest_region if organ in organs]
+        postprocessing = PostprocessingSettings(largest_region=kept)
+        return self.model_copy(update={"organs": organs, "postprocessing": postprocessing})
+
     @property
     def in_one_piece(self) -> list[int]:
         """Class numbers of the organs of which the largest region is kept alone."""
