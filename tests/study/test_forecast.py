@@ -13,6 +13,7 @@ from fedgin.study.forecast import ROUND_SECONDS, ArmForecast, forecast_arm, side
 from fedgin.study.plan import ArmSpec, Regime
 from fedgin.study.planned_arm import PlannedArm
 from fedgin.study.probe import Probe, SiteProbe, key_of
+from fedgin.train.augmentation_settings import AugmentationSettings
 from tests.study.test_planned_arm import settings
 from tests.study.test_study import write
 
@@ -27,7 +28,8 @@ def _found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, PlannedArm]:
 
 
 def arm(cores: int, seconds: float, memory: int = 1) -> ArmForecast:
-    return ArmForecast(ArmSpec(Regime.CENTRAL, "none", 1), 1, cores, seconds, memory, 1, complete=False)
+    spec = ArmSpec(Regime.CENTRAL, "none", 1)
+    return ArmForecast(spec, AugmentationSettings(), 1, cores, seconds, memory, 1, complete=False)
 
 
 def test_an_arm_takes_the_time_of_its_steps_validations_and_tests(found: dict[str, PlannedArm]) -> None:
@@ -82,7 +84,7 @@ def test_methods_are_probed_each_and_seeds_and_rates_are_not(found: dict[str, Pl
 
 def test_a_dry_run_probes_and_prints_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe_module, "_time_start", lambda: 5.0)  # a process that imports everything
-    source, out = write(tmp_path), tmp_path / "out"
+    source, out = write(tmp_path, methods={"gin": {"augmentation": {"name": "gin", "quality": True}}}), tmp_path / "out"
     before = sorted(tmp_path.rglob("*"))
     command = ["study", str(source), "--out", str(out), "--cores", "2", "--dry-run"]
     found = CliRunner().invoke(app, command, env={"COLUMNS": "120"})
@@ -90,6 +92,8 @@ def test_a_dry_run_probes_and_prints_and_writes_nothing(tmp_path: Path, monkeypa
     for name, steps in (("mr_only-none-all-seed1", 4), ("central-none-all-seed1", 8), ("federated-gin-all-seed1", 8)):
         line = next(line for line in found.output.splitlines() if name in line)
         assert f"│ {steps} " in line
+    assert '│ gin    │ gin {"quality": true}' in found.output
+    assert "│ none   │ none, its defaults" in found.output
     for said in ("All arms: about ", " on 2 cores", "Before that: at most ", "Memory: about ", "Disk: about "):
         assert said in found.output
     assert sorted(tmp_path.rglob("*")) == before

@@ -1,5 +1,6 @@
 """How ``fedgin study --dry-run`` says what a study takes."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,11 @@ BUSY = 1.25
 
 if TYPE_CHECKING:
     from fedgin.study.forecast import Forecast
+    from fedgin.train.augmentation_settings import AugmentationSettings
 
 
 def print_forecast(forecast: "Forecast", out: Path, cores: int) -> None:
-    """Print a line for each arm, and what all of them need of this machine.
+    """Print a line for each arm and for each method, and what all of them need of this machine.
 
     Args:
         forecast: of the study.
@@ -28,6 +30,7 @@ def print_forecast(forecast: "Forecast", out: Path, cores: int) -> None:
 
     arms = [(arm.spec.name, arm.steps, arm.cores, _time(arm.seconds, arm.complete)) for arm in forecast.arms]
     print_rows(("arm", "steps", "cores", "time"), arms, Format.TEXT)
+    print_rows(("method", "its augmentation"), _augmentations(forecast), Format.TEXT)
     place = next(part for part in (out.absolute(), *out.absolute().parents) if part.is_dir())
     memory, disk = psutil.virtual_memory().total, psutil.disk_usage(str(place)).free
     console = Console(highlight=False, soft_wrap=True)
@@ -38,6 +41,17 @@ def print_forecast(forecast: "Forecast", out: Path, cores: int) -> None:
     console.print(f"Before that: at most {duration(forecast.preparing)} for cases that are not prepared yet")
     console.print(f"Memory: about {_gigabytes(forecast.memory)}, the machine has {_gigabytes(memory)}")
     console.print(f"Disk: about {_gigabytes(forecast.disk)}, {_gigabytes(disk)} are free")
+
+
+def _augmentations(forecast: "Forecast") -> list[tuple[str, str]]:
+    """Return each method with its augmentation: one that a method names has lost the parameters that the job had."""
+    found = {arm.spec.method: arm.augmentation for arm in forecast.arms}
+    return [(method, _with_parameters(settings)) for method, settings in found.items()]
+
+
+def _with_parameters(settings: "AugmentationSettings") -> str:
+    values = settings.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
+    return f"{settings.name} {json.dumps(values)}" if values else f"{settings.name}, its defaults"
 
 
 def _time(seconds: float, complete: bool) -> str:

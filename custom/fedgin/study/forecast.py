@@ -20,6 +20,7 @@ from fedgin.study.probe import Probe, key_of, probe
 from fedgin.study.runner import chosen_arms
 from fedgin.study.scarcity import with_first_cases
 from fedgin.study.workload import cores_of, steps_of_arm
+from fedgin.train.augmentation_settings import AugmentationSettings
 
 # Of FLARE: what it adds to a round, and to a run beside the starts of processes; memory of its server and simulator.
 ROUND_SECONDS = 1.0
@@ -37,6 +38,7 @@ class ArmForecast:
 
     Attributes:
         spec: the arm.
+        augmentation: of its method, as it will train.
         steps: optimiser steps of all its sites together.
         cores: that it computes on.
         seconds: how long it takes, alone on its cores.
@@ -46,6 +48,7 @@ class ArmForecast:
     """
 
     spec: ArmSpec
+    augmentation: AugmentationSettings
     steps: int
     cores: int
     seconds: float
@@ -165,7 +168,8 @@ def forecast_arm(setting: PlannedArm, measured: Probe, cores: int, *, complete: 
         memory, copies = measured.memory, POOLED_COPIES
     seconds = measured.start + checked + training + tested
     disk = copies * measured.weights
-    return ArmForecast(setting.spec, steps_of_arm(setting), used, seconds, memory, disk, complete)
+    augmentation, steps = arm.experiment.augmentation, steps_of_arm(setting)
+    return ArmForecast(setting.spec, augmentation, steps, used, seconds, memory, disk, complete)
 
 
 def _pooled_seconds(setting: PlannedArm, measured: Probe) -> float:
