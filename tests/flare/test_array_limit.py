@@ -2,7 +2,7 @@
 
 import io
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -154,17 +154,18 @@ def packed(zeros: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("piece", "fault"),
+    ("make", "fault"),
     [
-        (packed(64 * MEGABYTE), "they have more than the 262,144 values that may be fetched"),
-        (packed(1)[:-30], "they cannot be read (BadZipFile)"),
-        (b"", "they cannot be read (BadZipFile)"),
+        (lambda: packed(64 * MEGABYTE), "they have more than the 262,144 values that may be fetched"),
+        (lambda: packed(1)[:-30], "they cannot be read (BadZipFile)"),
+        (bytes, "they cannot be read (BadZipFile)"),
     ],
     ids=["zeros packed small", "cut off", "empty"],
 )
 def test_a_hostile_piece_is_not_unpacked_and_the_next_update_is_fetched(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch, piece: bytes, fault: str
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, make: Callable[[], bytes], fault: str
 ) -> None:
+    piece = make()
     assert len(piece) < MEGABYTE
     with monkeypatch.context() as hostile:
         hostile.setattr(ArrayDownloadable, "_get_item", lambda self, index, requester: piece)
