@@ -108,6 +108,16 @@ def test_a_task_without_a_job_for_volumes_is_told_so(tmp_path: Path) -> None:
         make_arms(plan, 3)
 
 
+def test_an_organ_that_no_site_labels_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    plan, events = make_plan(tmp_path), Events()
+    for name in ("abdomen_fedavg", "abdomen_fedgin"):
+        path = plan.jobs / name / "app" / "config" / "experiment.yaml"
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"organs": ["liver", "pancreas"]}))
+    with pytest.raises(ConfigError, match=r"^no site labels 'pancreas'\. Fix: the sites label liver"):
+        run_demo(plan, events)
+    assert events.seen == []
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

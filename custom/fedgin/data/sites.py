@@ -1,7 +1,9 @@
 """Several sites' folders on one machine, for everything that tries a federation out."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from fedgin.data.organ_names import resembled
 from fedgin.data.site import SiteContract, load_site
 from fedgin.errors import ConfigError
 
@@ -22,3 +24,25 @@ def find_sites(folder: Path) -> list[SiteContract]:
             f"more than one site under {folder} is called {', '.join(doubled)}", "give each site.yaml its own 'site'"
         )
     return contracts
+
+
+def check_labelled(contracts: Sequence[SiteContract], organs: Sequence[str]) -> None:
+    """Refuse organs that no site labels: nobody could teach them.
+
+    Raises:
+        ConfigError: names them all, what may be meant, and what the sites label.
+    """
+    labelled = sorted({organ for contract in contracts for organ in contract.labels})
+    missing = [organ for organ in organs if organ not in labelled]
+    if not missing:
+        return
+    likely = dict.fromkeys(like[0] for organ in missing if (like := resembled(organ, labelled)))
+    meant = f"did you mean {_quoted(likely)}? " if likely else ""
+    raise ConfigError(
+        f"no site labels {_quoted(missing)}",
+        f"{meant}the sites label {', '.join(labelled)}; leave other organs out of the job's 'organs', in a copy of it",
+    )
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

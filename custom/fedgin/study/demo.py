@@ -11,6 +11,7 @@ from typing import Protocol
 
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.site import Modality, SiteContract
+from fedgin.data.sites import check_labelled
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.job import Job, load_job, stage_job
 from fedgin.fork_server import fork_server
@@ -89,6 +90,7 @@ def run_demo(plan: DemoPlan, listener: DemoListener) -> Comparison:
     started = time.monotonic()
     contracts = find_cross_modality_sites(plan.sites)
     arms = make_arms(plan, len(contracts))
+    check_labelled(contracts, arms[0].experiment.organs)
     sites = _prepare(contracts, arms[0], listener)
     pace = Pace(arms, len(sites))
     with fork_server():

@@ -10,7 +10,7 @@ from fedgin.config import parse_settings
 from fedgin.data.datalist import Split, list_cases
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.site import Modality, SiteContract
-from fedgin.data.sites import find_sites
+from fedgin.data.sites import check_labelled, find_sites
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.job import Job, load_job, stage_job
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
@@ -136,6 +136,7 @@ class StudySites:
             told: whether ``on_untaught`` is told of such organs.
         """
         experiment = _experiment(self.study, spec)
+        check_labelled(self.contracts, experiment.organs)
         if not spec.without:
             return experiment
         others = [contract for contract in self.contracts if contract.site != spec.without and trains(contract)]
