@@ -76,5 +76,5 @@ def _print_status(settings: "NodeSettings", output: Format) -> None:
     for key, images, state in Spool(settings.spool).rows():
         wait = max(0.0, state.next_try - time.time())
         when = f"in {wait:.0f} s" if state.pending else ""
-        rows.append((key, images, state.phase.value, len(state.pending), when, state.problem))
+        rows.append((key, images, state.phase.value, len(state.pending), when, state.said()))
     print_rows(("study", "images", "phase", "to send", "next try", "what happened"), rows, output)

@@ -73,3 +73,10 @@ def test_paths_lie_beside_the_settings(tmp_path: Path) -> None:
     path.write_text("known: []\nspool: spool\ndestination: {ae_title: P, host: h, port: 104}\n")
     with pytest.raises(ConfigError, match="'known'"):
         load_node(path)
+
+
+def test_a_destination_with_tls_needs_the_node_s_certificate(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text("known: [A]\nspool: spool\ndestination: {ae_title: P, host: h, port: 104, tls: true}\n")
+    with pytest.raises(ConfigError, match=r"destination\.tls is true, but the node has no certificate"):
+        load_node(path)

@@ -91,11 +91,10 @@ class Listener:
             self._open.setdefault(event.assoc, Counter())[key] += 1
         assert isinstance(event.request, C_STORE)
         content = event.encoded_dataset()
-        full = self._find_limit(key, len(content) / 1e6)
-        if full:
-            LOG.warning("study %s: an image was refused: %s", key, full)
-            return OUT_OF_RESOURCES
         try:
+            if full := self._find_limit(key, len(content) / 1e6):
+                LOG.warning("study %s: an image was refused: %s", key, full)
+                return OUT_OF_RESOURCES
             self.spool.store(study_uid, str(event.request.AffectedSOPInstanceUID), content)
         except OSError as error:
             LOG.error("study %s: an image was refused: %s", key, error.strerror)

@@ -6,12 +6,14 @@ from pathlib import Path
 import pydicom
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, SegmentationStorage
 from pynetdicom import AE
+from pynetdicom.status import code_to_category
 
 from fedgin.deploy.node.listener import client_context
 from fedgin.deploy.node.settings import NodeSettings
 
 LOG = logging.getLogger("fedgin.node")
-SUCCESS = 0x0000
+# DICOM PS3.7, C: with a warning, such as B000 for attributes that the archive has changed, the object is stored.
+TAKEN = ("Success", "Warning")
 
 
 def send(settings: NodeSettings, path: Path) -> str:
@@ -36,4 +38,7 @@ def send(settings: NodeSettings, path: Path) -> str:
         association.release()
     if "Status" not in status:
         return f"{there.ae_title} did not answer"
-    return "" if status.Status == SUCCESS else f"{there.ae_title} refused it with status {status.Status:04X}"
+    category = code_to_category(status.Status)
+    if category == "Warning":
+        LOG.warning("%s took it with the warning %04X", there.ae_title, status.Status)
+    return "" if category in TAKEN else f"{there.ae_title} refused it with status {status.Status:04X}"

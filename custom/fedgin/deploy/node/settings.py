@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from fedgin.config import Settings, load_settings, spelt
 
@@ -68,8 +68,8 @@ class NodeSettings(Settings):
         destination: where results go.
         spool: folder of what was received and is to be sent. It holds patient data, as an archive does.
         quiet_seconds: a study is complete when nothing of it came for so long, and no sender is still connected.
-        keep_hours: how long a study stays in the spool after its results were sent.
-        tls: for those who send; nothing means plain DICOM.
+        keep_hours: how long a study stays in the spool after its results were sent, or could not be made.
+        tls: for those who send, and for the destination if it has ``tls``; nothing means plain DICOM.
         limits: on what comes in.
     """
 
@@ -83,6 +83,14 @@ class NodeSettings(Settings):
     keep_hours: float = Field(default=24.0, ge=0.0)
     tls: Tls | None = None
     limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _who_sends_with_tls_has_a_certificate(self) -> "NodeSettings":
+        if self.destination.tls and self.tls is None:
+            raise ValueError(
+                "destination.tls is true, but the node has no certificate: give certificate, key and authority in 'tls'"
+            )
+        return self
 
 
 def load_node(path: Path) -> NodeSettings:

@@ -5,8 +5,11 @@ UID: a folder's name, a log line and the status say nothing of a patient.
 """
 
 import hashlib
+import os
 import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -36,7 +39,8 @@ class StudyState(Settings):
         attempts: at sending, in vain.
         next_try: time of the next attempt, seconds since the epoch.
         since: time of the phase.
-        problem: the last reason why something did not work, without anything of a patient.
+        problem: why a part of the study, or all of it, could not be segmented, without anything of a patient.
+        unsent: the last reason why results could not be sent; empty once they are.
     """
 
     images: str = ""
@@ -46,6 +50,11 @@ class StudyState(Settings):
     next_try: float = 0.0
     since: float = 0.0
     problem: str = ""
+    unsent: str = ""
+
+    def said(self) -> str:
+        """Return all that did not work on one line."""
+        return "; ".join(filter(None, (self.problem, self.unsent)))
 
 
 @dataclass(frozen=True)
@@ -91,11 +100,17 @@ class SpooledStudy:
 
     def last_received(self) -> float:
         """Return when the latest image came, seconds since the epoch; 0 without one."""
-        return max((path.stat().st_mtime for path in self.received()), default=0.0)
+        return max((facts.st_mtime for facts in self._facts()), default=0.0)
 
     def megabytes(self) -> float:
         """Return the size of the images."""
-        return sum(path.stat().st_size for path in self.received()) / 1e6
+        return sum(facts.st_size for facts in self._facts()) / 1e6
+
+    def _facts(self) -> Iterator[os.stat_result]:
+        """Look at the images; the study may be forgotten meanwhile."""
+        for path in self.received():
+            with suppress(FileNotFoundError):
+                yield path.stat()
 
 
 class Spool:
@@ -107,6 +122,8 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "studies"
+        self._forgotten = folder / "forgotten"
+        self._lock = threading.Lock()
 
     def studies(self) -> list[SpooledStudy]:
         """Return the studies, the one that came first in front."""
@@ -121,18 +138,35 @@ class Spool:
         """
         study = SpooledStudy(self.folder / study_key(study_uid))
         path = study.images / f"{hashlib.sha256(instance_uid.encode()).hexdigest()[:32]}.dcm"
-        if not path.exists():
-            with whole_file(path) as part:
-                part.write_bytes(content)
+        with self._lock:  # or the study might be forgotten with this image
+            if not path.exists():
+                with whole_file(path) as part:
+                    part.write_bytes(content)
         return study
 
     def megabytes(self) -> float:
         """Return the size of all images."""
         return sum(study.megabytes() for study in self.studies())
 
-    def remove(self, study: SpooledStudy) -> None:
-        """Forget a study whose results were sent."""
-        shutil.rmtree(study.folder)
+    def remove(self, study: SpooledStudy, images: str) -> bool:
+        """Forget a study; return whether that was done: not if it has got other images than ``images`` meanwhile.
+
+        Args:
+            study: to forget.
+            images: fingerprint of the images that it is thought to have.
+        """
+        with self._lock:
+            if study.fingerprint() != images:
+                return False
+            self.finish()
+            self._forgotten.mkdir()
+            study.folder.rename(self._forgotten / study.key)
+        self.finish()
+        return True
+
+    def finish(self) -> None:
+        """Delete what a kill has left of a study that was being forgotten."""
+        shutil.rmtree(self._forgotten, ignore_errors=True)
 
     def rows(self) -> Iterator[tuple[str, int, StudyState]]:
         """Yield key, number of images and state of each study."""

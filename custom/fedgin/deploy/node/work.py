@@ -15,6 +15,8 @@ from fedgin.folders import whole_folder
 
 LOG = logging.getLogger("fedgin.node")
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 900.0
+# Attempts after which the pause is the longest; powers of more overflow after some days.
+MANY = 10
 POLL_SECONDS = 0.5
 
 
@@ -48,6 +50,7 @@ class Worker:
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Work until ``stop`` says true, which is asked between two studies."""
+        self.spool.finish()
         while not stop():
             for study in self.spool.studies():
                 if not stop():
@@ -61,21 +64,22 @@ class Worker:
         if now < until:
             return
         try:
-            if self._is_complete(study, now) and study.fingerprint() != state.images:
-                self._segment(study)
-            elif state.phase is Phase.TO_SEND and now >= state.next_try:
-                self._send(study, state)
-            elif state.phase is Phase.SENT and now - state.since > 3600.0 * self.settings.keep_hours:
-                self.spool.remove(study)
-                LOG.info(
-                    "study %s: forgotten, %g hours after its results were sent", study.key, self.settings.keep_hours
-                )
+            self._do_next(study, state, now)
             self._pauses.pop(study.key, None)
-        except (OSError, NotWrittenError) as error:
+        except Exception as error:  # a node never dies of a study
             pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2.0 * pause))
             self._pauses[study.key] = pause, self.clock() + pause
-            problem = error.problem if isinstance(error, NotWrittenError) else error.strerror
-            LOG.error("study %s: %s; it is tried again in %.0f s", study.key, problem, pause)
+            LOG.error("study %s: %s; it is tried again in %.0f s", study.key, _problem_of(error), pause)
+
+    def _do_next(self, study: SpooledStudy, state: StudyState, now: float) -> None:
+        if study.fingerprint() != state.images:  # whatever becomes of results that are not of all its images
+            if self._is_complete(study, now):
+                self._segment(study)
+        elif state.phase is Phase.TO_SEND:
+            if now >= state.next_try:
+                self._send(study, state)
+        elif now - state.since > 3600.0 * self.settings.keep_hours and not self.listener.is_sending(study):
+            self._forget(study, state)
 
     def _is_complete(self, study: SpooledStudy, now: float) -> bool:
         came = study.last_received()
@@ -103,13 +107,25 @@ class Worker:
         for name in state.pending:
             problem = send(self.settings, study.results / name)
             if problem:
-                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**state.attempts)
-                changes = {"attempts": state.attempts + 1, "next_try": self.clock() + pause, "problem": problem}
+                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(state.attempts, MANY))
+                changes = {"attempts": state.attempts + 1, "next_try": self.clock() + pause, "unsent": problem}
                 study.save(state.model_copy(update=changes))
                 LOG.warning("study %s: %s; next try in %.0f s", study.key, problem, pause)
                 return
             pending = [other for other in state.pending if other != name]
-            state = state.model_copy(update={"pending": pending, "attempts": 0, "problem": ""})
+            state = state.model_copy(update={"pending": pending, "attempts": 0, "unsent": ""})
             study.save(state)
         study.save(state.model_copy(update={"phase": Phase.SENT, "since": self.clock()}))
         LOG.info("study %s: sent", study.key)
+
+    def _forget(self, study: SpooledStudy, state: StudyState) -> None:
+        if self.spool.remove(study, state.images):
+            done = "its results were sent" if state.phase is Phase.SENT else f"it failed: {state.problem}"
+            LOG.info("study %s: forgotten, %g hours after %s", study.key, self.settings.keep_hours, done)
+
+
+def _problem_of(error: Exception) -> str:
+    """Return what may be logged of an error: nothing of what a library quotes."""
+    if isinstance(error, FedginError):
+        return error.problem
+    return (isinstance(error, OSError) and error.strerror) or unforeseen(error, "go on with it", REPORT_IT).problem
