@@ -80,6 +80,14 @@ def test_the_contribution_of_a_site_is_what_the_others_lose_without_it() -> None
     assert {(item.sites, item.loss.cases, item.seeds) for item in found} == {(5, 40, 2)}
 
 
+def test_sites_that_were_left_out_are_told_also_where_nobody_trained_with_all() -> None:
+    results = [item for item in study(without=dict.fromkeys(NAMES, 0.01)) if item[0].without]
+    found = centre_section(results)
+    assert found["conclusion"].startswith("A further centre that does not train can expect a mean Dice between 0.6")
+    assert found["contributions"] == []
+    assert "Where the variation of Dice is" not in text(results)
+
+
 def test_of_two_sites_nothing_is_said_about_a_third() -> None:
     page = text(study(sites=2))
     assert "cannot be estimated: 2 sites with patients, at least 3 are needed" in page

@@ -87,6 +87,14 @@ def test_tables_of_scarcity_say_which_patients_trained() -> None:
         assert re.findall(r"Training patients: (.*)\.\n\n\| method", part) == ["1ct 1mr", "5ct 1mr"]
 
 
+def test_an_organ_that_no_test_patient_shows_leaves_cells_empty() -> None:
+    nobody = [math.nan, math.nan]
+    page = text(run("none", nobody), run("gin", nobody), run("gin", [0.5, 0.7], regime=Regime.CENTRAL))
+    assert rows(page, "## Mean Dice")[2:] == [["none", "", "–", "–"], ["gin", "1", "–", "0.600 ± 0.141 [0.50, 0.70]"]]
+    assert [row[2:] for row in rows(page, "## Relative to the baseline mr only none")[2:]] == [["–", "–"]] * 2
+    assert "| mr only | none |" not in page, "nothing is tested"
+
+
 def test_only_what_can_be_compared_with_centralised_training_is() -> None:
     heading = "## Federated as a share of centralised training"
     federated = run("none", [0.3, 0.6], regime=Regime.FEDERATED)

@@ -119,6 +119,10 @@ def test_a_site_that_is_left_out_is_tested_and_reported_as_a_new_one(tmp_path: P
     rows = (tmp_path / "out" / "scores.csv").read_text().splitlines()
     assert rows[1].startswith("central-none-all-seed1,central,none,all,1,,a,CT,")
     assert any(row.startswith("central-none-all-seed1-without-c,central,none,all,1,c,c,MR,") for row in rows)
+    # Nothing but a site that was left out is complete.
+    page = write_study(source, results[3:], tmp_path / "out").read_text(encoding="utf-8")
+    assert "3 arms of the study are not complete" in page
+    assert "What a further centre can expect cannot be estimated: 1 site with patients" in page
     again = sites.setting(results[1][0])
     assert run_arm(again.arm, again.sites, again.home.parent, lambda *_: None).resumed
 

@@ -207,6 +207,25 @@ def test_an_organ_that_a_whole_modality_lacks_is_refused_with_what_it_has(tmp_pa
         StudySites(study, tmp_path / "out").setting(study.arms()[0])
 
 
+def test_an_arm_of_one_organ_keeps_in_one_piece_what_it_segments_alone(tmp_path: Path) -> None:
+    three_sites(tmp_path, {"liver": 4, "spleen": 5})
+    block = {"regimes": ["central"], "methods": ["none"], "seeds": [1]}
+    for settings, kept in (
+        ({"organs": ["spleen"]}, []),  # of what the job keeps
+        ({"postprocessing": {"largest_region": ["liver", "spleen"]}}, [1]),
+    ):
+        organs = {} if "organs" in settings else {"organs": ["spleen"]}
+        study = make_study(tmp_path, blocks=[block | organs], settings=settings, baseline="central none")
+        job = tmp_path / "job" / "app" / "config" / "experiment.yaml"
+        job.write_text(
+            yaml.safe_dump(yaml.safe_load(job.read_text()) | {"postprocessing": {"largest_region": ["liver"]}})
+        )
+        [spec] = study.arms()
+        experiment = StudySites(study, tmp_path / "out").setting(spec).arm.experiment
+        assert experiment.organs == ["spleen"]
+        assert experiment.in_one_piece == kept
+
+
 def test_arms_start_from_their_seeds_alone(tmp_path: Path) -> None:
     three_sites(tmp_path, {"liver": 4})
     study = make_study(tmp_path, settings={"network": {"pretrained": {"file": "x.safetensors", "sha256": "0" * 64}}})

@@ -24,6 +24,7 @@ def centre_section(results: Results) -> dict[str, Any]:
     content = {
         "conclusion": conclude_centres(chosen),
         "forest": "",
+        "parts": [],
         "rows": found,
         "contributions": contributions(results),
         "chosen": chosen,
@@ -34,8 +35,9 @@ def centre_section(results: Results) -> dict[str, Any]:
     }
     if isinstance(summary, NotEstimated):
         return content
-    parts = split_variance(observations(results, chosen.group))
-    return content | {"forest": draw_forest(chosen.centres, summary, label="mean Dice"), "parts": parts}
+    seen = observations(results, chosen.group)
+    forest = draw_forest(chosen.centres, summary, label="mean Dice")
+    return content | {"forest": forest, "parts": split_variance(seen) if seen else []}
 
 
 def _chosen(found: Sequence[CentreResult]) -> CentreResult:

@@ -282,7 +282,7 @@ def _organs(results: Results) -> list[str]:
 def _overlays(sites: StudySites, results: Results) -> list[ShownCase]:
     """Draw a test case of each modality with every method's prediction."""
     arms, organs = _shown_arms(results), _organs(results)
-    drawn = next((each for each in results if each[0].method == tables.REFERENCE), next(iter(arms.values())))
+    drawn = next((each for each in results if each[0].method == tables.REFERENCE), results[0])
     found = []
     for _, cases in sorted(cases_by_modality(sites.setting(results[0][0]).sites, Split.TEST).items()):
         shown = busiest_slice(cases[0].case, organs)

@@ -55,9 +55,11 @@ class Contribution:
 def centre_results(results: Results) -> list[CentreResult]:
     """Return Dice by site of every group; where sites were left out, at sites that the network has not seen too."""
     found = []
-    without = _left_out(results)
-    for group, runs in group_runs(results).items():
-        found.append(CentreResult(group, False, len(runs.by_seed), by_centre(subject_values(_trained(group, runs)))))
+    groups, without = group_runs(results), _left_out(results)
+    for group in dict.fromkeys([*groups, *without]):
+        if runs := groups.get(group):
+            values = subject_values(_trained(group, runs))
+            found.append(CentreResult(group, False, len(runs.by_seed), by_centre(values)))
         if group in without:
             seeds = max(len(left.by_seed) for left in without[group].values())
             found.append(CentreResult(group, True, seeds, by_centre(_unseen(without[group]))))
@@ -69,11 +71,12 @@ def contributions(results: Results) -> list[Contribution]:
     groups = group_runs(results)
     found = []
     for group, without in _left_out(results).items():
+        whole = groups.get(group, Runs())
         for site, runs in without.items():
-            seeds = [seed for seed in runs.by_seed if seed in groups[group].by_seed]
+            seeds = [seed for seed in runs.by_seed if seed in whole.by_seed]
             both = [
                 subject_values(score for score in _trained(group, own, seeds) if score.site != site)
-                for own in (groups[group], runs)
+                for own in (whole, runs)
             ]
             if seeds and both[0]:
                 loss = gaps(*both)
@@ -82,8 +85,8 @@ def contributions(results: Results) -> list[Contribution]:
 
 
 def observations(results: Results, group: Group) -> list[Observation]:
-    """Return the Dice of every patient's organs with every seed of a group, at the sites that trained."""
-    runs, found = group_runs(results)[group], []
+    """Return the Dice of every patient's organs with every seed of a group's runs with all sites, at these."""
+    runs, found = group_runs(results).get(group, Runs()), []
     for seed in runs.by_seed:
         scores = _trained(group, runs, [seed])
         for organ in dict.fromkeys(score.organ for score in scores):

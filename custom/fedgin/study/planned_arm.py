@@ -199,9 +199,14 @@ def _refuse_local_layers(spec: ArmSpec, experiment: Experiment, sites: Mapping[s
 
 
 def _experiment(study: Study, spec: ArmSpec) -> Experiment:
-    job = load_job(study.job)
-    values = _changed(job.experiment.model_dump(mode="json") | _no_augmentation(), study.changes(spec))
+    job, (*shared, own) = load_job(study.job), study.changes(spec)
+    organs = _organs(shared, job.experiment.organs)
+    start = job.experiment.with_organs(organs).model_dump(mode="json") | _no_augmentation()
+    # The organ that is the arm's own comes last: until then the job's and the study's settings name others.
+    values = _changed(start, [*shared, own]) | {"organs": organs}
     experiment = parse_settings(values, Experiment, source=f"changes to {job.name}")
+    if spec.organ:
+        experiment = experiment.with_organs([spec.organ])
     if spec.method not in study.methods:
         _refuse_silent_defaults(study, spec, job, experiment)
     if experiment.starts_from:
@@ -210,6 +215,12 @@ def _experiment(study: Study, spec: ArmSpec) -> Experiment:
             "remove network.pretrained; 'fedgin train' and 'fedgin simulate' take the file",
         )
     return experiment
+
+
+def _organs(changes: Sequence[Mapping[str, Any]], of_job: list[str]) -> list[str]:
+    """Return the organs that a study means; what the job says of others is not said of these."""
+    named = [each["organs"] for each in changes if isinstance(each.get("organs"), list)]
+    return named[-1] if named else of_job
 
 
 def _no_augmentation() -> dict[str, Any]:

@@ -120,7 +120,8 @@ def _compared(groups: Groups, group: Group, other: Group, modality: str) -> Cell
     if not seeds:
         return None
     first, second = (subject_values(groups[key].scores(seeds), modality=modality) for key in (group, other))
-    return Cell(ratio_of(first, second), len(seeds))
+    # In a modality whose test patients do not show the organ of an arm there is nothing to compare.
+    return Cell(ratio_of(first, second), len(seeds)) if first.keys() & second.keys() else None
 
 
 def tests_of_reference(groups: Groups) -> list[Test]:
@@ -138,11 +139,10 @@ def tests_of_reference(groups: Groups) -> list[Test]:
 def _family(groups: Groups, reference: Group) -> list[Test]:
     family = [key for key in groups if key != reference and _same_place(key, reference)]
     seeds = {key.method: common_seeds(groups, [key, reference]) for key in family}
-    family = [key for key in family if seeds[key.method]]
-    if not family:
-        return []
-    apart = {key.method: _gaps(groups, reference, key, seeds[key.method]) for key in family}
-    tests = paired_tests(apart)
+    apart = {key.method: _gaps(groups, reference, key, seeds[key.method]) for key in family if seeds[key.method]}
+    apart = {method: values for method, values in apart.items() if values}
+    family = [key for key in family if key.method in apart]
+    tests = paired_tests(apart) if apart else {}
     return [
         Test(
             key.population,
@@ -159,7 +159,8 @@ def _family(groups: Groups, reference: Group) -> list[Test]:
 
 
 def _gaps(groups: Groups, first: Group, second: Group, seeds: Sequence[int]) -> dict[Subject, float]:
-    return gaps(*(subject_values(groups[key].scores(seeds)) for key in (first, second)))
+    values = [subject_values(groups[key].scores(seeds)) for key in (first, second)]
+    return gaps(*values) if values[0].keys() & values[1].keys() else {}
 
 
 def ranks(groups: Groups, population: str, regime: Regime) -> dict[str, float]:
@@ -168,7 +169,8 @@ def ranks(groups: Groups, population: str, regime: Regime) -> dict[str, float]:
     seeds = common_seeds(groups, keys)
     if len(keys) < 2 or not seeds:
         return {}
-    return mean_ranks({key.method: subject_values(groups[key].scores(seeds)) for key in keys})
+    values = {key.method: subject_values(groups[key].scores(seeds)) for key in keys}
+    return mean_ranks(values) if set.intersection(*map(set, values.values())) else {}
 
 
 def common_seeds(groups: Groups, keys: Sequence[Group]) -> list[int]:
