@@ -135,6 +135,56 @@ def test_the_same_result_is_replaced_and_another_only_when_told_so(tmp_path: Pat
     assert content(folder) == {"a": "other"}
 
 
+class Killed(BaseException):
+    """What is not caught, as a kill is not; what the writer would have done afterwards is not done."""
+
+
+@pytest.mark.parametrize("step", ["second rename", "carrying over"])
+def test_a_kill_while_a_folder_is_replaced_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    folder = tmp_path / "out"
+    write(folder, {"a"}, "first")
+    (folder / "theirs").write_text("of somebody else")
+
+    def rename(path: Path, target: Path) -> Path:
+        if step == "second rename" and path.name.startswith(".part-"):
+            raise Killed
+        if step == "carrying over" and path.name == "theirs":
+            raise Killed
+        os.rename(path, target)
+        return target
+
+    with monkeypatch.context() as killed:
+        killed.setattr(Path, "rename", rename)
+        killed.setattr("shutil.rmtree", lambda *_, **__: None)
+        with pytest.raises(Killed):
+            write(folder, {"b"}, "second", holds="job 1")
+    left = [path.name for path in tmp_path.iterdir() if path.name.startswith(".before-")]
+    assert len(left) == 1
+    check_writable(folder, holds="job 1")
+    assert content(folder)["theirs"] == "of somebody else"
+    assert ("a" in content(folder)) == (step == "second rename")
+    write(folder, {"c"}, "third", holds="job 1")
+    assert content(folder) == {"c": "third", "theirs": "of somebody else"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_in_the_middle_of_being_replaced_is_left_to_its_writer(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    write(folder, {"a"}, "first")
+    with whole_folder(folder, holds="job 1") as part:
+        aside = part.with_name(part.name.replace(".part-", ".before-"))
+        folder.rename(aside)
+        check_writable(folder)
+        assert not folder.exists()
+        aside.rename(folder)
+    # A folder whose name ends like what another one leaves is no part of it.
+    write(tmp_path / "out-before", {"a"}, "mine")
+    write(folder, {"b"}, "second")
+    assert content(tmp_path / "out-before") == {"a": "mine"}
+
+
 def test_a_file_that_we_write_later_is_ours_too(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     with whole_folder(folder, holds="job 1", also=["report.html"]):

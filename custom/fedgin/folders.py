@@ -5,6 +5,7 @@ anything and has no mark is somebody else's: every function here refuses it, and
 """
 
 import contextlib
+import glob
 import itertools
 import os
 import shutil
@@ -19,6 +20,8 @@ from fedgin.errors import FedginError
 from fedgin.files import flush, locked, write_text
 
 MARK = ".fedgin.json"
+# Before the names of a folder that is not whole yet, and of one that is being replaced.
+PART, BEFORE = ".part-", ".before-"
 
 
 class FolderError(FedginError):
@@ -61,6 +64,7 @@ def check_writable(folder: Path, *, holds: str = "", overwrite: bool = False) ->
     Raises:
         FolderError: it is a file, a link, somebody else's folder, the current folder, or holds an earlier result.
     """
+    _recover(folder)
     if folder.resolve() == Path.cwd():
         raise FolderError(f"{folder} is the current folder", "give a folder in it, which will be made")
     if not overwrite or read_mark(folder) is None:
@@ -112,7 +116,7 @@ def reserved(folder: Path, *, holds: str = "", overwrite: bool = False) -> Itera
         with _alone(folder):
             if not (folder / MARK).stat().st_size:
                 # In place: a file that takes its place would not be the locked one.
-                (folder / MARK).write_text(Mark().model_dump_json() + "\n", encoding="utf-8")
+                (folder / MARK).write_text(_mark_text(Mark()), "utf-8")
             yield
     finally:
         if read_mark(folder) == Mark() and _is_vacant(folder):
@@ -147,14 +151,15 @@ def whole_folder(folder: Path, *, holds: str, overwrite: bool = False, also: Ite
     with _refusals(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(folder)
-    part = folder.with_name(f".part-{uuid.uuid4().hex[:8]}-{folder.name}")
+    part = folder.with_name(f"{PART}{uuid.uuid4().hex[:8]}-{folder.name}")
     part.mkdir()
     try:
         with locked(part / MARK):
             yield part
             written = sorted(path.relative_to(part).as_posix() for path in _files(part))
-            _mark(part, Mark(holds=holds, files=tuple(written) + tuple(also)))
-            for path in (*_files(part), part):
+            # In place: a file that takes its place would not be the locked one.
+            (part / MARK).write_text(_mark_text(Mark(holds=holds, files=tuple(written) + tuple(also))), "utf-8")
+            for path in (*_files(part), part / MARK, part):
                 flush(path)
             _replace(folder, part)
             flush(folder.parent)
@@ -255,7 +260,11 @@ def _holds(folder: Path, holds: str) -> bool:
 
 
 def _mark(folder: Path, mark: Mark) -> None:
-    write_text(folder / MARK, mark.model_dump_json() + "\n")
+    write_text(folder / MARK, _mark_text(mark))
+
+
+def _mark_text(mark: Mark) -> str:
+    return mark.model_dump_json() + "\n"
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -270,24 +279,26 @@ def _replace(folder: Path, part: Path) -> None:
         part.rename(folder)
         return
     mark = read_mark(folder)
-    aside = part.with_name(f"{part.name}-before")
+    aside = part.with_name(part.name.replace(PART, BEFORE, 1))
     folder.rename(aside)
     try:
         part.rename(folder)
     except OSError:
         aside.rename(folder)
         raise
-    _carry_over(aside, folder, set(mark.files or ()) if mark else set())
-    shutil.rmtree(aside)
+    _carry_over(aside, folder, mark)
 
 
-def _carry_over(earlier: Path, folder: Path, ours: set[str]) -> None:
+def _carry_over(earlier: Path, folder: Path, mark: Mark | None) -> None:
+    """Move what somebody else put into an earlier folder with this mark to where it was; delete the rest."""
+    ours = set(mark.files or ()) if mark else set()
     for path in list(_files(earlier)):
         name = path.relative_to(earlier).as_posix()
         if name not in ours:
             target = next(place / name for place in _places(folder) if _is_free(place / name, folder))
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)
+    shutil.rmtree(earlier)
 
 
 def _places(folder: Path) -> Iterator[Path]:
@@ -305,9 +316,26 @@ def _is_free(path: Path, folder: Path) -> bool:
 
 def _remove_leftovers(folder: Path) -> None:
     """Remove what a killed writer of this folder left; one that lives holds its mark locked."""
-    for part in folder.parent.glob(f".part-{'?' * 8}-{folder.name}"):
+    for part in _others(PART, folder):
         with contextlib.suppress(OSError), locked(part / MARK, wait=False):
             shutil.rmtree(part)
+
+
+def _recover(folder: Path) -> None:
+    """Finish for a killed writer that had put the earlier folder aside; one that lives holds a mark locked."""
+    for aside in _others(BEFORE, folder):
+        part = aside.with_name(aside.name.replace(BEFORE, PART, 1))
+        with contextlib.suppress(OSError):
+            if not os.path.lexists(folder):
+                with locked(part / MARK, wait=False):
+                    aside.rename(folder)
+            elif read_mark(folder):
+                with locked(folder / MARK, wait=False):
+                    _carry_over(aside, folder, read_mark(aside))
+
+
+def _others(kind: str, folder: Path) -> list[Path]:
+    return list(folder.parent.glob(f"{kind}{'?' * 8}-{glob.escape(folder.name)}"))
 
 
 @contextlib.contextmanager

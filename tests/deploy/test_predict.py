@@ -9,7 +9,7 @@ import pydicom
 import pytest
 import SimpleITK
 from numpy.typing import NDArray
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from fedgin.cli.main import app
 from fedgin.data.dicom.checks import take_apart
@@ -21,6 +21,7 @@ from fedgin.data.volumes import Volume
 from fedgin.deploy.predict import Prediction, Segmenter, measure, open_segmenter
 from fedgin.deploy.results import predict
 from fedgin.deploy.study import Refused, StudyImage, read_study
+from fedgin.folders import MARK, FolderError
 from fedgin.train.provenance import Participant
 from tests.data.dicom.series import SeriesSpec, write_series
 from tests.data.dicom.test_dicom_segmentation import SERIES, drawn_by_hand
@@ -56,6 +57,29 @@ def test_one_bad_image_stops_no_other(tmp_path: Path) -> None:
         assert labels.shape == (40, 36, 6)
         volumes = {"liver": (labels == 1).sum() * 0.32, "left_kidney": (labels == 2).sum() * 0.32}
         assert results[name]["volumes_ml"] == pytest.approx(volumes)
+
+
+def test_a_folder_holds_the_results_of_one_input(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    for name, files in {"first": "ab", "second": "a"}.items():
+        for number, file in enumerate(files):
+            write_image(tmp_path / name, f"{file}.nii.gz", number)
+    out = tmp_path / "out"
+
+    def run(name: str, *more: str) -> Result:
+        arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / name), "--out", str(out), *more]
+        return CliRunner().invoke(app, arguments)
+
+    for _ in range(2):
+        assert run("first").exit_code == 0
+    (out / "corrected.nii.gz").write_bytes(b"by a radiologist")
+    refused = run("second")
+    assert isinstance(refused.exception, FolderError)
+    assert "--overwrite" in str(refused.exception)
+    assert "first" not in (out / MARK).read_text(), "a path may name a patient"
+    assert run("second", "--overwrite").exit_code == 0
+    found = {path.name for path in out.iterdir()}
+    assert found == {"a_seg.nii.gz", "result.json", "report.html", "corrected.nii.gz", MARK}
 
 
 def test_an_unforeseen_error_stops_no_other_image_and_is_told_without_its_text(

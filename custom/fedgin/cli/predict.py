@@ -1,5 +1,6 @@
 """``fedgin predict``: segment new images with a bundle."""
 
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from fedgin.cli.format import Format
-from fedgin.cli.options import Output
+from fedgin.cli.options import Output, Overwrite
 from fedgin.cli.tables import print_json
 
 if TYPE_CHECKING:
@@ -21,11 +22,13 @@ def predict(
     bundle: Annotated[Path, typer.Argument(help="Folder that 'fedgin export' wrote.")],
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="NIfTI file, folder of them, or a DICOM study.")],
     out: Annotated[Path, typer.Option(help="Folder for labels, DICOM SEG and SR, result.json, report.html.")],
+    overwrite: Overwrite = False,
     output: Output = Format.TEXT,
 ) -> None:
     """Segment an image or every image of a folder, and write labels on their own grid, SEG and SR for DICOM.
 
-    An image that cannot be segmented never stops the others; the exit code is 1 then. What is unlike the training is a
+    An image that cannot be segmented never stops the others; the exit code is 1 then. OUT appears when all is done, and
+    holds what was found in this INPUT alone; the same command replaces it. What is unlike the training is a
     warning in the table, in result.json, in the DICOM objects and at the top of report.html, which shows the organs.
 
     Example: fedgin predict bundle study --out segmented
@@ -34,29 +37,31 @@ def predict(
     from fedgin.deploy.predict import open_segmenter
     from fedgin.deploy.results import RESULT
     from fedgin.deploy.results import predict as segment_all
-    from fedgin.folders import claimed_folder
+    from fedgin.folders import whole_folder
     from fedgin.report.prediction_page import PAGE, Pictures, write_prediction_page
 
     # Standard output is the table's, or the program's that reads it.
     console = Console(highlight=False, soft_wrap=True, stderr=output is Format.JSON)
     console.print(NOT_A_DEVICE)
     segmenter, pictures = open_segmenter(bundle), Pictures()
-    claimed_folder(out, f"predictions of {segmenter.bundle.sha256[:12]}")
-    with Progress(console=console, transient=True) as bar:
+    # A folder says what it holds in a file that may be copied on, so that a path, which may name a patient, is hashed.
+    place = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:12]
+    holds = f"predictions of input {place} by bundle {segmenter.bundle.sha256[:12]}"
+    with whole_folder(out, holds=holds, overwrite=overwrite) as part, Progress(console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
         results = segment_all(
             segmenter,
             source,
-            out,
+            part,
             lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
             pictures.draw,
         )
-    page = write_prediction_page(out / PAGE, segmenter.bundle, results, pictures)
+        write_prediction_page(part / PAGE, segmenter.bundle, results, pictures)
     if output is Format.JSON:
         print_json([asdict(result) for result in results])
     else:
         _print(console, results)
-    console.print(f"Results: {out / RESULT}\nLook at (local only): {page}")
+    console.print(f"Results: {out / RESULT}\nLook at (local only): {out / PAGE}")
     if any(result.problem for result in results):
         raise typer.Exit(1)
 

@@ -140,6 +140,24 @@ def test_a_second_run_writes_the_same_objects_and_another_model_others(tmp_path:
         assert first[keyword].value == again[keyword].value != third[keyword].value
 
 
+def test_findings_of_two_patients_are_two_and_the_device_is_one(tmp_path: Path) -> None:
+    findings: list[str] = []
+    devices = set()
+    for name in ("first", "second"):
+        stack = read_stack(tmp_path / name, uid=f"1.2.{len(findings)}")
+        sources = read_sources(stack)
+        segmentation = make_segmentation(sources, stack, marked_labels(stack), ORGANS, ALGORITHM)
+        report = make_report(sources, segmentation, {"left_kidney": 1.0, "right_kidney": 2.0}, ALGORITHM)
+        findings += [segment.TrackingUID for segment in segmentation.SegmentSequence]
+        devices |= {
+            item.UID
+            for item in report.ContentSequence
+            if item.ConceptNameCodeSequence[0].CodeMeaning == "Device Observer UID"
+        }
+    assert len(set(findings)) == len(findings) == 4
+    assert len(devices) == 1
+
+
 def test_the_objects_stand_in_the_study_and_refer_to_its_images(tmp_path: Path) -> None:
     stack = read_stack(tmp_path)
     sources = read_sources(stack)

@@ -156,7 +156,8 @@ def make_segmentation(
         pixel_array=slices.with_array(masks, channels={"SegmentNumber": list(range(1, len(found) + 1))}),
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[
-            _describe(number, organs[position - 1], algorithm) for number, position in enumerate(found, start=1)
+            _describe(number, organs[position - 1], sources, algorithm)
+            for number, position in enumerate(found, start=1)
         ],
         series_instance_uid=derive_uid(sources, algorithm, "SEG series"),
         series_number=SEGMENTATION_SERIES,
@@ -194,7 +195,7 @@ def make_report(
         algorithm: what segmented.
     """
     device = DeviceObserverIdentifyingAttributes(
-        uid=derive_uid(sources, algorithm, "device"), name=DEVICE, manufacturer_name=MANUFACTURER
+        uid=derive_uid([], algorithm, "device"), name=DEVICE, manufacturer_name=MANUFACTURER
     )
     context = ObservationContext(
         observer_device_context=ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
@@ -252,7 +253,9 @@ def derive_uid(sources: Sequence[Dataset], algorithm: Algorithm, purpose: str) -
     return UID(f"2.25.{int.from_bytes(digest.digest()[:16], 'big')}")
 
 
-def _describe(number: int, organ: str, algorithm: Algorithm) -> highdicom.seg.SegmentDescription:
+def _describe(
+    number: int, organ: str, sources: Sequence[Dataset], algorithm: Algorithm
+) -> highdicom.seg.SegmentDescription:
     return highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=organ,
@@ -266,13 +269,9 @@ def _describe(number: int, organ: str, algorithm: Algorithm) -> highdicom.seg.Se
             parameters={"weights_sha256": algorithm.sha256},
         ),
         tracking_id=organ,
-        tracking_uid=_tracking_uid(organ, algorithm),
+        # What has this UID is taken for one and the same finding, whoever's it is.
+        tracking_uid=derive_uid(sources, algorithm, f"finding {organ}"),
     )
-
-
-def _tracking_uid(organ: str, algorithm: Algorithm) -> UID:
-    digest = hashlib.sha256(f"{algorithm.sha256}\0{organ}".encode()).digest()
-    return UID(f"2.25.{int.from_bytes(digest[:16], 'big')}")
 
 
 def _add_side(segment: Dataset, organ: str) -> None:
