@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,15 @@ def test_tables_of_scarcity_say_which_patients_trained() -> None:
     for heading in ("## Mean Dice", "## Relative to the baseline mr only none"):
         part = page.split(f"{heading}\n")[1].split("## ")[0]
         assert re.findall(r"Training patients: (.*)\.\n\n\| method", part) == ["1ct 1mr", "5ct 1mr"]
+
+
+def test_arms_of_different_precision_are_told() -> None:
+    (spec, first), (other, second) = run("none", [0.5, 0.7]), run("gin", [0.5, 0.7])
+    page = text((spec, replace(first, precision="float32")), (other, replace(second, precision="bfloat16")))
+    assert "**Arms differ in precision**, bfloat16 and float32" in page
+    page = text((spec, replace(first, precision="bfloat16")), (other, replace(second, precision="bfloat16")))
+    assert "2 runs, 2 rounds each, in bfloat16, written" in page
+    assert "differ in precision" not in page
 
 
 def test_an_organ_that_no_test_patient_shows_leaves_cells_empty() -> None:

@@ -49,7 +49,7 @@ def test_a_forward_pass_is_in_bfloat16_where_the_cpu_has_it_and_the_job_allows_i
 def test_a_cpu_that_tells_nothing_of_bfloat16_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """An ARM CPU has other names for what it can do."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "aarch64", "sve": True})
-    assert not _trainer(tiny_experiment()).amp
+    assert _trainer(tiny_experiment()).precision == "float32"
 
 
 def test_bfloat16_trains_to_the_same_loss_within_its_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

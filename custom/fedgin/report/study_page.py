@@ -155,6 +155,7 @@ def _context(study: Study, results: Results, missing: int) -> dict[str, Any]:
         "ranks": _ranks(groups, populations),
         "runs": len(results),
         "missing": missing,
+        "precisions": sorted({result.precision for _, result in results if result.precision}),
         "centres": centre_section(results),
         "margin": MARGIN,
     }

@@ -20,6 +20,7 @@ from fedgin.study.arms import Arm, Curve, PooledArm, local_layers_checkpoint
 from fedgin.train.checkpoint import load_checkpoint, load_weights
 from fedgin.train.evaluate.evaluator import evaluate
 from fedgin.train.evaluate.scores import CaseScore, read_scores, write_scores
+from fedgin.train.precision import precision_of
 from fedgin.train.provenance import write_provenance
 
 OnArmRound = Callable[[Arm, dict[str, float]], None]
@@ -36,6 +37,7 @@ class ArmResult:
         model: checkpoint of the last round's network.
         cross_site: FLARE's cross-site evaluation (site -> model -> metrics); empty for local arms.
         resumed: the arm had been finished by an earlier run.
+        precision: in which its sites computed; several where they differ, empty where nobody noted it.
     """
 
     arm: Arm
@@ -44,6 +46,7 @@ class ArmResult:
     model: Path
     cross_site: dict[str, dict[str, dict[str, float]]]
     resumed: bool
+    precision: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,16 @@ def run_arm(arm: Arm, sites: Mapping[str, SiteData], folder: Path, on_round: OnA
     write_scores(home / "test_scores.csv", scores)
     write_provenance(home, describe_arm(arm, sites, scores))
     cross_site = read_cross_site(outcome.cross_site) if outcome.cross_site else {}
-    record = {"key": _fingerprint(arm, sites), "curve": outcome.curve, "cross_site": cross_site}
+    precision = _precision(arm, sites)
+    record = {
+        "key": _fingerprint(arm, sites),
+        "curve": outcome.curve,
+        "cross_site": cross_site,
+        "precision": precision,
+    }
     # Written last: its presence says that everything else is complete.
     write_text(home / "result.json", json.dumps(record, indent=1))
-    return ArmResult(arm, scores, outcome.curve, outcome.model, cross_site, resumed=False)
+    return ArmResult(arm, scores, outcome.curve, outcome.model, cross_site, resumed=False, precision=precision)
 
 
 def _clear_another(home: Path, key: str) -> None:
@@ -111,7 +120,8 @@ def read_result(arm: Arm, sites: Mapping[str, SiteData], folder: Path) -> ArmRes
     if record["key"] != _fingerprint(arm, sites):
         return None
     scores = read_scores(home / "test_scores.csv")
-    return ArmResult(arm, scores, record["curve"], home / "model.pt", record["cross_site"], resumed=True)
+    curve, model, cross_site = record["curve"], home / "model.pt", record["cross_site"]
+    return ArmResult(arm, scores, curve, model, cross_site, resumed=True, precision=record.get("precision", ""))
 
 
 def load_network(arm: Arm, model: Path, site: str) -> nn.Module:
@@ -138,6 +148,12 @@ def _test(arm: Arm, sites: Mapping[str, SiteData], model: Path) -> list[CaseScor
     if not any(not math.isnan(score.dice) for score in scores):
         raise DataError("no site has a test case that shows an organ", "list test cases in the sites' datalists")
     return scores
+
+
+def _precision(arm: Arm, sites: Mapping[str, SiteData]) -> str:
+    amp = arm.experiment.training.amp
+    devices = (choose_device(site.contract) for site in arm.members(sites).values())
+    return ", ".join(sorted({precision_of(device, amp=amp) for device in devices}))
 
 
 def _fingerprint(arm: Arm, sites: Mapping[str, SiteData]) -> str:

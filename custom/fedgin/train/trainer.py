@@ -23,7 +23,7 @@ from fedgin.seeds import derive_seed, make_generator
 from fedgin.train.batches import BatchMaker, RoundPlan
 from fedgin.train.experiment import Experiment, TrainingSettings
 from fedgin.train.method_loss import MethodLoss
-from fedgin.train.precision import BFloat16Inferer, computes_bfloat16
+from fedgin.train.precision import BFloat16Inferer, precision_of
 from fedgin.train.prefetch import prefetched
 from fedgin.train.proximal import ProximalLoss
 from fedgin.train.round_length import steps_of_round
@@ -67,7 +67,7 @@ class Trainer:
 
     Attributes:
         ahead: how many batches are read before they are needed; the results do not depend on it.
-        amp: whether the forward pass computes in half precision where that is faster.
+        precision: of the forward pass.
     """
 
     def __init__(self, network: nn.Module, experiment: Experiment, device: torch.device) -> None:
@@ -78,7 +78,7 @@ class Trainer:
         self.on_gpu = device.type == "cuda"
         self.ahead = BATCHES_AHEAD if self.on_gpu else 0
         settings = experiment.training
-        self.amp = settings.amp and (self.on_gpu or computes_bfloat16())
+        self.precision = precision_of(device, amp=settings.amp)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -134,8 +134,8 @@ class Trainer:
             optimizer=self.optimizer,
             loss_function=ProximalLoss(self.loss, self.network, proximal) if proximal else self.loss,
             prepare_batch=maker,
-            amp=self.amp and self.on_gpu,
-            inferer=BFloat16Inferer() if self.amp and not self.on_gpu else SimpleInferer(),
+            amp=self.precision == "float16",
+            inferer=BFloat16Inferer() if self.precision == "bfloat16" else SimpleInferer(),
             decollate=False,
         )
         # Ignite logs an exception before raising it; whoever catches it says it once, in words that are safe to log.
