@@ -104,6 +104,23 @@ def test_pieces_give_what_the_whole_volume_gives(
     assert found.flags.f_contiguous
 
 
+@pytest.mark.parametrize("count", [97, 100, 103, 104])
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_an_organ_that_the_image_s_ends_cut_reaches_them(count: int, share: float) -> None:
+    """The canonical slices are 6 mm thick, so that the image's first and last lie beyond their centres."""
+    settings = Preprocessing(spacing_mm=(4.0, 4.0, 6.0), size=(32, 32, 16))
+    voxels = np.zeros((30, 30, count), dtype=np.float32)
+    prepared = preprocess(
+        Volume(voxels, np.diag([4.0, 4.0, 1.0, 1.0])), np.ones(voxels.shape, np.uint8), True, settings
+    )
+    soft = torch.stack([torch.full(prepared.label.shape, 1.0 - share), torch.full(prepared.label.shape, share)])
+    for found in (
+        to_native_labels(soft, prepared.affine, prepared.native),
+        join_native_labels(torch.split(soft, 3, dim=1), soft.shape[1], prepared.affine, prepared.native),
+    ):
+        assert found[15, 15].all()
+
+
 def test_no_organ_gives_an_empty_label() -> None:
     native = VoxelGrid((5, 6, 7), np.eye(4))
     background = torch.zeros(3, 4, 16, 16)

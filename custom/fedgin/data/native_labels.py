@@ -18,8 +18,11 @@ Box = tuple[slice, slice, slice]
 def to_native_labels(probabilities: Tensor, affine: NDArray[np.float64], native: VoxelGrid) -> NDArray[np.uint8]:
     """Turn class probabilities on the canonical grid into labels on the image's own grid.
 
-    Probabilities are interpolated and the largest wins. An organ is computed only in the box around where it is above
-    background: where it is so at none of the neighbours, it is so in no convex combination of them.
+    Probabilities are interpolated and the largest wins. Beyond the centres of the first and the last canonical slice,
+    where the image may have slices of its own, these two are continued; in plane what lies outside is background.
+
+    An organ is computed only in the box around where it is above background: where it is so at none of the neighbours,
+    it is so in no convex combination of them.
 
     Args:
         probabilities: [classes, D, X, Y], class 0 is background; they add up to 1.
@@ -29,6 +32,11 @@ def to_native_labels(probabilities: Tensor, affine: NDArray[np.float64], native:
     Returns:
         uint8 [X, Y, Z] on the native grid, in Fortran order, as the voxels of NIfTI and DICOM lie.
     """
+    continued = torch.cat([probabilities[:, :1], probabilities, probabilities[:, -1:]], dim=1)
+    return _to_labels(continued, _from_slice(-1, affine), native)
+
+
+def _to_labels(probabilities: Tensor, affine: NDArray[np.float64], native: VoxelGrid) -> NDArray[np.uint8]:
     volume = probabilities.permute(0, 2, 3, 1)
     source = VoxelGrid((volume.shape[1], volume.shape[2], volume.shape[3]), affine)
     above = np.asarray((volume[1:] > volume[:1]).numpy())
@@ -61,16 +69,23 @@ def join_native_labels(
     labels = np.zeros(native.shape, dtype=np.uint8, order="F")
     first, known = 0, torch.zeros(0)
     for piece in pieces:
-        shown = torch.cat([known, piece], dim=1) if first else piece
-        start, end = first - (1 if first else 0), first + piece.shape[1]
+        start, end = first - 1, first + piece.shape[1]
+        beyond = [piece[:, -1:]] if end == depth else []
+        shown = torch.cat([known if first else piece[:, :1], piece, *beyond], dim=1)
         inside = (places > (start if first else -np.inf)) & (places <= (end - 1 if end < depth else np.inf))
         box = bounding_box(inside)
         if box is not None:
             native_box = tuple(box[0] if other == axis else slice(0, native.shape[other]) for other in range(3))
-            origin = affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, start], [0, 0, 0, 1]])
-            labels[native_box] = to_native_labels(shown, origin, _part(native, native_box))
+            labels[native_box] = _to_labels(shown, _from_slice(start, affine), _part(native, native_box))
         first, known = end, piece[:, -1:]
     return labels
+
+
+def _from_slice(start: int, affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the affine of a volume that begins with another slice of a grid."""
+    moved = affine.copy()
+    moved[:3, 3] += start * affine[:3, 2]
+    return moved
 
 
 def _narrowed(slab: Box, above: NDArray[np.bool_], source: VoxelGrid, native: VoxelGrid) -> Box | None:

@@ -77,8 +77,8 @@ def preprocess(image: Volume, organs: NDArray[np.uint8], hounsfield: bool, setti
 def canonical_grid(native: VoxelGrid, body: NDArray[np.bool_], settings: Preprocessing) -> VoxelGrid:
     """Lay the canonical grid, RAS+ and centred on the body's bounding box in plane and on the image along the body.
 
-    For slices: square pixels of the asked number, and the native slices. For volumes: the asked voxels, as many as hold
-    the body's bounding box in plane and all native slices.
+    For slices: square pixels of the asked number, and the native slices. For volumes: the asked voxels, as many as come
+    nearest to the body's bounding box in plane and to the image's length along the body.
 
     Raises:
         LimitError: the volume would have more than ``MOST_VOXELS``.
