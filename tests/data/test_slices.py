@@ -36,7 +36,7 @@ def deal(slices: list[SliceIndex], *, batch_size: int, batches: int, share: floa
     batches=st.integers(1, 10),
     share=st.floats(0, 1),
 )
-def test_every_batch_is_full_and_has_the_asked_share(
+def test_every_batch_is_full_and_the_asked_share_is_kept_over_the_batches(
     with_organ: int, without: int, batch_size: int, batches: int, share: float
 ) -> None:
     if with_organ + without == 0:
@@ -44,9 +44,18 @@ def test_every_batch_is_full_and_has_the_asked_share(
             deal([], batch_size=batch_size, batches=batches, share=share)
         return
     dealt = deal(pool(with_organ, without), batch_size=batch_size, batches=batches, share=share)
-    wanted = batch_size if not without else 0 if not with_organ else round(batch_size * share)
+    wanted = batch_size if not without else 0 if not with_organ else batch_size * share
     assert [len(batch) for batch in dealt] == [batch_size] * batches
-    assert all(sum(index < with_organ for index in batch) == wanted for batch in dealt)
+    shown = 0
+    for number, batch in enumerate(dealt, start=1):
+        shown += sum(index < with_organ for index in batch)
+        assert abs(shown - number * wanted) <= 0.5 + 1e-9
+
+
+def test_a_share_that_is_no_whole_number_of_slices_shows_both_kinds() -> None:
+    for batch_size in (1, 2):
+        dealt = deal(pool(9, 9), batch_size=batch_size, batches=100, share=0.75)
+        assert sum(index < 9 for batch in dealt for index in batch) == 75 * batch_size
 
 
 def test_a_pool_is_dealt_out_before_it_starts_again() -> None:

@@ -58,6 +58,14 @@ def test_metadata_say_what_monai_asks_for(tmp_path: Path) -> None:
     assert "no medical device" in values["intended_use"]
 
 
+@pytest.mark.parametrize("text", ["", '{"version": "1"', "{}", "[]"])
+def test_damaged_metadata_are_named(tmp_path: Path, text: str) -> None:
+    bundle = make_bundle(tmp_path)
+    (bundle.folder / METADATA).write_text(text)
+    with pytest.raises(WeightsError, match=r"metadata\.json is missing or damaged"):
+        bundle.network()
+
+
 @pytest.mark.parametrize("damage", ["other weights", "cut off", "missing"])
 def test_other_weights_than_the_bundle_was_made_with_are_refused(tmp_path: Path, damage: str) -> None:
     bundle = make_bundle(tmp_path)

@@ -88,6 +88,13 @@ def test_sites_that_were_left_out_are_told_also_where_nobody_trained_with_all() 
     assert "Where the variation of Dice is" not in text(results)
 
 
+def test_a_site_with_the_longest_name_is_drawn() -> None:
+    values = {("s" * 64 + str(site), patient): 0.5 + 0.1 * site * patient for site in range(3) for patient in range(3)}
+    centres = by_centre(values)
+    assert isinstance(centres.summary, Summary)
+    assert "s" * 64 in draw_forest(centres, centres.summary, label="Dice")
+
+
 def test_of_two_sites_nothing_is_said_about_a_third() -> None:
     page = text(study(sites=2))
     assert "cannot be estimated: 2 sites with patients, at least 3 are needed" in page

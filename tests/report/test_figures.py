@@ -2,11 +2,12 @@
 
 import re
 from itertools import pairwise
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedgin.report.figures import draw_curves, spread
+from fedgin.report.figures import draw_curves, spread, write_curves
 from fedgin.study.arms import Curve
 
 
@@ -19,6 +20,12 @@ def test_every_line_is_drawn_and_named_however_many_there_are() -> None:
         [picture] = draw_curves(curves(count), {"CT": "CT cases", "MR": "nobody has it"}).values()
         assert len(re.findall(r">site-\d+</text>", picture)) == count
         assert "#010203" not in picture, "text has the page's colour"
+
+
+def test_the_longest_name_of_a_site_leaves_room_for_its_line(tmp_path: Path) -> None:
+    curves = {"s" * 64: [{"round": 0.0, "CT": 0.1}, {"round": 1.0, "CT": 0.2}]}
+    assert draw_curves(curves, {"CT": "CT"})
+    write_curves(tmp_path / "curves.png", curves, {"CT": "CT", "MR": "MR"})
 
 
 def test_a_name_is_text_and_nothing_else() -> None:

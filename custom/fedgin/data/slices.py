@@ -1,5 +1,6 @@
 """Training slices: all of the cached cases, and a balanced, reproducible order of them."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -60,7 +61,7 @@ class BalancedBatches(Sampler[list[int]]):
         slices: all slices.
         batch_size: slices in a batch.
         batches: how many batches to deal.
-        foreground_share: share of a batch's slices that show an organ, in [0, 1].
+        foreground_share: share of the slices that show an organ, in [0, 1].
         generator: the randomness; equal generators give equal batches.
 
     Raises:
@@ -92,16 +93,20 @@ class BalancedBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         """Deal the batches."""
         organ, empty = self._deal(self.with_organ), self._deal(self.without_organ)
-        wanted = self._organ_slices_per_batch()
-        for _ in range(self.batches):
+        dealt = 0
+        for batch in range(1, self.batches + 1):
+            wanted = self._organ_slices(batch) - dealt
+            dealt += wanted
             yield [next(organ) for _ in range(wanted)] + [next(empty) for _ in range(self.batch_size - wanted)]
 
-    def _organ_slices_per_batch(self) -> int:
+    def _organ_slices(self, batches: int) -> int:
+        """Return how many slices with an organ the first batches have: the share is kept over them, not in each."""
+        slices = batches * self.batch_size
         if not self.without_organ:
-            return self.batch_size
+            return slices
         if not self.with_organ:
             return 0
-        return round(self.batch_size * self.foreground_share)
+        return math.floor(slices * self.foreground_share + 0.5)
 
     def _deal(self, pool: list[int]) -> Iterator[int]:
         while pool:

@@ -65,7 +65,10 @@ class Bundle:
         Raises:
             WeightsError: the weights are missing, damaged, other than the bundle was made with, or of another network.
         """
-        stated = json.loads((self.folder / METADATA).read_text(encoding="utf-8"))["weights_sha256"]
+        try:
+            stated = json.loads((self.folder / METADATA).read_text(encoding="utf-8"))["weights_sha256"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise WeightsError(f"{METADATA} is missing or damaged", "get the bundle again") from None
         try:
             content = (self.folder / WEIGHTS).read_bytes()
             weights = safetensors.torch.load(content)

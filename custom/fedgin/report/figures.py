@@ -141,8 +141,9 @@ def _look(number: int) -> dict[str, Any]:
 def _fit(figure: Figure, names: Sequence[str] | Mapping[str, Any], *, panels: int) -> None:
     """Leave room for the names right of each panel."""
     width, height = figure.get_size_inches()
-    label = INCHES_A_LETTER * max((len(name) for name in names), default=0) + 0.3
     own = width / panels
+    # A name may be so long that no room for the lines was left: it is cut off then.
+    label = min(INCHES_A_LETTER * max((len(name) for name in names), default=0) + 0.3, 0.6 * own)
     figure.subplots_adjust(
         left=0.6 / width,
         right=1 - label / width,

@@ -36,7 +36,7 @@ def draw_forest(centres: Centres, summary: Summary, *, label: str) -> str:
         panel.tick_params(axis="y", length=0)
         panel.grid(axis="x", alpha=0.15)
         panel.spines[["top", "right", "left"]].set_visible(False)
-        left = INCHES_A_LETTER * max(map(len, rows)) + 0.25
+        left = min(INCHES_A_LETTER * max(map(len, rows)) + 0.25, 0.6 * (WIDTH_INCHES - NUMBERS_INCHES))
         panel.use_sticky_edges = False
         panel.margins(x=0.03)
         figure.subplots_adjust(

@@ -100,6 +100,7 @@ def write_study(source: Path, results: Results, out: Path) -> Path:
         "verdict": _verdict(results),
         "curves": draw_curves(curves, modalities),
         "shown": _overlays(sites, results),
+        "drawn": _named(_drawn(results)[0].method),
         "colours": organ_colours(_organs(results)),
         "settings": study.model_dump(mode="json", include={"rounds", "settings", "methods", "baseline"}),
     }
@@ -114,8 +115,12 @@ def tables_text(study: Study, results: Results, missing: int = 0) -> str:
 
 def _verdict(results: Results) -> Verdict:
     """Count what the tests of the reference method say."""
-    tests = tables.tests_of_reference(tables.group_runs(results))
-    name = tables.REFERENCE.upper()
+    groups = tables.group_runs(results)
+    tests, name = tables.tests_of_reference(groups), tables.REFERENCE.upper()
+    if tables.REFERENCE not in {group.method for group in groups}:
+        return Verdict(
+            f"No method is called {tables.REFERENCE}, so that nothing is tested. The tables have what was measured."
+        )
     if not tests:
         return Verdict(f"There is no method beside {name} to compare it with.")
     clear = [item for item in tests if item.test.adjusted < SIGNIFICANT]
@@ -282,8 +287,7 @@ def _organs(results: Results) -> list[str]:
 
 def _overlays(sites: StudySites, results: Results) -> list[ShownCase]:
     """Draw a test case of each modality with every method's prediction."""
-    arms, organs = _shown_arms(results), _organs(results)
-    drawn = next((each for each in results if each[0].method == tables.REFERENCE), results[0])
+    arms, organs, drawn = _shown_arms(results), _organs(results), _drawn(results)
     found = []
     for _, cases in sorted(cases_by_modality(sites.setting(results[0][0]).sites, Split.TEST).items()):
         shown = busiest_slice(cases[0].case, organs)
@@ -296,6 +300,17 @@ def _overlays(sites: StudySites, results: Results) -> list[ShownCase]:
         notes = {title: dice_note(run, site, subject) for title, (_, run) in arms.items()}
         found.append(ShownCase(shown.title, show_case(shown, predicted, notes).panels, _draws(sites, drawn, shown)))
     return found
+
+
+def _named(method: str) -> str:
+    return method.upper() if method == tables.REFERENCE else in_words(method)
+
+
+def _drawn(results: Results) -> tuple[ArmSpec, ArmResult]:
+    """Return the run whose augmentation is shown: of the reference method, or of the first that augments."""
+    named = (each for each in results if each[0].method == tables.REFERENCE)
+    augmented = (each for each in results if each[1].arm.experiment.augmentation.name != "none")
+    return next(named, None) or next(augmented, results[0])
 
 
 def _predict(run: ArmResult, case: CachedCase, shown: Shown, organs: Sequence[str]) -> NDArray[np.uint8]:

@@ -71,7 +71,9 @@ def merge_unlabelled(logits: Tensor, labelled: Tensor) -> Tensor:
 def build_loss(settings: LossSettings) -> MarginalLoss:
     """Build the loss: softmax, Dice without background and over the whole batch, plus cross-entropy or focal.
 
-    Dice over the batch instead of each slice avoids the jump between 0 and 1 of a slice without the organ.
+    Dice over the batch instead of each slice avoids the jump between 0 and 1 of a slice without the organ. It is the
+    mean over all organs of the experiment, and those that a batch's sites do not label count as found: so an organ
+    weighs the same at every site that labels it, however many others the site labels.
     """
     if settings.name == "dice_ce":
         return MarginalLoss(DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True))

@@ -1,5 +1,6 @@
 """Train without a federation: one site (local) or several sites' data in one place (centralised)."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from fedgin.data.cache import CachedCase
+from fedgin.errors import ConfigError
 from fedgin.train.batches import RoundPlan
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint, load_weights, save_checkpoint
 from fedgin.train.experiment import Experiment
@@ -52,26 +54,42 @@ def train_standalone(
         after_round: called after each round, for validation and progress. A run that is cut off in it does the round
             again when it continues.
 
+    The optimiser keeps its moments over all rounds, whatever the experiment says of a site's: here a round is no visit
+    to a server.
+
     Raises:
+        ConfigError: the checkpoint is of another training.
         FedginError: as the trainer and the checkpoint.
     """
     network = experiment.initial_network()
     if experiment.starts_from:
         start_from(network, experiment.starts_from, run.models)
-    trainer = Trainer(network, experiment, device)
-    for round_number in range(_restore(trainer, run), run.rounds):
+    trainer, key = Trainer(network, experiment, device), _key(experiment, run)
+    for round_number in range(_restore(trainer, run, key), run.rounds):
         result = trainer.train_round(run.cases, RoundPlan(run.name, round_number, run.rounds))
         after_round(trainer.network, round_number, result)
         weights, optimizer = averaged_weights(trainer.network), trainer.optimizer_state()
-        save_checkpoint(run.checkpoint, {"round": round_number, "model": weights, "optimizer": optimizer})
+        saved = {"round": round_number, "model": weights, "optimizer": optimizer, "key": key}
+        save_checkpoint(run.checkpoint, saved)
     return trainer.network
 
 
-def _restore(trainer: Trainer, run: StandaloneRun) -> int:
+def _key(experiment: Experiment, run: StandaloneRun) -> str:
+    """Hash all that a training depends on; the cache's file names hash content and preprocessing."""
+    parts = [experiment.model_dump_json(), run.name, str(run.rounds), *(case.path.name for case in run.cases)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _restore(trainer: Trainer, run: StandaloneRun, key: str) -> int:
     """Load the checkpoint when there is one; return the round to start with."""
     if not run.checkpoint.is_file():
         return 0
-    saved = load_checkpoint(run.checkpoint, "round", "model", "optimizer")
+    saved = load_checkpoint(run.checkpoint, "round", "model", "optimizer", "key")
+    if saved["key"] != key:
+        raise ConfigError(
+            f"{run.checkpoint.name} is of another training: settings, rounds, site or cases differ",
+            "give another folder, or delete this one",
+        )
     load_weights(trainer.network, saved["model"], source=run.checkpoint.name)
     trainer.restore_optimizer(saved["optimizer"])
     return int(saved["round"]) + 1
