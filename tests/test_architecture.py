@@ -28,9 +28,10 @@ ALLOWED = {
     "cli": COMMON | {"report", "study", "flare", "deploy", "planning", "train", "phantoms"} | SITE_SIDE,
 }
 # Inside flare: what runs at the server and what runs at a site never import each other.
-FLARE_COMMON = {"protocol", "participation", "organ_table", "collection", "array_limit", "audit"}
+FLARE_COMMON = {"protocol", "participation", "organ_table", "collection", "array_limit", "federated_events", "audit"}
 FLARE_ALLOWED = {
-    "audit": set[str](),
+    "audit": {"federated_events"},
+    "federated_events": {"protocol"},
     "participation": set[str](),
     "organ_table": set[str](),
     "collection": set[str](),

@@ -26,6 +26,7 @@ SERVER = ["fedgin.flare.server.job_manager", "fedgin.flare.server.crashed_jobs"]
 EVERYWHERE = [
     "fedgin.deploy.start",
     "fedgin.flare.audit.double_start",
+    "fedgin.flare.audit.request_filter",
     "fedgin.flare.audit.security_events",
     "fedgin.flare.jobs.job_validator",
 ]

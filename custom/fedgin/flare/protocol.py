@@ -17,6 +17,9 @@ SESSION = "fedgin"
 CAUSE = "fedgin_cause"
 # Event by which the server tells a site that its update was refused, with the reason under CAUSE.
 UPDATE_REFUSED = "fedgin_update_refused"
+# FLARE's event with a metric of a site, as it has it at the site, and its name when it comes to the server.
+METRIC_LOGGED, FEDERATED = "analytix_log_stats", "fed."
+METRICS_SENT = FEDERATED + METRIC_LOGGED
 # What FLARE's cross-site evaluation puts before the names of the server's models.
 SERVER_MODEL = "SRV_"
 # The model of a job that scores one, by its name at the server.

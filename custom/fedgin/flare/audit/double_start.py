@@ -55,9 +55,7 @@ class DoubleStart(FLComponent):
         """Listen at a site; notice and answer at the server."""
         if event_type == EventType.SYSTEM_START and (self.kit / "startup" / "fed_client.json").is_file():
             self._listen(fl_ctx.get_engine())
-        elif event_type == EventType.CLIENT_HEARTBEAT_RECEIVED and _is_recent(
-            self._seen, _site(fl_ctx), RECENT_SECONDS
-        ):
+        elif event_type == EventType.CLIENT_HEARTBEAT_RECEIVED and is_recent(self._seen, _site(fl_ctx), RECENT_SECONDS):
             fl_ctx.set_prop(FLContextKey.COMMUNICATION_ERROR, OTHER, sticky=False)
         elif event_type == EventType.CLIENT_HEARTBEAT_PROCESSED:
             self._notice(_site(fl_ctx), str(fl_ctx.get_prop(FLContextKey.COMMUNICATION_ERROR)))
@@ -82,7 +80,7 @@ class DoubleStart(FLComponent):
             self._say(site, f"two processes run with the kit of {site}", f"ask {site} to stop one of them")
 
     def _say(self, site: str, problem: str, fix: str) -> None:
-        if _is_recent(self._said, site, REPEAT_SECONDS):
+        if is_recent(self._said, site, REPEAT_SECONDS):
             return
         self._said[site] = time.monotonic()
         self.logger.error(with_fix(problem, fix))
@@ -115,7 +113,8 @@ def _send_heartbeat(engine: Any) -> None:
     )
 
 
-def _is_recent(times: dict[str, float], site: str, seconds: float) -> bool:
+def is_recent(times: dict[str, float], site: str, seconds: float) -> bool:
+    """Tell whether a site's time, of ``time.monotonic``, is less than so many seconds ago."""
     return time.monotonic() - times.get(site, -math.inf) < seconds
 
 

@@ -25,6 +25,7 @@ from fedgin.flare.array_limit import ArrayLimit
 from fedgin.flare.audit.security_log import Kind, record
 from fedgin.flare.client.site_process import Places, SiteProcess
 from fedgin.flare.client.weights import weights_from_shareable, weights_to_dxo
+from fedgin.flare.federated_events import accept_ours_alone
 from fedgin.flare.protocol import (
     CAUSE,
     DICE,
@@ -59,6 +60,7 @@ class FedginExecutor(Executor):
 
     def __init__(self) -> None:
         super().__init__()
+        accept_ours_alone()
         self._process: SiteProcess | None = None
         self._modality = ""
         self._limits = Limits()

@@ -10,7 +10,7 @@ from typing import Any
 from nvflare.app_common.app_constant import AppConstants
 
 from fedgin.flare.jobs.numbers import Numbers
-from fedgin.flare.protocol import FINGERPRINT, ORGANS
+from fedgin.flare.protocol import FEDERATED, FINGERPRINT, METRIC_LOGGED, METRICS_SENT, ORGANS
 from fedgin.train.experiment import EVALUATED_MODEL, Experiment, FederationSettings
 from fedgin.train.pretrained_file import MODELS
 
@@ -72,7 +72,7 @@ def server_config(numbers: Numbers, federation: FederationSettings, *, first_rou
     network = {"model": {"path": "fedgin.flare.server.model.initial_network", "args": start}}
     persistor = network | ({"filter_id": "serializer"} if encrypted else {})
     serializer = [_component("serializer", "fedgin.flare.server.encryption.CiphertextFilter")] if encrypted else []
-    events = {"events": ["fed.analytix_log_stats"]}
+    events = {"events": [METRICS_SENT]}
     components = [
         _component("persistor", f"{PT}.file_model_persistor.PTFileModelPersistor", persistor),
         *serializer,
@@ -186,7 +186,7 @@ def client_config(*, encrypted: bool) -> dict[str, Any]:
     the site's own weight.
     """
     tasks = [ORGANS, TRAIN, VALIDATE] if encrypted else [ORGANS, TRAIN, VALIDATE, SUBMIT_MODEL]
-    events = {"events_to_convert": ["analytix_log_stats"], "fed_event_prefix": "fed."}
+    events = {"events_to_convert": [METRIC_LOGGED], "fed_event_prefix": FEDERATED}
     converter = f"{WIDGETS}.convert_to_fed_event.ConvertToFedEvent"
     return {
         "format_version": 2,

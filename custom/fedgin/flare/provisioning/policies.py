@@ -15,6 +15,7 @@ JOB_MANAGER = "fedgin.flare.server.job_manager.JobManager"
 DEPLOYER = {"id": "app_deployer", "path": "fedgin.flare.client.job_deployer.JobDeployer", "args": {}}
 EVENTS = {"id": "security_events", "path": "fedgin.flare.audit.security_events.SecurityEvents", "args": {}}
 DOUBLE_START = {"id": "double_start", "path": "fedgin.flare.audit.double_start.DoubleStart", "args": {}}
+REQUEST_FILTER = {"id": "request_filter", "path": "fedgin.flare.audit.request_filter.RequestFilter", "args": {}}
 # Uploads the site's error log to the server.
 LOG_UPLOAD = "site_log_streamer"
 
@@ -35,7 +36,7 @@ def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) 
     values = _merge(_read(made), _read(policies / "resources.json"))
     values |= {**resources(), "app_validator": VALIDATOR}
     stock = [item for item in values["components"] if item["id"] != LOG_UPLOAD]
-    values["components"] = [*stock, EVENTS, DOUBLE_START]
+    values["components"] = [*stock, EVENTS, DOUBLE_START, REQUEST_FILTER]
     if storage is not None:
         _store_in(storage, values)
         values["components"].append(CRASHED_JOBS)

@@ -15,6 +15,7 @@ from nvflare.widgets.info_collector import InfoCollector
 
 from fedgin.errors import FedginError, one_line
 from fedgin.flare.audit.security_log import Kind, record
+from fedgin.flare.federated_events import accept_ours_alone
 from fedgin.flare.participation import FILE, Absence, Contribution, ParticipationLog
 from fedgin.flare.protocol import AGGREGATED, CAUSE, MOST_METRICS, OUTLIERS, STATS, VERDICT, numbers
 from fedgin.flare.server.sender import sender
@@ -36,6 +37,7 @@ class RoundRecorder(FLComponent):
 
     def __init__(self) -> None:
         super().__init__()
+        accept_ours_alone()
         self._log: ParticipationLog | None = None
         self._rounds: dict[str, dict[str, dict[str, float]]] = {}
         self._failures: list[str] = []

@@ -1,0 +1,103 @@
+"""Refuse at server and site what no participant may ask of another; FLARE lets all of it through.
+
+FLARE's server forwards a message from one client to another, and a client does what an administrator's request says
+whoever sends it: it is authorised only where the sender asks for that. So one hospital could list another one's folders
+with the shell that every client answers. What a job needs goes between a site and the server alone.
+"""
+
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_component import FLComponent
+from nvflare.apis.fl_context import FLContext
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
+from nvflare.fuel.f3.cellnet.fqcn import FqcnInfo, same_family
+from nvflare.fuel.f3.cellnet.utils import make_reply
+from nvflare.private.admin_defs import error_reply
+from nvflare.private.defs import CellChannel, RequestHeader, SysCommandTopic, new_cell_message
+
+from fedgin.errors import FedginError, with_fix
+from fedgin.flare.audit.double_start import REPEAT_SECONDS, is_recent
+from fedgin.flare.audit.security_log import Kind, record
+from fedgin.flare.federated_events import accept_ours_alone
+
+ALL = "*"
+
+
+class RequestFilter(FLComponent):
+    """Part of ``local/resources.json`` of server and sites.
+
+    - Both refuse every message between two participants of which neither is the server.
+    - Both refuse events that are not ours, see :mod:`~fedgin.flare.federated_events`.
+    - A site refuses FLARE's shell (``ls``, ``cat``, ``grep``), whoever asks, and a job id that is none: with another
+      text FLARE would delete a folder of the kit as a job's.
+
+    What is refused is written into the log and into the security log, for each sender every ten minutes.
+
+    Args:
+        kit: see :class:`~fedgin.flare.jobs.job_validator.JobValidator`.
+    """
+
+    def __init__(self, kit: str = ".") -> None:
+        super().__init__()
+        accept_ours_alone()
+        self.kit = Path(kit).resolve()
+        self._said: dict[str, float] = {}
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Begin to filter once FLARE is connected."""
+        if event_type == EventType.SYSTEM_START:
+            self.filter(fl_ctx.get_engine().get_cell().core_cell)
+
+    def filter(self, cell: Any) -> None:
+        """Filter what a cell of FLARE's receives.
+
+        Args:
+            cell: a ``CoreCell``.
+        """
+        # Beside FLARE's own filters, which are for all channels too: one for a channel would take their place in it.
+        cell.add_incoming_filter(ALL, ALL, self._check_sender)
+        if not FqcnInfo(cell.get_fqcn()).is_on_server:
+            cell.add_incoming_request_filter(ALL, ALL, self._check_command)
+
+    def _check_sender(self, message: Any) -> Any:
+        origin, destination = (
+            FqcnInfo(str(message.get_header(key))) for key in (MessageHeaderKey.ORIGIN, MessageHeaderKey.DESTINATION)
+        )
+        if origin.is_on_server or destination.is_on_server or same_family(origin, destination):
+            return None
+        self._say(origin.root, str(message.get_header(MessageHeaderKey.TOPIC)), "a message to another participant")
+        return make_reply(ReturnCode.UNAUTHENTICATED, error="refused")
+
+    def _check_command(self, message: Any) -> Any:
+        if message.get_header(MessageHeaderKey.CHANNEL) != CellChannel.CLIENT_MAIN:
+            return None
+        topic, job = str(message.payload.topic), message.payload.get_header(RequestHeader.JOB_ID)
+        if topic == SysCommandTopic.SHELL:
+            reason = "no shell here"
+        elif job is not None and not _is_job_id(job):
+            reason = "this is no job's id"
+        else:
+            return None
+        self._say(FqcnInfo(str(message.get_header(MessageHeaderKey.ORIGIN))).root, topic, reason)
+        return new_cell_message({}, error_reply(f"refused: {reason}"))
+
+    def _say(self, sender: str, command: str, reason: str) -> None:
+        if is_recent(self._said, sender, REPEAT_SECONDS):
+            return
+        self._said[sender] = time.monotonic()
+        self.logger.error(with_fix(f"{sender} was refused '{command}': {reason}", "ask who runs it: no job needs that"))
+        try:
+            record(self.kit, Kind.COMMAND_REFUSED, participant=sender, command=command, reason=reason)
+        except FedginError as error:
+            self.logger.error(str(error))
+
+
+def _is_job_id(text: object) -> bool:
+    try:
+        return str(uuid.UUID(str(text))) == text
+    except ValueError:
+        return False
