@@ -18,9 +18,10 @@ from fedgin.data.dicom.rules import IngestRules
 from fedgin.data.dicom.scan import Series
 from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume
-from fedgin.deploy.predict import Prediction, Segmenter, measure, open_segmenter
+from fedgin.deploy.predict import Prediction, Segmenter, measure, open_segmenter, read_nifti
 from fedgin.deploy.results import predict
 from fedgin.deploy.study import Refused, StudyImage, read_study
+from fedgin.errors import DataError
 from fedgin.folders import MARK, FolderError
 from fedgin.train.provenance import Participant
 from tests.data.dicom.series import SeriesSpec, write_series
@@ -57,6 +58,15 @@ def test_one_bad_image_stops_no_other(tmp_path: Path) -> None:
         assert labels.shape == (40, 36, 6)
         volumes = {"liver": (labels == 1).sum() * 0.32, "left_kidney": (labels == 2).sum() * 0.32}
         assert results[name]["volumes_ml"] == pytest.approx(volumes)
+
+
+def test_an_image_that_a_disk_changed_is_refused(tmp_path: Path) -> None:
+    path = write_image(tmp_path, "a.nii.gz")
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1  # of the checksum
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="not readable as NIfTI"):
+        read_nifti(path)
 
 
 def test_a_folder_holds_the_results_of_one_input(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from fedgin.data.datalist import Case
 from fedgin.data.label_values import as_label_ids
+from fedgin.data.nifti_file import read_voxels
 from fedgin.data.nifti_header import NOTHING_TO_SAY, HeaderCheck, check_header, largest_distance_mm
 from fedgin.data.site import Modality, ids_of
 from fedgin.errors import DataError
@@ -127,7 +128,7 @@ def _read_nifti(case: Case, path: Path, role: str) -> Volume:
         )
     try:
         affine = np.asarray(image.affine, dtype=np.float64)
-        return Volume(np.asanyarray(image.dataobj), affine, check_header(image.header, image.shape))
+        return Volume(read_voxels(image, path), affine, check_header(image.header, image.shape))
     except Exception:  # as above
         raise DataError(f"{case}: the {role} file is not readable as NIfTI", "write the file again") from None
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedgin.data.label_values import count_ids
+from fedgin.data.nifti_file import read_voxels
 from fedgin.data.preprocessing import preprocess
 from fedgin.data.regions import keep_largest_regions
 from fedgin.data.site import Modality
@@ -109,7 +110,7 @@ def read_nifti(path: Path) -> Volume:
     """
     try:
         image = nibabel.load(path)
-        voxels = np.asarray(image.dataobj, dtype=np.float32)
+        voxels = np.asarray(read_voxels(image, path), dtype=np.float32)
     except Exception:  # nibabel raises many kinds, which quote the path
         raise DataError("the image is not readable as NIfTI", "export the series again") from None
     while voxels.ndim > 3 and voxels.shape[-1] == 1:

@@ -46,6 +46,16 @@ def test_a_value_of_no_organ_is_refused(tmp_path: Path) -> None:
         write_archive_sites(read_mmwhs(source), tmp_path / "sites", SplitRules())
 
 
+def test_a_label_that_a_disk_changed_is_refused(tmp_path: Path) -> None:
+    source = write_mmwhs(tmp_path / "mmwhs", [1001, 1002])
+    path = source / "ct_train" / "ct_train_1002_label.nii.gz"
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1  # of the checksum
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"ct_train_1002_label\.nii\.gz is cut off or damaged"):
+        write_archive_sites(read_mmwhs(source), tmp_path / "sites", SplitRules())
+
+
 def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
     source = write_mmwhs(tmp_path / "mmwhs", [1001, 1002])
     (source / "ct_train" / "ct_train_1001_label.nii.gz").unlink()

@@ -9,6 +9,7 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+from fedgin.data.nifti_file import read_voxels
 from fedgin.errors import DataError
 from fedgin.files import whole_file
 
@@ -77,7 +78,7 @@ def read_voxels_of(image: nibabel.Nifti1Image, path: Path) -> NDArray[Any]:
         DataError: it is cut off or damaged.
     """
     try:
-        return np.asanyarray(image.dataobj)
+        return read_voxels(image, path)
     except Exception:  # cut off, or damaged
         raise DataError(f"{path.name} is cut off or damaged", "download it again") from None
 
