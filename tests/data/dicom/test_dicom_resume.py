@@ -9,8 +9,19 @@ from fedgin.data.dicom.ingest import ingest
 from fedgin.data.dicom.nifti import write_volume
 from fedgin.data.dicom.reasons import Reason
 from fedgin.errors import ConfigError, DataError
-from tests.data.dicom.series import SeriesSpec, make_rules, reasons, run, the_image, world_error, write_series
-from tests.data.dicom.test_dicom_labels import labelled, rules
+from tests.data.dicom.enhanced import group, write_enhanced
+from tests.data.dicom.series import (
+    SeriesSpec,
+    make_rules,
+    make_slices,
+    reasons,
+    run,
+    the_image,
+    world_error,
+    write_seg,
+    write_series,
+)
+from tests.data.dicom.test_dicom_labels import BOTH, MAP, labelled, rules
 
 
 def times(folder: Path) -> dict[str, int]:
@@ -85,6 +96,23 @@ def test_a_new_label_map_writes_the_labels_again_and_not_the_image(tmp_path: Pat
     run(tmp_path, swapped)
     changed = [Path(path).parent.name for path, stamp in times(tmp_path).items() if before[path] != stamp]
     assert changed == ["labels"]
+
+
+def test_another_part_of_an_enhanced_image_replaces_the_one_before(tmp_path: Path) -> None:
+    first, second = make_slices(SeriesSpec(seed=1)), make_slices(SeriesSpec(seed=2))
+    write_enhanced(
+        tmp_path / "dicom" / "enhanced",
+        [*first, *second],
+        lambda number, frame: setattr(frame, "FrameContentSequence", [group(StackID=str(number // len(first) + 1))]),
+    )
+    write_seg(tmp_path / "dicom" / "seg", first, BOTH)
+    for part, slices in ((1, first), (2, second)):
+        report = run(tmp_path, make_rules(parts={"stack": part}, labels={"map": MAP}))
+        assert (report.converted, report.kept) == (1, 0)
+        assert world_error(the_image(tmp_path), slices) < 1e-3
+    before = times(tmp_path)
+    assert run(tmp_path, make_rules(parts={"stack": 2}, labels={"map": MAP})).kept == 1
+    assert times(tmp_path) == before
 
 
 def test_rules_that_contradict_an_existing_site_yaml_are_refused(tmp_path: Path) -> None:

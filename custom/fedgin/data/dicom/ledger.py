@@ -9,7 +9,7 @@ from fedgin.data.dicom.pseudonyms import Pseudonyms
 from fedgin.files import write_text
 
 # Raise this when the same DICOM files and rules would give other voxels than before.
-CONVERSION_VERSION = "2"
+CONVERSION_VERSION = "3"
 
 
 class Ledger:
@@ -40,6 +40,7 @@ class Ledger:
 
 
 def content_key(pseudonyms: Pseudonyms, files: Iterable[SliceHeader], *settings: str) -> str:
-    """Return a key that changes when a file is added, removed or written again, or a setting changes."""
-    stamps = sorted(f"{item.instance}|{item.position}|{item.stamp}" for item in files)
+    """Return a key that changes when a slice is added or removed, a file written again, or a setting changes."""
+    # Frames of one file share all but their number, and in another part of the series their positions, too.
+    stamps = sorted(f"{item.path.name}|{item.instance}|{item.frame}|{item.position}|{item.stamp}" for item in files)
     return pseudonyms.digest("content", CONVERSION_VERSION, *settings, *stamps)
