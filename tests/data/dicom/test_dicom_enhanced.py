@@ -108,6 +108,20 @@ def test_labels_lie_on_an_enhanced_image(tmp_path: Path) -> None:
     np.testing.assert_array_equal(nibabel.load(path).affine, the_image(tmp_path).affine)
 
 
+def test_a_private_group_of_a_maker_places_no_frame(tmp_path: Path) -> None:
+    slices = make_slices(SeriesSpec())
+
+    def keep_a_copy(_: int, frame: pydicom.Dataset) -> None:
+        copy = group(ImagePositionPatient=[0, 0, 0], PixelSpacing=[9, 9], RescaleSlope=2, StackID="7", Rows=1)
+        block = frame.private_block(0x2005, "Philips MR Imaging DD 005", create=True)
+        block.add_new(0x0F, "SQ", pydicom.Sequence([copy]))
+
+    write_enhanced(tmp_path / "dicom" / "enhanced", slices, keep_a_copy)
+    report = run(tmp_path)
+    assert (report.converted, reasons(report)) == (1, [])
+    assert world_error(the_image(tmp_path), slices) < 1e-3
+
+
 def test_an_enhanced_file_that_was_cut_off_keeps_its_series_out(tmp_path: Path) -> None:
     write_enhanced(tmp_path / "dicom" / "enhanced", make_slices(SeriesSpec()))
     path = tmp_path / "dicom" / "enhanced"

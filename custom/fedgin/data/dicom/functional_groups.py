@@ -22,6 +22,7 @@ def frames_of(dataset: pydicom.Dataset) -> Iterator[pydicom.Dataset]:
 def _flat(groups: pydicom.Dataset) -> pydicom.Dataset:
     elements = pydicom.Dataset()
     for group in groups:
-        if group.VR == "SQ" and group.value:
+        # Makers keep a copy of a whole single-frame header in a private group, with places of another frame in it.
+        if group.VR == "SQ" and group.value and not group.tag.is_private:
             elements.update(group.value[0])
     return elements
