@@ -109,6 +109,14 @@ def test_names_compare_without_case_and_two_segments_make_one_organ(tmp_path: Pa
     assert int(np.asarray(nibabel.load(path).dataobj).sum()) == LIVER.sum() + KIDNEY.sum()
 
 
+@pytest.mark.parametrize("kind", [SegmentationTypeValues.BINARY, SegmentationTypeValues.LABELMAP])
+def test_a_segment_that_was_never_drawn_is_no_organ(tmp_path: Path, kind: SegmentationTypeValues) -> None:
+    slices = write_series(tmp_path / "dicom")
+    write_seg(tmp_path / "dicom" / "seg", slices, {"Liver": LIVER, "Left Kidney": KIDNEY & False}, kind)
+    assert reasons(run(tmp_path, rules())) == [Reason.LABEL_NAMES]
+    assert run(tmp_path, rules(may_be_absent=["left_kidney"])).labelled == 1
+
+
 def test_each_organ_of_a_label_map_has_its_own_voxels(tmp_path: Path) -> None:
     slices = write_series(tmp_path / "dicom")
     write_seg(tmp_path / "dicom" / "seg", slices, {**BOTH, "Spleen": SPLEEN}, SegmentationTypeValues.LABELMAP)

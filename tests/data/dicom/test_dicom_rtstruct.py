@@ -138,6 +138,19 @@ def test_contours_that_make_no_label_are_left_out(
     assert (report.converted, report.labelled, reasons(report)) == (1, 0, [reason])
 
 
+def test_a_point_is_no_organ(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom")
+    path = tmp_path / "dicom" / "rs"
+    write_structures(path, slices, BOX)
+    dataset = pydicom.dcmread(path)
+    for contour in dataset.ROIContourSequence[1].ContourSequence:
+        contour.ContourGeometricType, contour.NumberOfContourPoints = "POINT", 1
+        contour.ContourData = contour.ContourData[:3]
+    dataset.save_as(path)
+    assert reasons(run(tmp_path, rules())) == [Reason.LABEL_NAMES]
+    assert run(tmp_path, rules(may_be_absent=["left_kidney"])).labelled == 1
+
+
 def test_a_structure_set_in_two_places_is_refused(tmp_path: Path) -> None:
     slices = write_series(tmp_path / "dicom")
     for name in ("first", "second"):

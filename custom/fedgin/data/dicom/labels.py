@@ -30,15 +30,14 @@ def read_labels(segmentations: Sequence[SliceHeader], rules: LabelRules, stack: 
         Ids [X, Y, Z] on ``stack.target``, 0 where no organ is, or the reason why there is no such volume.
     """
     labels = np.zeros(stack.target.spatial_shape, dtype=np.uint8, order="F")
-    found: set[str] = set()
+    named: set[str] = set()
     for item in segmentations:
         if item.facts.frame != stack.slices[0].facts.frame:
             return Reason.LABEL_GRID
-        fault = _add(item, rules, stack, labels, found)
+        fault = _add(item, rules, stack, labels, named)
         if fault is not None:
             return fault
-    missing = set(rules.ids) - found - set(rules.may_be_absent)
-    return Reason.LABEL_NAMES if missing or not found else labels
+    return labels if rules.shows_all(labels) else Reason.LABEL_NAMES
 
 
 def lies_on(item: SliceHeader, stack: Stack) -> bool:
@@ -72,7 +71,7 @@ def _name_instances_once(dataset: pydicom.Dataset) -> None:
 
 
 def _add(
-    item: SliceHeader, rules: LabelRules, stack: Stack, labels: NDArray[np.uint8], found: set[str]
+    item: SliceHeader, rules: LabelRules, stack: Stack, labels: NDArray[np.uint8], named: set[str]
 ) -> Reason | None:
     """Draw the organs of one file into ``labels``."""
     try:
@@ -82,9 +81,9 @@ def _add(
         else:
             segmentation = _open(item)
             organs, draw = _organs_by_segment(segmentation, rules), partial(_draw_frames, segmentation)
-        if not found.isdisjoint(organs.values()):
+        if not named.isdisjoint(organs.values()):
             return Reason.LABEL_TWICE
-        found.update(organs.values())
+        named.update(organs.values())
         return draw({number: rules.ids[organ] for number, organ in organs.items()}, stack, labels)
     except OffTheSlicesError:
         return Reason.LABEL_GRID

@@ -99,9 +99,7 @@ def read_label_files(files: Sequence[Path], rules: IngestRules, stack: Stack) ->
     if label.voxels.shape != shape or largest_distance_mm(affine, label.affine, shape) > POSITION_TOLERANCE_MM:
         return Reason.LABEL_GRID
     labels = map_organs(case, label, list(rules.labels.ids))
-    found = {organ for organ, number in rules.labels.ids.items() if np.any(labels == number)}
-    missing = set(rules.labels.ids) - found - set(rules.labels.may_be_absent)
-    return Reason.LABEL_NAMES if missing or not found else labels
+    return labels if rules.labels.shows_all(labels) else Reason.LABEL_NAMES
 
 
 def stamp(path: Path) -> str:

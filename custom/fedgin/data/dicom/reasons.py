@@ -109,7 +109,7 @@ class Reason(Enum):
     )
     LABEL_NAMES = (
         "label_names",
-        "an organ of the label map has no segment, or no voxel in a label file",
+        "an organ of the label map has no segment, or no voxel",
         "draw it, correct its name under 'labels.map', or list it under 'labels.may_be_absent'",
     )
     LABEL_TWICE = (

@@ -6,9 +6,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from fedgin.config import Settings, load_settings, spelt
+from fedgin.data.label_values import count_ids
 from fedgin.data.site import Modality, OrganName
 from fedgin.errors import ConfigError
 
@@ -36,7 +39,7 @@ class LabelRules(Settings):
         map: segment name to organ name; names compare without case and surrounding blanks. Several segments may make
             one organ. For ``nifti``, the ids 1 to 255 of the label files instead of names; other ids are background.
             Ids in the written label files count the organs from 1 in the order of this map.
-        may_be_absent: organs that a patient can lack (a removed gallbladder); any other organ without a segment
+        may_be_absent: organs that a patient can lack (a removed gallbladder); any other organ without a voxel
             keeps the case out, because it would be taught as background.
     """
 
@@ -79,6 +82,15 @@ class LabelRules(Settings):
     def by_segment(self) -> dict[str, str]:
         """Segment name as compared to organ name."""
         return {comparable(name): organ for name, organ in self.map.items()}
+
+    def shows_all(self, labels: NDArray[np.uint8]) -> bool:
+        """Tell whether a label volume has voxels of some organ, and of each that no patient lacks.
+
+        A segment that was made and never drawn has a name and no voxel.
+        """
+        counts = count_ids(labels)
+        shown = {organ for organ, number in self.ids.items() if counts[number]}
+        return bool(shown) and shown.issuperset(set(self.ids) - set(self.may_be_absent))
 
 
 class SplitRules(Settings):
