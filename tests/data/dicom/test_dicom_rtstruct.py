@@ -102,7 +102,8 @@ def circle(radius: float) -> list[tuple[float, float]]:
 
 def test_an_organ_is_neither_larger_nor_smaller_than_its_contour_and_an_inner_contour_is_a_hole(tmp_path: Path) -> None:
     slices = write_series(tmp_path / "dicom", SeriesSpec(shape=(40, 40), spacing=(1.0, 1.0)))
-    rings = [circle(15.0), circle(6.0), circle(15.0)]
+    again = circle(15.0)[70:] + circle(15.0)[:70]
+    rings = [circle(15.0), circle(6.0), circle(15.0), again, again[::-1], again[30:] + again[:30]]
     write_structures(tmp_path / "dicom" / "rs", slices, {"Liver": dict.fromkeys((1, 2), rings)})
     assert run(tmp_path, rules(may_be_absent=["left_kidney"])).labelled == 1
     drawn = labels(tmp_path)
@@ -116,6 +117,7 @@ def moved(organ: dict[int, list[list[tuple[float, float]]]], rows: float) -> dic
 
 OUTSIDE = {name: moved(organ, -2.0) for name, organ in BOX.items()}
 EVERY_OTHER = {name: {0: organ[2], 2: organ[2], 4: organ[2]} for name, organ in BOX.items()}
+ALMOST_EVERY_OTHER = {name: {0: organ[2], 2: organ[2], 4: organ[2], 5: organ[2]} for name, organ in BOX.items()}
 
 
 @pytest.mark.parametrize(
@@ -124,6 +126,7 @@ EVERY_OTHER = {name: {0: organ[2], 2: organ[2], 4: organ[2]} for name, organ in 
         pytest.param(BOX, 1.25, "CLOSED_PLANAR", Reason.LABEL_GRID, id="between slices"),
         pytest.param(OUTSIDE, 0.0, "CLOSED_PLANAR", Reason.LABEL_GRID, id="outside"),
         pytest.param(EVERY_OTHER, 0.0, "CLOSED_PLANAR", Reason.LABEL_GRID, id="every other slice"),
+        pytest.param(ALMOST_EVERY_OTHER, 0.0, "CLOSED_PLANAR", Reason.LABEL_GRID, id="most other slices"),
         pytest.param(BOX, 0.0, "OPEN_PLANAR", Reason.LABEL_NOT_READABLE, id="open"),
         pytest.param({**BOX, "Left Kidney": {}}, 0.0, "CLOSED_PLANAR", Reason.LABEL_NAMES, id="not drawn"),
         pytest.param({**BOX, "Left Kidney": BOX["Liver"]}, 0.0, "CLOSED_PLANAR", Reason.LABEL_OVERLAP, id="overlap"),
@@ -136,6 +139,13 @@ def test_contours_that_make_no_label_are_left_out(
     write_structures(tmp_path / "dicom" / "rs", slices, contours, lift, kind)
     report = run(tmp_path, rules())
     assert (report.converted, report.labelled, reasons(report)) == (1, 0, [reason])
+
+
+def test_an_organ_may_have_parts_with_slices_between_them(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom")
+    write_structures(tmp_path / "dicom" / "rs", slices, {"Liver": dict.fromkeys((0, 1, 4, 5), BOX["Liver"][2])})
+    assert run(tmp_path, rules(may_be_absent=["left_kidney"])).labelled == 1
+    assert [bool(plane.any()) for plane in labels(tmp_path)] == [True, True, False, False, True, True]
 
 
 def test_a_point_is_no_organ(tmp_path: Path) -> None:

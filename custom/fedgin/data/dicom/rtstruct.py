@@ -23,7 +23,7 @@ _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 
 
 class OffTheSlicesError(Exception):
-    """Contours lie between slices, outside the image, or on every other slice only."""
+    """Contours lie between slices, outside the image, or leave slices out at half of their steps or more."""
 
 
 def structure_names(dataset: pydicom.Dataset) -> dict[int, str]:
@@ -49,19 +49,20 @@ def fill(dataset: pydicom.Dataset, structure: int, grid: VolumeGeometry) -> dict
         grid: axes (slice, row, column).
 
     Raises:
-        OffTheSlicesError: contours do not lie on slices.
+        OffTheSlicesError: contours do not lie on slices, or as on every other slice only.
         ValueError: a contour is not closed.
     """
     masks: dict[int, Mask] = defaultdict(lambda: np.zeros(grid.spatial_shape[1:], dtype=np.bool_))
     seen = set()
     for points in _contours(dataset, structure):
-        if points.tobytes() in seen:  # a second one would undo the first
-            continue
-        seen.add(points.tobytes())
         slice_index, corners = _on_slice(points, grid)
-        masks[slice_index][polygon(corners[:, 0], corners[:, 1], grid.spatial_shape[1:])] ^= True
+        inside = polygon(corners[:, 0], corners[:, 1], grid.spatial_shape[1:])
+        filled = slice_index, *(indices.tobytes() for indices in inside)
+        # A second one would undo the first. It may begin at another corner, so what it fills tells it.
+        masks[slice_index][inside] ^= filled not in seen
+        seen.add(filled)
     drawn = sorted(masks)
-    if len(drawn) > 1 and min(np.diff(drawn)) > 1:
+    if len(drawn) > 1 and np.median(np.diff(drawn)) > 1:
         raise OffTheSlicesError
     return dict(masks)
 
