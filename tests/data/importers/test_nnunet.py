@@ -13,7 +13,7 @@ from fedgin.data.importers.archive_site import write_archive_sites
 from fedgin.data.importers.nnunet import read_nnunet
 from fedgin.data.site import Modality, load_site
 from fedgin.data.validation import Severity, validate_site
-from fedgin.errors import DataError
+from fedgin.errors import ConfigError, DataError
 from tests.data.importers.miniature_archives import write_nnunet
 
 CASES = [f"patient00{number}_frame0{frame}" for number in (1, 2, 3) for frame in (1, 2)]
@@ -67,6 +67,53 @@ def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
         "dataset.json: 4 training cases by numTraining, of which 3 are there",
     ):
         assert part in str(caught.value)
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def swap(values: dict[str, Any]) -> None:
+    values["labels"] = {"background": 0, "spleen": 1, "liver": 2}
+
+
+def test_another_dataset_of_that_name_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    first = write_nnunet(tmp_path / "a" / "raw", CASES)
+    other = write_nnunet(tmp_path / "b" / "raw", ["mr_1", "mr_2"])
+    write_archive_sites(read_nnunet(first), tmp_path / "sites", SplitRules())
+    before = files_of(tmp_path / "sites")
+    with pytest.raises(ConfigError, match="raw-mr in OUT is of another SOURCE, or") as caught:
+        write_archive_sites(read_nnunet(other), tmp_path / "sites", SplitRules())
+    assert files_of(tmp_path / "sites") == before
+    assert str(tmp_path) not in str(caught.value)
+    assert not any(str(tmp_path).encode() in content for content in before.values()), "a path may name a patient"
+
+
+def test_a_dataset_that_numbers_its_organs_anew_is_refused(tmp_path: Path) -> None:
+    source = write_nnunet(tmp_path / "raw", CASES)
+    write_archive_sites(read_nnunet(source), tmp_path / "sites", SplitRules())
+    before = files_of(tmp_path / "sites")
+    change_dataset(source, swap)
+    with pytest.raises(ConfigError, match=r"site\.yaml of raw-mr in OUT has other ids than SOURCE for liver, spleen"):
+        write_archive_sites(read_nnunet(source), tmp_path / "sites", SplitRules())
+    assert files_of(tmp_path / "sites") == before
+
+
+def test_a_dataset_that_names_its_organs_anew_is_refused(tmp_path: Path) -> None:
+    source = write_nnunet(tmp_path / "raw", CASES)
+    write_archive_sites(read_nnunet(source), tmp_path / "sites", SplitRules())
+    change_dataset(source, lambda values: values.update(labels={"background": 0, "stomach": 1, "spleen": 2}))
+    with pytest.raises(ConfigError, match=r"dataset\.json named other organs"):
+        write_archive_sites(read_nnunet(source), tmp_path / "sites", SplitRules())
+
+
+def test_a_site_whose_organs_an_engineer_renamed_or_joined_is_continued(tmp_path: Path) -> None:
+    source = write_nnunet(tmp_path / "raw", CASES)
+    (site,) = write_archive_sites(read_nnunet(source), tmp_path / "sites", SplitRules())
+    text = site.contract.read_text().replace("liver: 1", "liver: [1, 3]").replace("spleen: 2", "milt: 2")
+    site.contract.write_text(text)
+    write_archive_sites(read_nnunet(source), tmp_path / "sites", SplitRules())
+    assert site.contract.read_text() == text
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ class Archive:
         ids: organ to its id in the label files, or in the computed ones.
         unlabelled: images without a label, which no site uses.
         absent: published cases that are not there; a part of an archive is no fault.
+        origin: hash of its folder and of ``ids``, where two archives can have one name; else empty.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Archive:
     ids: Mapping[str, int]
     unlabelled: int = 0
     absent: Sequence[str] = ()
+    origin: str = ""
 
 
 def refuse_faults(what: str, faults: Mapping[str, list[str]], fix: str) -> None:

@@ -19,17 +19,20 @@ from fedgin.data.datalist import Case, Split
 from fedgin.data.dicom.rules import SplitRules
 from fedgin.data.dicom.splits import read_settled, split_patients, write_settled
 from fedgin.data.importers.archive import SHOWN, Archive, ArchiveCase, refuse_faults
+from fedgin.data.importers.dataset_json import DATASET
 from fedgin.data.importers.derived import Derived, is_current, write_derived
 from fedgin.data.importers.label_page import PAGE, write_label_page
 from fedgin.data.importers.site_draft import DATALIST, SITE
 from fedgin.data.label_values import as_label_ids, count_ids
-from fedgin.data.site import Modality
+from fedgin.data.site import Modality, ids_of, load_site
 from fedgin.data.volumes import load_volume
 from fedgin.errors import ConfigError, DataError
 from fedgin.files import PART, remove_parts, write_text
 from fedgin.folders import FolderError, folder_to_itself
 
 IMAGES, LABELS = "images", "labels"
+# Holds the archive's origin; a hash, because a path may name a patient.
+ORIGIN = ".source.sha256"
 # Several archives may be brought into one folder, which a study then takes its sites from.
 HOLDS = "sites of archives"
 
@@ -75,10 +78,13 @@ def write_archive_sites(
     Raises:
         FolderError: ``out`` is not ours to write, another process writes it, or the disk is full or has no links.
         DataError: a list of all labels and masks that cannot be read; what could be computed stays for the next run.
-        ConfigError: ``given`` names a patient that the archive does not have, or that has another split in ``out``.
+        ConfigError: ``given`` names a patient that the archive does not have, or that has another split in ``out``;
+            or a site in ``out`` has other ids, or is of another archive of that name.
     """
     _refuse_strangers(given, archive)
     with folder_to_itself(out, HOLDS):
+        for modality in {case.modality for case in archive.cases}:
+            _refuse_another(_folder(out, archive, modality), archive)
         for modality in Modality:
             site = _folder(out, archive, modality)
             for folder in (site, site / IMAGES, site / LABELS):
@@ -183,6 +189,8 @@ def _write_site(
     # Only what some label shows: an organ that this archive never labels would be learnt as background.
     seen = frozenset[str]().union(*(organs[case.name] for case in cases))
     labels = {organ: number for organ, number in archive.ids.items() if organ in seen}
+    if archive.origin:
+        write_text(site / ORIGIN, archive.origin)
     if not (site / SITE).exists():
         contract = {"site": site.name, "modality": modality.value, "data_root": ".", "labels": labels}
         write_text(site / SITE, yaml.safe_dump(contract, sort_keys=False))
@@ -223,6 +231,22 @@ class _Division:
         shares = {split.value: 0 for split in (Split.VALIDATION, Split.TEST) if split not in drawn}
         splits = split_patients(free, self.rules.model_copy(update=shares), settled)
         return drawn, splits | {patient: settled.get(patient, split) for patient, split in held.items()}
+
+
+def _refuse_another(site: Path, archive: Archive) -> None:
+    """Refuse an archive whose files would get the ``site.yaml`` of another: organs would change places."""
+    labels = load_site(site / SITE).labels if (site / SITE).exists() else {}
+    known = labels.keys() & archive.ids.keys()  # an engineer may have renamed organs, or joined some
+    if differ := sorted(organ for organ in known if archive.ids[organ] not in ids_of(labels[organ])):
+        raise ConfigError(
+            f"{SITE} of {site.name} in OUT has other ids than SOURCE for {', '.join(differ)}",
+            "give another folder as OUT",
+        )
+    if archive.origin and (site / ORIGIN).is_file() and (site / ORIGIN).read_text("utf-8") != archive.origin:
+        raise ConfigError(
+            f"{site.name} in OUT is of another SOURCE, or {DATASET} named other organs",
+            "give another folder as OUT, or SOURCE as before",
+        )
 
 
 def _refuse_strangers(given: Mapping[str, Split], archive: Archive) -> None:

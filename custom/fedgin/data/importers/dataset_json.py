@@ -1,5 +1,7 @@
 """What the ``dataset.json`` of the Decathlon and of nnU-Net says about channels and organs."""
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +30,11 @@ def require_dataset(source: Path) -> None:
 def name_of(source: Path) -> str:
     """Return the name of the dataset's folder as sites may be called: there are many datasets of one layout."""
     return re.sub(r"[^a-z0-9]+", "-", source.resolve().name.lower()).strip("-")[:40].strip("-") or "dataset"
+
+
+def origin_of(source: Path, ids: Mapping[str, int]) -> str:
+    """Return a hash of where the dataset is and what its ids mean: another folder of that name is another dataset."""
+    return hashlib.sha256(json.dumps([str(source.resolve()), ids], sort_keys=True).encode()).hexdigest()
 
 
 def named_ids(labels: Mapping[str, object]) -> dict[int, str]:

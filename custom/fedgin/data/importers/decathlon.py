@@ -7,7 +7,14 @@ from pydantic import BaseModel
 from fedgin.config import parse_settings
 from fedgin.data.datalist import Split
 from fedgin.data.importers.archive import Archive, ArchiveCase, is_there, refuse_faults
-from fedgin.data.importers.dataset_json import DATASET, name_of, only_modality, organ_ids, require_dataset
+from fedgin.data.importers.dataset_json import (
+    DATASET,
+    name_of,
+    only_modality,
+    organ_ids,
+    origin_of,
+    require_dataset,
+)
 from fedgin.data.importers.folder_pairs import patient_of
 from fedgin.documents import read_json
 from fedgin.errors import DataError
@@ -54,7 +61,8 @@ def read_decathlon(source: Path) -> Archive:
     if not cases:
         raise DataError(f"{DATASET} lists no case with a label", "give the folder as it was unpacked")
     listed = [cases[name] for name in sorted(cases)]
-    return Archive(name_of(source), listed, ids, sum(isinstance(entry, str) for entry in dataset.test))
+    unlabelled = sum(isinstance(entry, str) for entry in dataset.test)
+    return Archive(name_of(source), listed, ids, unlabelled, origin=origin_of(source, ids))
 
 
 def _faults(source: Path, entry: _Entry) -> list[str]:

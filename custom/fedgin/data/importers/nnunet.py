@@ -8,7 +8,14 @@ from pydantic import AliasChoices, BaseModel, Field
 from fedgin.config import parse_settings
 from fedgin.data.datalist import Split
 from fedgin.data.importers.archive import Archive, ArchiveCase, is_there, refuse_faults
-from fedgin.data.importers.dataset_json import DATASET, name_of, only_modality, organ_ids, require_dataset
+from fedgin.data.importers.dataset_json import (
+    DATASET,
+    name_of,
+    only_modality,
+    organ_ids,
+    origin_of,
+    require_dataset,
+)
 from fedgin.data.importers.folder_pairs import CHANNEL, patient_of
 from fedgin.documents import read_json
 from fedgin.errors import DataError
@@ -53,7 +60,7 @@ def read_nnunet(source: Path) -> Archive:
     if trained != dataset.training:
         faults[DATASET] = [f"{dataset.training} training cases by numTraining, of which {trained} are there"]
     refuse_faults("lacks files of", faults, MEND)
-    return Archive(name_of(source), cases, ids, unlabelled)
+    return Archive(name_of(source), cases, ids, unlabelled, origin=origin_of(source, ids))
 
 
 def _files(folder: Path, ending: str) -> dict[str, Path]:
