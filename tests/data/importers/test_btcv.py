@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from fedgin.data.datalist import Split, read_datalist
+from fedgin.data.dicom.rules import SplitRules
+from fedgin.data.importers.archive_site import write_archive_sites
 from fedgin.data.importers.btcv import read_btcv
 from fedgin.errors import DataError
 from tests.data.importers.miniature_archives import write_btcv
@@ -28,6 +31,29 @@ def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_btcv(tmp_path)
     assert "0001: img/img0001.nii.gz; 0003: label/label0003.nii.gz; 0004: label/label0004.nii.gz" in str(caught.value)
+
+
+def test_a_test_patient_who_was_absent_once_is_never_trained_on(tmp_path: Path) -> None:
+    source, out = write_btcv(tmp_path / "archive", [1, 2, 3, 4, 5]), tmp_path / "sites"
+    rules = SplitRules(validation=1, test=1)
+
+    def bring_in() -> dict[str, Split]:
+        (site,) = write_archive_sites(read_btcv(source), out, rules)
+        listed = read_datalist(site.contract.parent / "datalist.json")
+        return {str(entry.patient): split for split in Split for entry in listed.entries(split)}
+
+    first = bring_in()
+    (tested,) = (patient for patient, split in first.items() if split is Split.TEST)
+    files = [path for path in source.rglob("*.nii.gz") if tested in path.name]
+    kept = {path: path.read_bytes() for path in files}
+    for path in files:
+        path.unlink()
+    write_btcv(source, [6])
+    others = {patient: split for patient, split in first.items() if patient != tested}
+    assert bring_in() == {**others, "0006": Split.TEST}
+    for path, content in kept.items():
+        path.write_bytes(content)
+    assert bring_in() == {**first, "0006": Split.TEST}
 
 
 def test_a_folder_that_is_no_archive_is_refused(tmp_path: Path) -> None:

@@ -182,8 +182,9 @@ def _write_site(
     cases = [case for case in ours if organs[case.name]]
     if not cases:
         raise DataError(f"no {modality} label shows any organ", "give an archive whose labels are filled")
-    drawn, splits = division.split(cases, read_settled(site))
-    write_settled(site, splits)
+    settled = read_settled(site)
+    drawn, splits = division.split(cases, settled)
+    write_settled(site, {**settled, **splits})
     lists = {split.value: [_entry(case) for case in cases if splits[case.patient] is split] for split in Split}
     write_text(site / DATALIST, json.dumps({"name": site.name, **lists}, indent=1) + "\n")
     # Only what some label shows: an organ that this archive never labels would be learnt as background.
