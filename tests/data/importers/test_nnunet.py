@@ -69,6 +69,16 @@ def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
         assert part in str(caught.value)
 
 
+def test_a_case_for_training_and_for_the_test_is_refused(tmp_path: Path) -> None:
+    source = write_nnunet(tmp_path / "Dataset001", ["a_1", "a_2"])
+    for folder, other in (("imagesTr", "imagesTs"), ("labelsTr", "labelsTs")):
+        (source / other).mkdir()
+        for path in (source / folder).glob("a_2*"):
+            (source / other / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(DataError, match="a_2: only one of this name in imagesTr and imagesTs"):
+        read_nnunet(source)
+
+
 def files_of(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

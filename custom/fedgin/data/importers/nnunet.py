@@ -39,7 +39,7 @@ def read_nnunet(source: Path) -> Archive:
 
     Raises:
         ConfigError: ``dataset.json`` is damaged.
-        DataError: it is missing, or has several channels or regions, or a list of all that is missing.
+        DataError: it is missing, or has several channels or regions, or a list of all that is missing or twice there.
     """
     require_dataset(source)
     dataset = parse_settings(read_json(source / DATASET, source=DATASET), _Dataset, source=DATASET)
@@ -54,7 +54,8 @@ def read_nnunet(source: Path) -> Archive:
         unlabelled += len(pictures.keys() - names)
         for name in sorted(names):
             files = (source / images / f"{name}_{CHANNEL}{dataset.ending}", source / labels / f"{name}{dataset.ending}")
-            faults[name] = [str(path.relative_to(source)) for path in files if not is_there(path)]
+            missing = [str(path.relative_to(source)) for path in files if not is_there(path)]
+            faults[name] = missing + (["only one of this name in imagesTr and imagesTs"] if name in faults else [])
             cases.append(ArchiveCase(name, patient_of(Path(name)), modality, *files, split))
     trained = sum(case.split is Split.TRAINING for case in cases)
     if trained != dataset.training:
