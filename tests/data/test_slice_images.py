@@ -1,6 +1,7 @@
 """Images that are slices already: PNG and two-dimensional NIfTI."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import nibabel
@@ -8,6 +9,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from fedgin.data.datalist import Split
@@ -79,6 +83,39 @@ def test_a_png_without_a_pixel_size_is_refused(tmp_path: Path) -> None:
 def test_a_colour_png_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the image is a colour picture"):
         prepare(write_png_site(tmp_path, mode="RGB"))
+
+
+def with_palette(greys: NDArray[np.uint8], entries: list[int], colours: list[tuple[int, ...]]) -> Image.Image:
+    """Return a picture whose palette has the greys in another order, and other colours where some are given."""
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    palette[entries] = np.arange(256)[:, None]
+    for grey, colour in enumerate(colours):
+        palette[entries[grey]] = colour
+    picture = Image.fromarray(np.array(entries, dtype=np.uint8)[greys], mode="L")
+    picture.putpalette(palette.tobytes())
+    return picture
+
+
+@given(entries=st.permutations(range(256)))
+def test_a_png_with_a_grey_palette_is_read_as_it_is_seen(entries: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        case = prepare(write_png_site(Path(scratch))).cases[Split.TRAINING][0].case
+        image, label = read_pair(case)
+        for path in (case.image, case.label):
+            with_palette(np.array(Image.open(path)), entries, []).save(path)
+        found = read_pair(case)
+    np.testing.assert_array_equal(found[0].voxels, image.voxels)
+    np.testing.assert_array_equal(found[1].voxels, label.voxels)
+
+
+@pytest.mark.parametrize("role", ["img", "seg"])
+def test_a_png_with_a_palette_of_colours_is_refused(tmp_path: Path, role: str) -> None:
+    site = write_png_site(tmp_path)
+    path = tmp_path / f"0_{role}.png"
+    greys = np.array(Image.open(path)) % 199  # of either, some are 1
+    with_palette(greys, list(range(256)), [(0, 0, 0), (128, 0, 0)]).save(path)
+    with pytest.raises(DataError, match="is a colour picture"):
+        prepare(site)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n cut short"])

@@ -29,7 +29,7 @@ from fedgin.errors import DataError
 from fedgin.files import hash_file, whole_file
 
 # Counts up whenever preprocessing computes something else, so that a cache of older code is never used.
-RECIPE_VERSION = 5
+RECIPE_VERSION = 6
 # Key of an entry's header under which the hash of all else stands.
 DIGEST = "sha256"
 

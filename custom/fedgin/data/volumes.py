@@ -8,12 +8,12 @@ from typing import Any, Literal
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from fedgin.data.datalist import Case
 from fedgin.data.label_values import as_label_ids
 from fedgin.data.nifti_file import read_voxels
 from fedgin.data.nifti_header import NOTHING_TO_SAY, HeaderCheck, check_header, largest_distance_mm
+from fedgin.data.png_file import read_pixels
 from fedgin.data.site import Modality, ids_of
 from fedgin.errors import DataError
 
@@ -138,8 +138,7 @@ def _read_png(case: Case, path: Path, role: str) -> Volume:
     if case.png is None:
         raise DataError(f"{case}: PNG slices carry no pixel size", "give 'png: {pixel_mm: ...}' in site.yaml")
     try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            voxels = np.array(picture)
+        voxels = read_pixels(path)
     except Exception:  # as many kinds as with NIfTI
         raise DataError(f"{case}: the {role} file is not readable as PNG", "write the file again") from None
     if voxels.ndim != 2:

@@ -97,6 +97,27 @@ def test_damaged_files_are_said_at_once_and_the_second_run_continues(source: Pat
     assert label.stat().st_ino == computed, "what did not change is not computed again"
 
 
+@pytest.mark.parametrize(("tint", "said"), [(0, ""), (9, r"IMG-0002-00001\.png is not a grey picture")])
+def test_a_picture_with_a_palette_is_read_if_it_is_grey(source: Path, tmp_path: Path, tint: int, said: str) -> None:
+    other = tmp_path / "chaos"
+    shutil.copytree(source, other)
+    path = other / T2 / "Ground/IMG-0002-00001.png"
+    greys = np.array(Image.open(path))
+    picture = Image.fromarray(255 - greys)
+    entries = np.repeat(np.arange(255, -1, -1)[:, None], 3, axis=1)
+    entries[:, 1] = np.maximum(entries[:, 1], tint)
+    picture.putpalette(entries.astype(np.uint8).tobytes())
+    picture.save(path)
+    if said:
+        with pytest.raises(DataError, match=said):
+            bring_in(other, tmp_path / "sites")
+        return
+    for site, whole in zip(bring_in(other, tmp_path / "sites"), bring_in(source, tmp_path / "whole"), strict=True):
+        for label in (whole.contract.parent / "labels").iterdir():
+            found = nibabel.load(site.contract.parent / "labels" / label.name)
+            np.testing.assert_array_equal(found.dataobj, nibabel.load(label).dataobj)
+
+
 def test_a_missing_slice_in_the_middle_is_refused(source: Path, tmp_path: Path) -> None:
     broken = tmp_path / "chaos"
     shutil.copytree(source / TRAIN / "CT" / "1", broken / TRAIN / "CT" / "1")

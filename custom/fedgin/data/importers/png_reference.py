@@ -8,7 +8,6 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from fedgin.data.dicom.checks import check_series
 from fedgin.data.dicom.convert import read_voxels
@@ -19,6 +18,7 @@ from fedgin.data.dicom.rules import IngestRules, LabelRules, LabelSource
 from fedgin.data.dicom.scan import Series
 from fedgin.data.dicom.stack import Stack
 from fedgin.data.importers.derived import Derived
+from fedgin.data.png_file import read_pixels
 from fedgin.data.site import Modality
 from fedgin.errors import DataError
 
@@ -138,8 +138,7 @@ def by_number(paths: Sequence[Path]) -> list[Path]:
 def _read_ids(path: Path, size: tuple[int, int], table: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the ids [row, column] of a picture."""
     try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            greys = np.array(picture)
+        greys = read_pixels(path)
     except Exception:  # as many kinds as damaged files have
         raise DataError(f"{path.name} cannot be read", AGAIN) from None
     if greys.dtype == np.bool_:
