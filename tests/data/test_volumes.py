@@ -1,6 +1,7 @@
 import contextlib
 import gzip
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -79,6 +80,15 @@ def test_an_unreadable_file_is_named_without_its_path(tmp_path: Path, content: b
     with pytest.raises(DataError, match="training case 1: the image file is not readable") as caught:
         read_image(case)
     assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", [".hdr", ".img", ".img.gz", ".mgz"])
+def test_a_format_of_two_files_or_of_another_kind_is_refused(tmp_path: Path, ending: str) -> None:
+    case = make_case(tmp_path, *make_volume("CT", 0))
+    pair = nibabel.Nifti1Pair(make_volume("CT", 0)[0], AFFINE)
+    nibabel.save(nibabel.MGHImage(pair.dataobj, AFFINE) if ending == ".mgz" else pair, tmp_path / f"x{ending}")
+    with pytest.raises(DataError, match=r"image file ends in none of \.nii, \.nii\.gz, \.png"):
+        read_image(replace(case, image=tmp_path / f"x{ending}"))
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:

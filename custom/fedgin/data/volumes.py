@@ -17,6 +17,7 @@ from fedgin.data.png_file import read_pixels
 from fedgin.data.site import Modality, ids_of
 from fedgin.errors import DataError
 
+NIFTI_ENDINGS = (".nii", ".nii.gz")
 # Two grids are one when no voxel corner differs by more than this; NIfTI stores affines in single precision.
 GRID_TOLERANCE_MM = 0.01
 # Four times a CT of the whole body in slices of 512 x 512.
@@ -95,7 +96,8 @@ def load_volume(case: Case, role: Literal["image", "label"]) -> Volume:
     """Read the image or the label of a case in the data type of its file; only its form is checked.
 
     Raises:
-        DataError: unreadable, not one number a voxel, neither two- nor three-dimensional, or without valid geometry.
+        DataError: neither NIfTI in one file nor PNG, unreadable, not one number a voxel, neither two- nor
+            three-dimensional, or without valid geometry.
     """
     path = case.image if role == "image" else case.label
     volume = _read_png(case, path, role) if path.suffix.lower() == ".png" else _read_nifti(case, path, role)
@@ -115,6 +117,11 @@ def load_volume(case: Case, role: Literal["image", "label"]) -> Volume:
 
 
 def _read_nifti(case: Case, path: Path, role: str) -> Volume:
+    if not path.name.lower().endswith(NIFTI_ENDINGS):
+        # Such as .hdr, whose voxels are in a second file: no hash would notice that they changed.
+        raise DataError(
+            f"{case}: the {role} file ends in none of {', '.join((*NIFTI_ENDINGS, '.png'))}", "convert it to NIfTI"
+        )
     try:
         image = nibabel.load(path)
         size = math.prod(image.shape)
