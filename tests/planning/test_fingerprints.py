@@ -49,6 +49,8 @@ def test_sites_come_sorted() -> None:
             [fingerprint("a", verdict="FAIL", findings={"two_grids": "<3"})],
             "a: its dataset fails the validation (two_grids), and so would the plan",
         ),
+        ([fingerprint("a", verdict="FAIL", findings={"organ_never_seen": None})], "validation (organ_never_seen), and"),
+        ([fingerprint("a", verdict="FAIL")], "fails the validation (in a split too small to be told of), and"),
         ([fingerprint("a"), fingerprint("a", dataset="f" * 64)], "a: 2 fingerprints have this name"),
         (
             [fingerprint("a"), fingerprint("b", dataset=fingerprint("a")["dataset"])],

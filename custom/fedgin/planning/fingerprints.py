@@ -107,7 +107,7 @@ class Fingerprint(Settings):
     intensity_percentiles: Annotated[dict[Code, Percentiles | None], Field(max_length=20)]
     training: Training
     organs: Annotated[dict[OrganName, Organ], Field(max_length=255)]
-    findings: Annotated[dict[Code, Count], Field(max_length=1000)]
+    findings: Annotated[dict[Code, Count | None], Field(max_length=1000)]
     dataset: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
     @model_validator(mode="after")
@@ -177,7 +177,7 @@ def _own_faults(read: Sequence[Fingerprint]) -> list[str]:
         if each.fedgin != fedgin.__version__:
             faults.append(f"{each.site}: written by fedgin {each.fedgin}, this is {fedgin.__version__}")
         if each.verdict is Severity.FAIL:
-            codes = ", ".join(each.findings)
+            codes = ", ".join(each.findings) or "in a split too small to be told of"
             faults.append(f"{each.site}: its dataset fails the validation ({codes}), and so would the plan")
     return faults
 

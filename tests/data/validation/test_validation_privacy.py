@@ -133,9 +133,33 @@ def test_the_key_stays_the_same_and_is_private(tmp_path: Path) -> None:
     assert keyed_hash(key, b"ab", b"c") != keyed_hash(key, b"a", b"bc")
 
 
+def lose_the_spleen(site: SmallSite, split: str, *numbers: int) -> None:
+    for number in numbers:
+        site.change("label", lambda label: label * (label != 2), split, number)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "found"), [(0, {}), (1, "<3"), (2, "<3"), (3, 3), (4, ">3"), (5, ">3")], ids=lambda value: str(value)
+)
+def test_a_finding_is_counted_as_any_other_group(tmp_path: Path, lacking: int, found: object) -> None:
+    site = SmallSite(tmp_path, counts=(6, 0, 0))
+    lose_the_spleen(site, "training", *range(1, lacking + 1))
+    findings = fingerprint(site)["findings"]
+    assert isinstance(findings, dict)
+    assert findings.get("organ_absent", {}) == found
+
+
+def test_a_finding_in_a_split_of_two_is_not_told(tmp_path: Path) -> None:
+    plain, changed = SmallSite(tmp_path / "a", counts=(4, 2, 0)), SmallSite(tmp_path / "b", counts=(4, 2, 0))
+    for site in (plain, changed):
+        lose_the_spleen(site, "training", 1, 2, 3)
+    lose_the_spleen(changed, "validation", 1)
+    assert fingerprint(plain)["findings"] == fingerprint(changed)["findings"]
+
+
 def test_the_fingerprint_is_json_with_the_findings_counted(tmp_path: Path) -> None:
     site = SmallSite(tmp_path)
     site.labels["pancreas"] = 5
     found = json.loads(json.dumps(fingerprint(site)))
-    assert found["findings"] == {"organ_never_seen": "<3"}
+    assert found["findings"] == {"organ_never_seen": None}
     assert found["verdict"] == "FAIL"

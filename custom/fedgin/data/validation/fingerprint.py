@@ -11,6 +11,7 @@ from fedgin.data.appearance import AXES
 from fedgin.data.datalist import Split
 from fedgin.data.small_groups import MIN_GROUP, TAIL_GROUP, suppress
 from fedgin.data.validation.facts import PERCENTILES, Anatomy, CaseFacts
+from fedgin.data.validation.findings import Finding, name_case
 from fedgin.data.validation.run import Validation
 from fedgin.data.validation.site_key import keyed_hash
 
@@ -36,7 +37,6 @@ def build_fingerprint(validation: Validation, key: bytes) -> dict[str, Any]:
     """
     counts = Counter(case.case.split for case in validation.facts)
     shared = [case for case in validation.facts if counts[case.case.split] >= MIN_GROUP]
-    faults = Counter(finding.code for finding in validation.findings if finding.fix)
     return {
         "site": validation.contract.site,
         "modality": validation.contract.modality.value,
@@ -47,9 +47,19 @@ def build_fingerprint(validation: Validation, key: bytes) -> dict[str, Any]:
         **_describe_images([case.image for case in shared if case.image]),
         "training": _describe_training([case for case in shared if case.case.split is Split.TRAINING]),
         "organs": _describe_organs(validation.contract.labels, shared),
-        "findings": {code: suppress(number) for code, number in sorted(faults.items())},
+        "findings": _count_findings(validation.findings, shared),
         "dataset": keyed_hash(key, *sorted(case.files for case in validation.facts)),
     }
+
+
+def _count_findings(findings: Iterable[Finding], cases: Sequence[CaseFacts]) -> dict[str, int | str | None]:
+    """Return of each fault how many of these cases have it; no number for one of the whole site."""
+    known = {name_case(facts.case) for facts in cases}
+    faults = [finding for finding in findings if finding.fix]
+    of_site = {finding.code: None for finding in faults if not finding.case}
+    counts = Counter(code for code, case in {(finding.code, finding.case) for finding in faults} if case in known)
+    counted = {code: suppress(number, len(cases)) for code, number in counts.items()}
+    return dict(sorted((of_site | counted).items()))
 
 
 def quartiles(values: Sequence[float]) -> dict[str, float] | None:
