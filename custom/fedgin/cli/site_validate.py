@@ -37,8 +37,8 @@ def validate(
     contract = load_site(site_yaml)
     # Before hours of checks: a folder that cannot be had is told at once.
     folder = made_folder(out or default_folder(contract))
-    validation = _validate(contract)
-    _write(folder, validation)
+    validation, inputs = _validate(contract, folder)
+    _write(folder, validation, inputs)
     if output is Format.JSON:
         typer.echo(json.dumps(describe(validation), indent=2))
     else:
@@ -50,17 +50,22 @@ def validate(
     raise typer.Exit(validation.verdict.exit_code)
 
 
-def _validate(contract: "SiteContract") -> "Validation":
+def _validate(contract: "SiteContract", folder: Path) -> "tuple[Validation, str]":
     """Validate with a progress bar on standard error, so that standard output stays parseable."""
-    from fedgin.data.validation import validate_site
+    from fedgin.data.validation.record import validate_noting_inputs
+    from fedgin.data.validation.site_key import load_key
 
     columns = (TextColumn("checking cases"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None)
-        return validate_site(contract, progress=lambda done, total: progress.update(task, completed=done, total=total))
+        return validate_noting_inputs(
+            contract,
+            load_key(folder),
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
 
 
-def _write(folder: Path, validation: "Validation") -> None:
+def _write(folder: Path, validation: "Validation", inputs: str) -> None:
     from fedgin.data.validation.fingerprint import build_fingerprint
     from fedgin.data.validation.page import write_page
     from fedgin.data.validation.record import FINGERPRINT, write_record
@@ -70,4 +75,4 @@ def _write(folder: Path, validation: "Validation") -> None:
     fingerprint = build_fingerprint(validation, load_key(folder))
     write_text(folder / FINGERPRINT, json.dumps(fingerprint, indent=2) + "\n")
     write_page(folder / "validation.html", validation)
-    write_record(folder, validation)
+    write_record(folder, validation, inputs)

@@ -12,7 +12,8 @@ from fedgin.data.importers.paired_files import PairedFolder, write_paired_site
 from fedgin.data.site import Modality, load_site
 from fedgin.data.validation import Severity, Validation, validate_site
 from fedgin.data.validation.page import write_page
-from fedgin.data.validation.record import default_folder, read_record
+from fedgin.data.validation.record import default_folder, read_record, validate_noting_inputs, write_record
+from fedgin.data.validation.site_key import load_key
 from fedgin.folders import FolderError
 from tests.data.validation.small_site import SmallSite
 from tests.data.validation.test_validation_faults import few_cases, missing
@@ -67,12 +68,33 @@ def test_the_record_notices_changed_data(tmp_path: Path) -> None:
     assert read_record(folder, contract) is None
 
 
+@pytest.mark.parametrize("part", ["image", "datalist"])
+def test_what_changes_during_a_validation_was_not_validated(tmp_path: Path, part: str) -> None:
+    site = SmallSite(tmp_path)
+    contract = load_site(site.save())
+    folder = default_folder(contract)
+
+    def change(done: int, _: int) -> None:
+        if done == 3 and part == "image":
+            site.change("image", lambda image: image + 1)
+        elif done == 3:
+            contract.datalist.write_text(contract.datalist.read_text() + "\n")
+
+    validation, inputs = validate_noting_inputs(contract, load_key(folder), progress=change)
+    assert [finding.code for finding in validation.findings][:2] == ["changed_meanwhile", "files"]
+    assert validation.verdict is Severity.WARN
+    write_record(folder, validation, inputs)
+    record = read_record(folder, contract)
+    assert record is not None
+    assert not record.is_current
+
+
 def test_a_folder_that_cannot_be_had_is_told_before_any_case_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = SmallSite(tmp_path / "site")
     (tmp_path / "file").write_text("mine")
-    monkeypatch.setattr("fedgin.data.validation.validate_site", None)
+    monkeypatch.setattr("fedgin.data.validation.record.validate_site", None)
     for out in ("file", "file/below"):
         done = run(site, "--out", str(tmp_path / out))
         assert isinstance(done.exception, FolderError)

@@ -65,6 +65,11 @@ def name_case(case: Case | None) -> str:
     return "" if case is None else f"{case.split} case {case.number}"
 
 
+def by_severity(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings with the worst first, those that are equally bad in their order."""
+    return sorted(findings, key=lambda finding: -finding.severity.exit_code)
+
+
 def worst(findings: Iterable[Finding]) -> Severity:
     """Return the worst severity; PASS when there is no finding."""
     return max((finding.severity for finding in findings), key=lambda s: s.exit_code, default=Severity.PASS)

@@ -1,15 +1,15 @@
 """What validation leaves behind for later: the verdict, and a way to notice that it no longer holds."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fedgin.data.site import SiteContract
-from fedgin.data.validation.findings import Severity
+from fedgin.data.validation.findings import Severity, by_severity, warn
 from fedgin.data.validation.roster import list_leniently
-from fedgin.data.validation.run import Validation
+from fedgin.data.validation.run import Progress, Validation, validate_site
 from fedgin.data.validation.site_key import KEY_FILE, keyed_hash, load_key
 from fedgin.documents import read_json
 from fedgin.errors import ConfigError, FedginError
@@ -39,6 +39,33 @@ def default_folder(contract: SiteContract) -> Path:
     return contract.cache_dir.parent / "fedgin-validation"
 
 
+def validate_noting_inputs(
+    contract: SiteContract, key: bytes, *, progress: Progress = lambda done, total: None
+) -> tuple[Validation, str]:
+    """Validate a site, and return with the result the hash of what there was to check before the first case.
+
+    A file that changes while others are checked is a finding, and the site is then not as it was validated.
+
+    Args:
+        contract: the site.
+        key: the site's secret.
+        progress: as of :func:`~fedgin.data.validation.run.validate_site`.
+
+    Raises:
+        ConfigError: the datalist itself cannot be read.
+    """
+    inputs = hash_inputs(contract, key)
+    validation = validate_site(contract, progress=progress)
+    if hash_inputs(contract, key) == inputs:
+        return validation, inputs
+    changed = warn(
+        "changed_meanwhile",
+        f"site {contract.site}: the datalist or a file changed during the validation",
+        "validate again when nobody writes there",
+    )
+    return replace(validation, findings=by_severity([*validation.findings, changed])), inputs
+
+
 def describe(validation: Validation) -> dict[str, Any]:
     """Return the result as JSON values, without a path or an identifier."""
     return {
@@ -50,9 +77,9 @@ def describe(validation: Validation) -> dict[str, Any]:
     }
 
 
-def write_record(folder: Path, validation: Validation) -> None:
-    """Write ``validation.json``."""
-    values = describe(validation) | {"inputs": hash_inputs(validation.contract, load_key(folder))}
+def write_record(folder: Path, validation: Validation, inputs: str) -> None:
+    """Write ``validation.json``; ``inputs`` is the hash of :func:`validate_noting_inputs`."""
+    values = describe(validation) | {"inputs": inputs}
     write_text(folder / RESULT, json.dumps(values, indent=2) + "\n")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fedgin.data.site import SiteContract
 from fedgin.data.validation.case_checks import SPACING_MM, check_case
 from fedgin.data.validation.facts import CaseFacts
-from fedgin.data.validation.findings import Finding, Severity, passed, worst
+from fedgin.data.validation.findings import Finding, Severity, by_severity, passed, worst
 from fedgin.data.validation.roster import check_roster, check_test_names, list_leniently, unique_by_image
 from fedgin.data.validation.set_checks import check_set
 from fedgin.data.volumes import GRID_TOLERANCE_MM
@@ -55,7 +55,7 @@ def validate_site(contract: SiteContract, *, progress: Progress = lambda done, t
         progress(done, len(cases))
     findings += check_set(contract, facts)
     findings += _passes(contract, facts, {finding.code for finding in findings})
-    return Validation(contract, sorted(findings, key=lambda finding: -finding.severity.exit_code), facts)
+    return Validation(contract, by_severity(findings), facts)
 
 
 @dataclass(frozen=True)
