@@ -1,5 +1,7 @@
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -8,6 +10,8 @@ import yaml
 
 from fedgin.data.datalist import Split, list_cases
 from fedgin.data.site import Modality, load_site
+from fedgin.folders import FolderError
+from fedgin.phantoms.scanner import draw_scanner
 from fedgin.phantoms.site import CHAOS_LABELS, demo_sites, write_site
 from fedgin.phantoms.subject import PhantomSite
 from fedgin.phantoms.task import Task
@@ -58,6 +62,22 @@ def test_a_killed_run_has_no_datalist_and_continues(tmp_path: Path) -> None:
     write_site(tmp_path, SMALL)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     assert len(list(tmp_path.rglob("*.nii.gz"))) == 8
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 6}, {"task": Task.HEART}, {"training": 3}, {"in_plane_mm": 5.0}, {"scanner": draw_scanner(5, 1)}],
+)
+def test_subjects_of_two_sites_are_never_in_one_folder(tmp_path: Path, change: dict[str, Any]) -> None:
+    def killed(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_site(tmp_path, SMALL, killed)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(FolderError, match=r"holds phantoms of site-3, abdomen, seed 5 .*Fix: choose another folder"):
+        write_site(tmp_path, replace(SMALL, **change))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("task", list(Task))

@@ -1,5 +1,6 @@
 """Write whole phantom sites in the layout that real sites have: those of the demo, and centres that differ."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -78,9 +79,9 @@ def write_site(folder: Path, site: PhantomSite, progress: Callable[[int, int], N
         progress: called with (subjects done, subjects in total) after each subject.
 
     Raises:
-        FolderError: ``folder`` holds what is no phantom of this site.
+        FolderError: ``folder`` holds what is no phantom of this site, or those of another task, seed, size or scanner.
     """
-    claimed_folder(folder, f"phantoms of {site.name}")
+    claimed_folder(folder, _mark_of(site))
     splits: dict[str, list[dict[str, str]]] = {}
     total, done = site.training + site.validation + site.test, 0
     for split, count in (("training", site.training), ("validation", site.validation), ("test", site.test)):
@@ -98,6 +99,12 @@ def write_site(folder: Path, site: PhantomSite, progress: Callable[[int, int], N
     stated = f"# Scanner: {json.dumps(site.scanner.described())}\n" if site.scanner else ""
     write_text(folder / "site.yaml", stated + yaml.safe_dump(_contract(site), sort_keys=False))
     return folder / "site.yaml"
+
+
+def _mark_of(site: PhantomSite) -> str:
+    """Return what the folder of a site holds; files are kept by their names, which are those of any other seed."""
+    rest = hashlib.sha256(repr(site).encode()).hexdigest()[:8]
+    return f"phantoms of {site.name}, {site.task}, seed {site.seed} ({rest})"
 
 
 def _write_entry(folder: Path, site: PhantomSite, index: int) -> dict[str, str]:
