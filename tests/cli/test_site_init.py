@@ -14,6 +14,7 @@ from fedgin.data.datalist import Split, read_datalist
 from fedgin.data.importers.label_ids import CHAOS_IDS
 from fedgin.data.site import load_site
 from fedgin.data.validation import Severity, validate_site
+from fedgin.errors import ConfigError
 from tests.real_data import real_data
 from tests.sites import AFFINE, make_volume
 
@@ -97,6 +98,26 @@ def test_a_damaged_label_is_told_and_left_to_validation(tmp_path: Path) -> None:
     result = init(folder)
     assert "1 labels cannot be read" in result.output
     assert sum(len(read_datalist(folder / "datalist.json").entries(split)) for split in Split) == 5
+
+
+@pytest.mark.parametrize("name", ["Klinik Süd", "-x", "a" * 65, "../a"])
+def test_a_name_that_no_site_may_have_is_refused_before_labels_are_read(tmp_path: Path, name: str) -> None:
+    folder = lay_out(tmp_path)
+    for path in (folder / "labelsTr").iterdir():
+        path.write_bytes(b"damaged")
+    result = init(folder, f"--site={name}")
+    assert isinstance(result.exception, ConfigError), result.exception
+    assert result.exception.problem.startswith("the draft of site.yaml: 'site'")
+    assert not (folder / "site.yaml").exists()
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "nan", "1000"])
+def test_a_pixel_size_that_no_picture_has_is_refused(tmp_path: Path, size: str) -> None:
+    slices = real_data("heart_ct_slices")
+    result = init(slices, "--out", tmp_path / "a", f"--pixel-mm={size}", "--modality", "CT")
+    assert isinstance(result.exception, ConfigError), result.exception
+    assert result.exception.problem.startswith("the draft of site.yaml: 'pixel_mm'")
+    assert not (tmp_path / "a").exists()
 
 
 def test_png_slices_need_what_they_do_not_say(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from fedgin.config import parse_settings
 from fedgin.data.datalist import Case, Split
 from fedgin.data.dicom.rules import SplitRules
 from fedgin.data.dicom.splits import split_patients
@@ -24,6 +25,7 @@ from fedgin.errors import ConfigError, DataError
 from fedgin.files import write_text
 
 SITE, DATALIST = "site.yaml", "datalist.json"
+DRAFT = f"the draft of {SITE}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def draft_site(
         progress: called with the number of labels read and of all.
 
     Raises:
-        ConfigError: a file is there already, or PNG slices without a pixel size.
+        ConfigError: a file is there already, PNG slices have no pixel size, or one or the name is not possible.
         DataError: no pairs, or fewer than two patients.
     """
     existing = [name for name in (SITE, DATALIST) if os.path.lexists(out / name)]
@@ -89,18 +91,26 @@ def draft_site(
             "all cases are of one patient by their names", "two patients are needed: training and validation"
         )
     png = _png(pairs.found, wishes)
+    # A wrong name is told before all labels are read; which organs they show does not matter for that.
+    _contract(folder, out, wishes, Modality.CT, {"organ": 1}, png)
     cases = [_case(folder, pair, wishes, png) for pair in pairs.found]
     modality = wishes.modality or _modality(cases[0])
     ids, unreadable = _ids(cases, progress)
     labels, unnamed = _labels(ids, _names(folder))
-    contract = SiteContract(
-        site=wishes.site, modality=modality, data_root=folder.resolve(), datalist=out / DATALIST, labels=labels, png=png
-    )
+    contract = _contract(folder, out, wishes, modality, labels, png)
     lists = {split.value: [_entry(pair) for pair in pairs.found if splits[pair.patient] is split] for split in Split}
     datalist = json.dumps({"name": wishes.site, **lists}, indent=1) + "\n"
     _write({out / DATALIST: datalist, out / SITE: _text(contract, folder, out, unnamed)})
     counts = Counter(splits[pair.patient] for pair in pairs.found)
     return Draft(contract, pairs, counts, Counter(splits.values()), unnamed, unreadable)
+
+
+def _contract(
+    folder: Path, out: Path, wishes: Wishes, modality: Modality, labels: Mapping[str, int], png: PngSlices | None
+) -> SiteContract:
+    values = {"site": wishes.site, "modality": modality, "labels": labels, "png": png}
+    places = {"data_root": folder.resolve(), "datalist": out / DATALIST}
+    return parse_settings(values | places, SiteContract, source=DRAFT)
 
 
 def _split(pairs: Pairs, rules: SplitRules) -> dict[str, Split]:
@@ -140,7 +150,7 @@ def _png(pairs: list[Pair], wishes: Wishes) -> PngSlices | None:
         raise ConfigError(
             "PNG slices tell neither their pixel size nor their modality", "give --pixel-mm and --modality"
         )
-    return PngSlices(pixel_mm=wishes.pixel_mm)
+    return parse_settings({"pixel_mm": wishes.pixel_mm}, PngSlices, source=DRAFT)
 
 
 def _modality(case: Case) -> Modality:
