@@ -72,6 +72,18 @@ def test_a_fault_is_named(found: list[dict[str, Any]], said: str) -> None:
     assert said in refusal(*found)
 
 
+def with_volume(litres: float) -> dict[str, Any]:
+    found = fingerprint("a")
+    found["organs"]["liver"]["volume_ml"] = dict.fromkeys(("p25", "p50", "p75"), litres * 1000)
+    return found
+
+
+def test_an_organ_may_have_more_than_ten_litres_and_less_than_a_room() -> None:
+    [read] = read_fingerprints([("a", with_volume(60.0))])
+    assert read.organs["liver"].volume_ml == {"p25": 60_000.0, "p50": 60_000.0, "p75": 60_000.0}
+    assert "expected sizes above 0, up to 1e+06" in refusal(with_volume(1001.0))
+
+
 JUNK = st.one_of(
     st.none(),
     st.booleans(),

@@ -5,6 +5,7 @@ They come from other people's machines, and everything in a plan rests on them, 
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +20,10 @@ from fedgin.documents import read_json
 from fedgin.errors import DataError, FedginError
 
 ASK_AGAIN = "ask the site for one of 'fedgin site validate' of this version"
-# Sizes in mm, voxels or ml; and voxels that an experiment can have.
+# Sizes in mm or voxels; and voxels that an experiment can have.
 LARGEST = 10_000.0
+# Volumes in ml: the body as one organ, or muscles and fat, have more than ten litres.
+LARGEST_ML = 1e6
 SPACING_MM = (0.11, 20.0)
 
 
@@ -33,9 +36,9 @@ def _ascending(found: dict[str, float]) -> dict[str, float]:
     return found
 
 
-def _plausible(found: dict[str, float]) -> dict[str, float]:
-    if not all(0.0 < value <= LARGEST for value in found.values()):
-        raise ValueError(f"expected sizes above 0, up to {LARGEST:g}")
+def _plausible(found: dict[str, float], largest: float = LARGEST) -> dict[str, float]:
+    if not all(0.0 < value <= largest for value in found.values()):
+        raise ValueError(f"expected sizes above 0, up to {largest:g}")
     return found
 
 
@@ -47,6 +50,7 @@ Percentiles = Annotated[
     AfterValidator(_ascending),
 ]
 Sizes = Annotated[Percentiles, AfterValidator(_plausible)]
+Volumes = Annotated[Percentiles, AfterValidator(partial(_plausible, largest=LARGEST_ML))]
 Count = Annotated[int, Field(ge=0)] | Annotated[str, StringConstraints(pattern=r"^[<>][0-9]{1,9}$")]
 Code = Annotated[str, StringConstraints(max_length=64)]
 
@@ -86,7 +90,7 @@ class Organ(Settings):
     """One organ of a site; see :class:`~fedgin.data.validation.facts.Anatomy`."""
 
     cases: Count
-    volume_ml: Sizes | None
+    volume_ml: Volumes | None
     extent_mm: ByAxis
     brightness: Percentiles | None
 
