@@ -92,6 +92,13 @@ def test_an_encrypted_job_needs_a_kit_with_a_key_and_keeps_its_word(kit: Path, t
     assert "config_fed_client.json: 'task_result_filters.0' is missing" in refusal(kit, app)
 
 
+@pytest.mark.parametrize("job", FOLDERS, ids=lambda folder: folder.name)
+def test_a_site_for_encrypted_jobs_alone_takes_no_other(kit: Path, job: Path) -> None:
+    edit_contract(kit, privacy={"encrypted_jobs_only": True})
+    said = refusal(kit, job / "app")
+    assert (said == "") if job == ENCRYPTED else "hospital-a takes part in encrypted jobs only" in said
+
+
 def test_an_encrypted_job_needs_tenseal_and_no_other_does(
     kit: Path, app: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

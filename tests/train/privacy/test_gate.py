@@ -27,7 +27,7 @@ def open_session(folder: Path, privacy: dict[str, Any] | None) -> SiteSession:
         write_site(folder / "data", "site-1", "MR")
     values = {key: value for key, value in yaml.safe_load(path.read_text()).items() if key != "privacy"}
     path.write_text(yaml.safe_dump(values | ({"privacy": privacy} if privacy else {})))
-    return SiteSession(tiny_experiment(), load_site(path), folder / "run")
+    return SiteSession(tiny_experiment(), load_site(path), folder / "run", source=path)
 
 
 def charges(folder: Path) -> list[dict[str, Any]]:
@@ -134,6 +134,21 @@ def test_a_damaged_ledger_stops_the_site_before_it_trains(tmp_path: Path, monkey
     forbid_training(monkeypatch)
     with pytest.raises(PrivacyError, match="damaged or was edited"):
         session.train(initial(), 1, 3, stop=never)
+
+
+def test_a_ledger_that_was_left_behind_stops_the_site_until_it_comes_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_session(tmp_path, NOISE).train(initial(), 0, 3, stop=never)
+    path = tmp_path / "data" / "site.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"cache_dir": "elsewhere/cache"}))
+    with monkeypatch.context() as context:
+        forbid_training(context)
+        with pytest.raises(PrivacyError, match=r"has 0 of the 1 noisy updates .* move the folder fedgin-privacy along"):
+            open_session(tmp_path, NOISE).train(initial(), 1, 3, stop=never)
+    (tmp_path / "data" / "fedgin-privacy").rename(tmp_path / "data" / "elsewhere" / "fedgin-privacy")
+    open_session(tmp_path, NOISE).train(initial(), 1, 3, stop=never)
+    assert (tmp_path / "data" / "site.charges").read_text() == "2\n"
 
 
 def test_clearing_the_cache_keeps_the_budget(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from fedgin.data.privacy import Privacy
 from fedgin.data.site import load_site
 from fedgin.errors import WeightsError
 from fedgin.train.checkpoint import averaged_weights
@@ -70,6 +71,20 @@ def test_an_encrypted_job_refuses_it() -> None:
 
 def experiment(transfer: str) -> Experiment:
     return tiny_experiment(federation={"transfer": transfer})
+
+
+def test_what_was_left_over_before_the_site_protected_itself_stays(tmp_path: Path) -> None:
+    path = write_site(tmp_path / "data", "site-1", "MR")
+    plain = load_site(path)
+    settings = experiment("float16")
+    weights = averaged_weights(settings.initial_network())
+    SiteSession(settings, plain, tmp_path / "run").train(weights, 0, 3, stop=lambda: False)
+    clipped = plain.model_copy(update={"privacy": Privacy(clip_norm=1e-3)})
+    session = SiteSession(settings, clipped, tmp_path / "run")
+    assert session.state.rounded_off.latest() == {}
+    sent = session.train(weights, 1, 3, stop=lambda: False).difference
+    norm = sum(float(value.float().square().sum()) for value in sent.values()) ** 0.5
+    assert norm <= 1e-3 * (1.0 + 2.0**-10), "nothing but what was clipped, rounded"
 
 
 def test_a_site_s_rounds_add_up_with_a_new_process_for_each_and_a_repeated_round_is_the_same(tmp_path: Path) -> None:

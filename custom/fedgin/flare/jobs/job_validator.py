@@ -11,9 +11,8 @@ from nvflare.apis.app_validation import AppValidator
 from nvflare.lighter.utils import verify_folder_signature_and_get_signers
 
 from fedgin.config import load_settings
-from fedgin.data.limits import Limits
 from fedgin.data.site import SiteContract, load_site
-from fedgin.errors import ConfigError, FedginError
+from fedgin.errors import ConfigError, FedginError, PrivacyError
 from fedgin.files import hash_files
 from fedgin.flare.audit.security_log import Kind, record
 from fedgin.flare.jobs.application import Application, read_application
@@ -66,8 +65,9 @@ class JobValidator(AppValidator):
             check_manifest(self.kit / "startup")
             application, parameters = _check_application(app, self.kit)
             if (self.kit / "startup" / "fed_client.json").is_file():
-                limits = _check_contract(self.kit / "local" / "site.yaml")
-                check_limits(limits, application, parameters)
+                contract = _check_contract(self.kit / "local" / "site.yaml")
+                check_limits(contract.limits, application, parameters)
+                _check_encrypted(contract, application)
         except FedginError as error:
             return str(error.below(app, self.kit))
         except Exception as error:  # its text could quote a path of this machine
@@ -116,13 +116,21 @@ def _check_application(app: Path, kit: Path) -> tuple[Application, int]:
     return read, parameters
 
 
-def _check_contract(path: Path) -> Limits:
+def _check_encrypted(contract: SiteContract, application: Application) -> None:
+    """Refuse what the server could read at a site that allows none of it; a fingerprint has a consent of its own."""
+    experiment = application.experiment
+    wanted = contract.privacy is not None and contract.privacy.encrypted_jobs_only
+    if wanted and not experiment.collects and not experiment.federation.homomorphic_encryption:
+        raise PrivacyError(f"site {contract.site} takes part in encrypted jobs only", "submit an encrypted job")
+
+
+def _check_contract(path: Path) -> SiteContract:
     """Check ``site.yaml``; its keys may be named to the project lead, the site's folders may not."""
-    limits = load_settings(path, SiteContract).limits
+    contract = load_settings(path, SiteContract)
     try:
         load_site(path)
     except ConfigError:
         raise ConfigError(
             f"{path}: 'data_root' or 'datalist' is not there", "run 'fedgin site doctor' at the site"
         ) from None
-    return limits
+    return contract

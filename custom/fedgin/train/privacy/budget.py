@@ -22,7 +22,7 @@ from fedgin.config import Settings
 from fedgin.data.privacy import Privacy
 from fedgin.data.site import SiteContract
 from fedgin.errors import PrivacyError
-from fedgin.files import locked, whole_file
+from fedgin.files import locked, whole_file, write_text
 
 # Orders of Renyi's divergence, close together from 1.00001 to 10001; the best one depends on noise and rounds.
 ORDERS = [float(order) for order in 1.0 + np.geomspace(1e-5, 1e4, 600)]
@@ -69,10 +69,13 @@ class PrivacyLedger:
 
     Args:
         path: made with the first charge.
+        counted: a file of the site's kit with the number of charges, so that a ledger which was left behind, such as
+            with another ``cache_dir``, does not begin again at 0. ``None`` counts nothing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, counted: Path | None = None) -> None:
         self.path = path
+        self.counted = counted
 
     def check(self, privacy: Privacy) -> None:
         """See that one more round fits into the budget, before hours are spent on training it.
@@ -98,6 +101,8 @@ class PrivacyLedger:
                     time=time, experiment=experiment, round=round_number, noise_multiplier=privacy.noise_multiplier
                 )
                 self._write((*charges, charge))
+                if self.counted:
+                    write_text(self.counted, f"{len(charges) + 1}\n")
         except OSError:
             fix = "free disk space and check the folder's permissions; nothing was sent"
             raise PrivacyError(f"the privacy ledger {self.path.name} cannot be written", fix) from None
@@ -118,8 +123,26 @@ class PrivacyLedger:
         return spent
 
     def _read(self) -> tuple[Charge, ...]:
-        if not self.path.exists():
-            return ()
+        charges, sent = self._kept() if self.path.exists() else (), self._count()
+        if len(charges) < sent:
+            raise PrivacyError(
+                f"the privacy ledger {self.path.name} has {len(charges)} of the {sent} noisy updates that this site "
+                "has sent",
+                "move the folder fedgin-privacy along with cache_dir, or restore it from a backup; if site.yaml has "
+                f"another dataset than before, move {self.counted.name if self.counted else ''} away",
+            )
+        return charges
+
+    def _count(self) -> int:
+        if self.counted is None or not self.counted.exists():
+            return 0
+        try:
+            return int(self.counted.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            fix = "write the number of charges of the ledger into it"
+            raise PrivacyError(f"{self.counted.name} beside site.yaml is damaged", fix) from None
+
+    def _kept(self) -> tuple[Charge, ...]:
         try:
             content = _Content.model_validate_json(self.path.read_bytes())
         except (OSError, ValidationError):
@@ -145,9 +168,15 @@ class PrivacyLedger:
             yield
 
 
-def ledger_of(contract: SiteContract) -> PrivacyLedger:
-    """Return the ledger of a site's dataset: beside the cache, not in it, because caches get deleted."""
-    return PrivacyLedger(contract.cache_dir.parent / "fedgin-privacy" / "ledger.json")
+def ledger_of(contract: SiteContract, source: Path | None = None) -> PrivacyLedger:
+    """Return the ledger of a site's dataset: beside the cache, not in it, because caches get deleted.
+
+    Args:
+        contract: of the site.
+        source: its ``site.yaml``, beside which charges are counted, too.
+    """
+    counted = source.with_suffix(".charges") if source else None
+    return PrivacyLedger(contract.cache_dir.parent / "fedgin-privacy" / "ledger.json", counted)
 
 
 def _digest(charges: Sequence[Charge]) -> str:

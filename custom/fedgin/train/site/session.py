@@ -41,6 +41,7 @@ class SiteSession:
         contract: the contract of the site.
         folder: the site's folder of this run, with its :class:`~fedgin.train.site.state.SiteState` and its scores.
         progress: told of preprocessing.
+        source: the contract's ``site.yaml``, beside which a noisy site counts what it sends, too.
 
     Raises:
         FedginError: the site's data, device or settings are not right; nothing has been trained then.
@@ -53,6 +54,7 @@ class SiteSession:
         folder: Path,
         *,
         progress: Progress = lambda done, total: None,
+        source: Path | None = None,
     ) -> None:
         self.experiment = experiment
         self.contract = contract
@@ -65,9 +67,13 @@ class SiteSession:
         normalisation = experiment.network.normalisation
         self.sent = sent_entries(network, normalisation, contract.modality)
         self.initial_local_layers = _only(averaged_weights(network), local_entries(network, normalisation))
-        self.state = SiteState(folder, keep_optimizer=experiment.training.optimizer_state == "keep")
+        self.state = SiteState(
+            folder,
+            keep_optimizer=experiment.training.optimizer_state == "keep",
+            privacy=contract.privacy.model_dump_json() if contract.privacy else "",
+        )
         self.trainer = Trainer(network, experiment, self.device)
-        self._gate = self._make_gate()
+        self._gate = self._make_gate(source)
 
     def train(
         self, received: Mapping[str, Tensor], round_number: int, total_rounds: int, *, stop: Stop
@@ -159,7 +165,7 @@ class SiteSession:
                 "lower training.local_epochs, or raise 'limits' in site.yaml",
             )
 
-    def _make_gate(self) -> PrivacyGate | None:
+    def _make_gate(self, source: Path | None) -> PrivacyGate | None:
         """Return the gate of a site with privacy settings; settings that do not fit stop it before it trains."""
         privacy, site = self.contract.privacy, f"site {self.contract.site}"
         if privacy is None:
@@ -173,7 +179,7 @@ class SiteSession:
             )
         sent_names(self.sent, privacy, network=averaged_weights(self.trainer.network))
         file = self.folder / "protected_update.pt"
-        return PrivacyGate(privacy, file, ledger_of(self.contract), self.experiment.name)
+        return PrivacyGate(privacy, file, ledger_of(self.contract, source), self.experiment.name)
 
     def _receive(self, received: Mapping[str, Tensor], round_number: int) -> None:
         """Load the whole global model; then put back what stays at the site, which has its own after a first round."""

@@ -34,10 +34,12 @@ class KeptEntries:
 
     Args:
         path: the file.
+        made_by: the settings under which entries are kept; those kept under others are as good as none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, made_by: str = "") -> None:
         self.path = path
+        self.made_by = made_by
 
     def latest(self) -> dict[str, Tensor]:
         """Return the entries after the latest local training; none when there was none or nothing stays."""
@@ -53,10 +55,12 @@ class KeptEntries:
 
     def save(self, round_number: int, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
         """Keep the entries from before and after the training of a round."""
-        save_checkpoint(self.path, {"round": round_number, "before": dict(before), "model": dict(after)})
+        kept = {"round": round_number, "before": dict(before), "model": dict(after), "made_by": self.made_by}
+        save_checkpoint(self.path, kept)
 
     def _read(self, key: str) -> dict[str, Tensor]:
-        return dict(load_checkpoint(self.path)[key]) if self.path.is_file() else {}
+        kept = load_checkpoint(self.path, key, "made_by") if self.path.is_file() else {}
+        return dict(kept[key]) if kept and kept["made_by"] == self.made_by else {}
 
 
 class SiteState:
@@ -65,17 +69,19 @@ class SiteState:
     Args:
         folder: the folder of the site's run.
         keep_optimizer: whether a round continues with the moments of the round before.
+        privacy: the site's settings, as text: what a protected update has left over is not added to one that is
+            protected in another way, nor what an unprotected one has.
 
     Attributes:
         local_layers: what never leaves the site.
         rounded_off: what a float16 update left over, see :mod:`fedgin.train.site.compression`.
     """
 
-    def __init__(self, folder: Path, *, keep_optimizer: bool) -> None:
+    def __init__(self, folder: Path, *, keep_optimizer: bool, privacy: str = "") -> None:
         self.folder = folder
         self.keep_optimizer = keep_optimizer
         self.local_layers = KeptEntries(folder / LOCAL_LAYERS)
-        self.rounded_off = KeptEntries(folder / "rounded_off.pt")
+        self.rounded_off = KeptEntries(folder / "rounded_off.pt", privacy)
 
     def optimizer_before(self, round_number: int) -> dict[str, Any] | None:
         """Return the optimiser's state after the latest round before this one; ``None`` where a round starts afresh.

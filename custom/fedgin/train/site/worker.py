@@ -103,7 +103,7 @@ class Worker:
                 self.session = SiteEvaluation(experiment, contract, self.folder, model, progress=report)
             else:
                 adopt_earlier_run(experiment, self.folder, self.runs)
-                self.session = SiteSession(experiment, contract, self.folder, progress=report)
+                self.session = SiteSession(experiment, contract, self.folder, progress=report, source=self.contract)
         return self.session
 
     def _telling(self, what: str) -> Progress:
