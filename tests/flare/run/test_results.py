@@ -87,6 +87,15 @@ def test_a_site_that_measured_nothing_is_named(tmp_path: Path, metrics: dict[str
     assert "site b did not measure" in result.fault(make_job(), ["a", "b"])
 
 
+@pytest.mark.parametrize("answer", [[0.5], 0.5, {LAST: [0.5]}, {LAST: {"val_dice_mean": 10**400}}])
+def test_what_one_site_left_in_the_evaluation_does_not_take_it_from_the_others(tmp_path: Path, answer: Any) -> None:
+    result = lay_out(tmp_path, [["a", "b"], ["a", "b"]])
+    result.cross_site.write_text(json.dumps({"a": {LAST: {"val_dice_mean": 0.5}}, "b": answer}))
+    assert result.candidates == {"FL_global_model.pt": 0.5}
+    assert "site b did not measure" in result.fault(make_job(), ["a", "b"])
+    assert result.fault(make_job(min_clients=1), ["a", "b"]) == ""
+
+
 def test_a_run_without_model_is_no_success(tmp_path: Path) -> None:
     result = lay_out(tmp_path, [["a", "b"]])
     result.last_model.unlink()

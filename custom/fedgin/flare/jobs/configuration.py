@@ -22,7 +22,7 @@ EVALUATION = "nvflare.app_common.workflows.cross_site_model_eval.CrossSiteModelE
 HE, PT = "nvflare.app_opt.he", "nvflare.app_opt.pt"
 TRAIN, VALIDATE, SUBMIT_MODEL = AppConstants.TASK_TRAIN, AppConstants.TASK_VALIDATION, AppConstants.TASK_SUBMIT_MODEL
 WIDGETS = "nvflare.app_common.widgets"
-RESULTS = f"{WIDGETS}.validation_json_generator.ValidationJsonGenerator"
+RESULTS = "fedgin.flare.server.cross_site_results.CrossSiteResults"
 RECORDER = "fedgin.flare.server.round_recorder.RoundRecorder"
 EXECUTOR = "fedgin.flare.client.executor.FedginExecutor"
 # Ids of a workflow: after training, in a job that evaluates a model, and in one that collects fingerprints.

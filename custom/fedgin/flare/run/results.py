@@ -234,14 +234,16 @@ def first_errors(log: Path) -> list[str]:
 def read_cross_site(path: Path) -> dict[str, dict[str, dict[str, float]]]:
     """Read FLARE's cross-site evaluation: site -> model -> metrics, of which those that are numbers are kept.
 
+    A site that holds something else is left out; it is then one that measured nothing, and is named as such.
+
     Raises:
         DataError: the file is missing or holds something else.
     """
-    try:
-        answers = read_answers(path)
-        return {site: {model: numbers(found) for model, found in models.items()} for site, models in answers.items()}
-    except (AttributeError, OverflowError):
-        raise _not_from_flare(path.name) from None
+    found = {}
+    for site, models in read_answers(path).items():
+        with contextlib.suppress(AttributeError, OverflowError):
+            found[site] = {model: numbers(metrics) for model, metrics in models.items()}
+    return found
 
 
 def read_dxo(path: Path) -> Any:
@@ -260,7 +262,8 @@ def read_answers(path: Path) -> dict[str, dict[str, Any]]:
         DataError: the file is missing or holds something else.
     """
     try:
-        return {str(site): dict(models.items()) for site, models in _parse(path.read_bytes()).items()}
+        answers = _parse(path.read_bytes()).items()
+        return {str(site): models for site, models in answers if isinstance(models, dict)}
     except (OSError, ValueError, AttributeError):
         raise _not_from_flare(path.name) from None
 
