@@ -150,6 +150,50 @@ def test_a_failed_run_of_flare_leaves_every_kit(out: Path, tmp_path: Path) -> No
     assert not list((out / PROJECT / "authority").rglob("prod_*"))
 
 
+def test_a_failed_renewal_keeps_the_certificate(out: Path, tmp_path: Path) -> None:
+    state = out / PROJECT / "authority" / PROJECT / "state" / "cert.json"
+    before = json.loads(state.read_text())
+    broken = tmp_path / "policies"
+    shutil.copytree(POLICIES, broken)
+    (broken / "site" / "resources.json").write_text("{")
+    with pytest.raises(ProvisioningError):
+        issue_kits(plan(), broken, out, renew=["hospital-a"])
+    assert json.loads(state.read_text()) == before
+    assert state.stat().st_mode & 0o077 == 0
+    assert set(by_status(issue_kits(plan(), POLICIES, out)).values()) == {"unchanged"}
+
+
+@pytest.mark.parametrize("killed", ["before FLARE made the certificate", "after it"])
+def test_a_renewal_that_was_killed_is_made_by_the_next_run(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: str
+) -> None:
+    state = out / PROJECT / "authority" / PROJECT / "state" / "cert.json"
+    if killed.startswith("before"):
+        state.write_text(json.dumps({k: v for k, v in json.loads(state.read_text()).items() if k != "hospital-a"}))
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr("fedgin.flare.provisioning.kits._pack", _kill)
+            with pytest.raises(KeyboardInterrupt):
+                issue_kits(plan(), POLICIES, out, renew=["hospital-a"])
+    rows = by_status(issue_kits(plan(), POLICIES, out))
+    assert rows.pop("hospital-a") == "renewed"
+    assert set(rows.values()) == {"unchanged"}
+    made = certificate(unpacked(out, "hospital-a", tmp_path))
+    held = json.loads(state.read_text())["hospital-a"]["cert"]
+    assert made == x509.load_pem_x509_certificate(held.encode())
+    assert set(by_status(issue_kits(plan(), POLICIES, out)).values()) == {"unchanged"}
+
+
+def _kill(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_authority_that_was_lost_is_asked_for(out: Path) -> None:
+    (out / PROJECT / "authority" / PROJECT / "state" / "cert.json").unlink()
+    with pytest.raises(ConfigError, match=r"cert\.json: missing\. Fix: restore it from the backup"):
+        issue_kits(plan(), POLICIES, out)
+
+
 def test_nobody_else_can_read_keys(issued: Path) -> None:
     authority = issued / PROJECT / "authority"
     assert (authority / PROJECT / "state" / "cert.json").is_file()

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 
@@ -41,16 +41,31 @@ class Authority:
         self.state = self.workspace / "state" / "cert.json"
         self.encryption_keys = self.workspace / "state"
 
-    def build(self, project: dict[str, object]) -> Path:
+    def build(self, project: dict[str, object], *, renew: Collection[str] = ()) -> Path:
         """Make kits for everybody in the project file; certificates that exist stay as they are.
+
+        Args:
+            project: of ``nvflare provision``.
+            renew: participants whose certificates are dropped first, so that FLARE makes new ones with new keys.
 
         Returns:
             Folder with one folder a participant. The caller moves what it needs and calls :meth:`discard`.
 
         Raises:
-            ProvisioningError: FLARE refused the project.
+            ProvisioningError: FLARE refused the project; all certificates are as they were.
         """
         self.discard()
+        before = self._read()
+        if renew:
+            self._write({name: entry for name, entry in before.items() if name not in renew})
+        try:
+            return self._provision(project)
+        except BaseException:  # an interrupt, too, must not lose a certificate
+            if before:
+                self._write(before)
+            raise
+
+    def _provision(self, project: dict[str, object]) -> Path:
         file = self.folder / "project.yml"
         write_text(file, yaml.safe_dump(project, sort_keys=False))
         command = [sys.executable, "-m", "nvflare.cli", "provision", "-p", str(file), "-w", str(self.folder), "--force"]
@@ -67,10 +82,8 @@ class Authority:
             )
         return made[-1]
 
-    def forget(self, names: Iterable[str]) -> None:
-        """Drop certificates, so that the next build makes new ones with new keys."""
-        state = self._read()
-        write_text(self.state, json.dumps({key: value for key, value in state.items() if key not in set(names)}))
+    def _write(self, state: dict[str, object]) -> None:
+        write_text(self.state, json.dumps(state))
         self._protect()
 
     def expiry(self, name: str) -> datetime | None:

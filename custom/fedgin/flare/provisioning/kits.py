@@ -57,7 +57,7 @@ def issue_kits(federation: Federation, policies: Path, out: Path, *, renew: Coll
     Raises:
         FolderError: the project's folder holds something else.
         ConfigError: a participant vanished from ``sites.yaml``, changed role or organisation, or is unknown; or the
-            sites are to share a key, and TenSEAL is not installed.
+            sites are to share a key, and TenSEAL is not installed; or the authority's state is missing.
         ProvisioningError: FLARE refused; nothing is changed then.
     """
     if federation.encryption_key is not None:
@@ -69,15 +69,13 @@ def issue_kits(federation: Federation, policies: Path, out: Path, *, renew: Coll
     if not record.kits:
         claimed_folder(folder, KITS)
     authority = Authority(folder / "authority", federation.project)
-    expiring = _expiring(authority, participants) | _renamed(authority, federation.server) | set(renew)
+    expiring = _expiring(authority, record, participants) | _renamed(authority, federation.server) | set(renew)
     digests = {name: _digest(item, federation, policies) for name, item in participants.items()}
     status = {name: _status(record.kits.get(name), digests[name], name in expiring, folder) for name in participants}
     wanted = {name for name, value in status.items() if value != "unchanged"}
     kits = dict(record.kits)
     if wanted:
-        if expiring:
-            authority.forget(expiring)
-        made = authority.build(make_project(federation, policies, authority.encryption_keys))
+        made = authority.build(make_project(federation, policies, authority.encryption_keys), renew=expiring)
         for name in sorted(wanted):
             archive, checksum = _pack(made / name, folder)
             expires = authority.expiry(name)
@@ -120,10 +118,17 @@ def _check(
         raise ConfigError(f"cannot renew '{unknown[0]}': not in sites.yaml or withdrawn", "name an active participant")
 
 
-def _expiring(authority: Authority, participants: Collection[str]) -> set[str]:
+def _expiring(authority: Authority, record: IssuedKits, participants: Collection[str]) -> set[str]:
+    """Return whose certificate ends soon, or is in the kit another one than the authority's.
+
+    A run that was killed leaves such a kit, whose own certificate nobody would look at again.
+    """
+    if record.kits and not authority.state.is_file():
+        raise ConfigError(f"{authority.state}: missing", "restore it from the backup of this folder")
     limit = datetime.now(UTC) + RENEW_BEFORE
     ends = {name: authority.expiry(name) for name in participants}
-    return {name for name, end in ends.items() if end is not None and end < limit}
+    soon = {name for name, end in ends.items() if end is not None and end < limit}
+    return soon | {name for name, kit in record.kits.items() if name in ends and kit.expires != ends[name]}
 
 
 def _renamed(authority: Authority, server: Server) -> set[str]:
