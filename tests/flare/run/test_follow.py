@@ -4,7 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from nvflare.fuel.flare_api.api_spec import JobNotRunning, MonitorReturnCode, NoConnection
+from nvflare.fuel.flare_api.api_spec import (
+    AuthenticationError,
+    InternalError,
+    JobNotFound,
+    JobNotRunning,
+    MonitorReturnCode,
+    NoConnection,
+    NoReply,
+    SessionClosed,
+)
 
 from fedgin.flare.protocol import ORGANS
 from fedgin.flare.run import follow as following
@@ -58,6 +67,45 @@ def test_a_server_that_stays_away_is_named_and_the_job_left_alone(monkeypatch: p
 
 def _lost(*_: object, **__: object) -> tuple[MonitorReturnCode, dict[str, Any]]:
     raise NoConnection("cannot connect to server")
+
+
+ENDS = [
+    (JobNotFound("no such job: job-1"), "job job-1: the server has no such job. Fix: see 'fedgin jobs'"),
+    (InternalError("protocol error"), "job job-1 cannot be followed: protocol error. Fix: the job may well go on"),
+    (SessionClosed("the session is closed on server"), "cannot be followed: the session is closed on server. Fix"),
+    (AuthenticationError("user not authenticated"), "cannot be followed: user not authenticated. Fix"),
+    (
+        RuntimeError("runtime error\nencountered"),
+        "cannot be followed: runtime error\N{REPLACEMENT CHARACTER}encountered",
+    ),
+    (NoReply(), "cannot be followed: NoReply. Fix"),
+]
+
+
+@pytest.mark.parametrize(("raised", "told"), ENDS, ids=lambda value: type(value).__name__)
+def test_whatever_else_the_server_answers_is_one_line(raised: Exception, told: str) -> None:
+    def refuse(*_: object, **__: object) -> Any:
+        raise raised
+
+    server = Server(losses=0)
+    server.monitor_job_and_return_job_meta = refuse  # type: ignore[method-assign]
+    with pytest.raises(ConsoleError) as caught:
+        see(server)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("raised", [raised for raised, _ in ENDS] + [NoConnection(), KeyError("server")], ids=repr)
+def test_statistics_that_cannot_be_had_do_not_end_the_following(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception
+) -> None:
+    def refuse(*_: object) -> Any:
+        raise raised
+
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.0)
+    server = Server(losses=2)
+    monkeypatch.setattr(server, "show_stats", refuse)
+    assert see(server) == {"status": "FINISHED:COMPLETED"}
 
 
 class Training(Server):

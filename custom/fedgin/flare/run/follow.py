@@ -1,12 +1,20 @@
 """Follow a job that was submitted: its status, its rounds, who failed and who is late."""
 
-import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from nvflare.apis.job_def import JobMetaKey, RunStatus
-from nvflare.fuel.flare_api.api_spec import JobNotFound, JobNotRunning, MonitorReturnCode, NoConnection
+from nvflare.fuel.flare_api.api_spec import (
+    AuthenticationError,
+    AuthorizationError,
+    InternalError,
+    JobNotFound,
+    MonitorReturnCode,
+    NoConnection,
+    NoReply,
+    SessionClosed,
+)
 
 from fedgin.errors import one_line, with_fix
 from fedgin.flare.jobs.configuration import COLLECTION, EVALUATION_ALONE, FINAL_EVALUATION
@@ -23,6 +31,9 @@ PATIENCE_SECONDS = 60.0
 LATE_SECONDS = 60.0
 # The server, and then the sites, load PyTorch and MONAI to check a job; FLARE says nothing until all have answered.
 START_SECONDS = LATE_SECONDS + 2 * ANSWER_SECONDS
+
+# What FLARE's session raises, without a base of their own, when the server answers otherwise than with a job.
+REFUSALS = (AuthenticationError, AuthorizationError, InternalError, JobNotFound, NoReply, RuntimeError, SessionClosed)
 
 OnRound = Callable[[RoundMetrics], None]
 
@@ -47,7 +58,8 @@ def follow(
         on_progress: called every two seconds with what is waited for now.
 
     Raises:
-        ConsoleError: the server could not be reached for a minute; the job may well go on.
+        ConsoleError: the server could not be reached for a minute, has closed the session or has no such job. But for
+            the last, the job may well go on.
     """
     follower = _Follower(on_status, on_round, on_progress)
     while True:
@@ -62,8 +74,17 @@ def follow(
                 ) from None
             time.sleep(POLL_SECONDS)
             continue
+        except REFUSALS as error:
+            raise _refusal(job_id, error) from None
         assert code == MonitorReturnCode.JOB_FINISHED
         return dict(meta)
+
+
+def _refusal(job_id: str, error: Exception) -> ConsoleError:
+    if isinstance(error, JobNotFound):
+        return ConsoleError(f"job {job_id}: the server has no such job", "see 'fedgin jobs' for its id")
+    said = one_line(str(error)) or type(error).__name__
+    return ConsoleError(f"job {job_id} cannot be followed: {said}", "the job may well go on: follow it again")
 
 
 class _Follower:
@@ -84,10 +105,9 @@ class _Follower:
         self._tell(status)
         if status == RunStatus.SUBMITTED.value:
             self._tell_why_it_waits(session, job_id, meta.get(JobMetaKey.SCHEDULE_HISTORY.value) or [])
-        with contextlib.suppress(JobNotRunning, JobNotFound):
-            stats = session.show_stats(job_id, "server").get("server", {})
-            if isinstance(stats, dict):
-                self._read(stats)
+        stats = _statistics(session, job_id)
+        if isinstance(stats, dict):
+            self._read(stats)
         return True
 
     def _read(self, stats: Mapping[str, Any]) -> None:
@@ -160,6 +180,14 @@ class _Follower:
         if text not in self.told:
             self.told.add(text)
             self.on_status(text)
+
+
+def _statistics(session: Session, job_id: str) -> object:
+    """Return what the job's parts at the server tell, or nothing now; the next look at the job tells what is wrong."""
+    try:
+        return session.show_stats(job_id, "server").get("server")
+    except Exception:  # of many kinds: the job does not run yet or any more, or the network is away for a moment
+        return None
 
 
 def _queue(session: Session) -> list[QueuedJob]:
