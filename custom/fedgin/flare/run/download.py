@@ -67,7 +67,7 @@ def fetch_to_resume(session: Session, job_id: str, out: Path) -> Job:
     """Download a job that ended early and make of it, in ``out``, one that goes on after its last complete round.
 
     Raises:
-        ConsoleError: the job still runs, was a success, or cannot be downloaded.
+        ConsoleError: the job still runs, was a success, cannot be downloaded, or was refused at its submission.
         FedginError: no round of it is complete, or its checkpoint is damaged; names the fix.
     """
     meta = job_record(session, job_id)
@@ -77,7 +77,10 @@ def fetch_to_resume(session: Session, job_id: str, out: Path) -> Job:
             f"end it: fedgin abort {job_id} --kit KIT; or restart a server that crashed",
         )
     with _downloaded(session, job_id, out) as found:
-        job, result = read_job(next((found / "job").rglob("meta.json")).parent), RunResult(found / "workspace")
+        submitted = next((found / "job").rglob("meta.json"), None)
+        if submitted is None:  # the job was refused before it was stored
+            raise ConsoleError(f"the server keeps no files of job {job_id}", "submit it anew: fedgin run JOB --kit KIT")
+        job, result = read_job(submitted.parent), RunResult(found / "workspace")
         ran = as_submitted(job, meta, result)
         if job_status(meta) == RunStatus.FINISHED_COMPLETED.value and not result.fault(ran, ran.sites):
             raise ConsoleError(f"job {job_id} was completed", f"fetch it: fedgin fetch {job_id} --kit KIT")
