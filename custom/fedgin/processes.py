@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from typing import BinaryIO
 
 # Of the standard streams.
 INPUT, OUTPUT, ERROR = 0, 1, 2
@@ -36,6 +37,13 @@ def few_arenas() -> dict[str, str]:
 def heed_interrupts() -> None:
     """Let SIGINT interrupt this process: a shell lets its background processes ignore it, and they hand that on."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def own_output() -> BinaryIO:
+    """Return this process's standard output; what a library prints goes to standard error from now on."""
+    output = os.fdopen(os.dup(OUTPUT), "wb")
+    os.dup2(ERROR, OUTPUT)
+    return output
 
 
 def watch_starter(at_end: Callable[[], object]) -> None:

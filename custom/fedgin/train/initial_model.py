@@ -5,7 +5,6 @@ Networks are built with MONAI. FLARE's server, which only adds up, would keep it
 
 import functools
 import io
-import os
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from fedgin import launch
 from fedgin.data.site import Modality
 from fedgin.errors import FedginError, unforeseen
+from fedgin.processes import own_output
 from fedgin.train.experiment import Experiment
 from fedgin.train.site.messages import Message, error_message, read_message, told_error, write_message
 
@@ -91,9 +91,7 @@ def answer_to(experiment: str) -> Message:
 
 def main() -> None:
     """Answer on standard output to the experiment on standard input."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not get into the answer
-    write_message(answers, answer_to(sys.stdin.read()))
+    write_message(own_output(), answer_to(sys.stdin.read()))
 
 
 if __name__ == "__main__":

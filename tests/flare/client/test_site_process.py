@@ -122,6 +122,46 @@ def test_a_second_kill_is_a_clear_error_and_the_next_task_has_a_new_process(make
     assert set(site.process.validate(site.weights, "model", stop=lambda: False)) >= {"test_dice_mean"}
 
 
+PRINTS = """
+import sys
+
+class Loud:
+    def find_spec(self, name, path=None, target=None):
+        if name == WHEN:
+            print("a library says hello", flush=True)
+
+sys.meta_path.insert(0, Loud())
+"""
+
+
+def let_print(folder: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> Callable[[], bool]:
+    """Let every Python that is started print when it imports a module; return a stop for who would wait without end."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(PRINTS.replace("WHEN", repr(when)))
+    monkeypatch.syspath_prepend(folder)
+    end = time.monotonic() + 120
+    return lambda: time.monotonic() > end
+
+
+def test_what_a_library_prints_when_it_is_imported_is_no_answer(
+    make_site: Callable[[int], Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site(1)
+    assert site.train(let_print(tmp_path / "loud", monkeypatch, "torch")).weight > 0
+    assert not [line for line in site.lines if "ended" in line]
+
+
+def test_a_line_before_the_first_answer_is_told_and_nobody_waits(
+    make_site: Callable[[int], Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = let_print(tmp_path / "loud", monkeypatch, "fedgin")
+    with pytest.raises(CrashError) as caught:
+        make_site(1).train(stop)
+    line = "a line on its standard output that is no answer"
+    assert f"the training process was ended by {line} and again by {line}" in caught.value.problem
+    assert "sitecustomize.py" in caught.value.fix
+
+
 def test_an_abort_ends_the_task_but_not_the_process(make_site: Callable[[int], Site]) -> None:
     site = make_site(LONG)
     scores = site.places.folder / "scores" / "validation_round_0000.csv"

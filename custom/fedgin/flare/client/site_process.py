@@ -25,6 +25,10 @@ POLL_SECONDS = 0.1
 # A training step or a case may be under way when an abort comes; afterwards the process is killed.
 STOP_SECONDS = 5.0
 
+STRAY = "a line on its standard output that is no answer"
+SILENCE = "let nothing at the site print when its Python starts, such as a sitecustomize.py"
+MORE_MEMORY = "look for 'out of memory' in the site's system log; give it more memory or lower training.batch_size"
+
 
 class CrashError(FedginError):
     """The training process died twice in the same task."""
@@ -60,28 +64,35 @@ class _Connection:
     def __init__(self, places: Places) -> None:
         self.child, self.tasks, self.answers = spawn(places)
         self.received: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self.stray = False
         self.collector = threading.Thread(target=self._collect, daemon=True)
         self.collector.start()
 
     def _collect(self) -> None:
-        while (message := read_message(self.answers)) is not None:
-            self.received.put(message)
-        self.received.put(None)
+        try:
+            while (message := read_message(self.answers)) is not None:
+                self.received.put(message)
+        except Exception:  # of many kinds, for a line that something else than the worker has written
+            self.stray = True
+        finally:
+            self.received.put(None)
 
     def send(self, message: Message) -> None:
         """Send a message; a dead child is noticed by the end of its answers."""
         with contextlib.suppress(OSError):
             write_message(self.tasks, message)
 
-    def end(self) -> int:
-        """Kill the child where it still runs; return how it ended."""
+    def end(self) -> str:
+        """Kill the child where it still runs; return what ended it."""
         self.child.kill()
         with contextlib.suppress(OSError):
             self.tasks.close()
         code = self.child.wait()
         self.collector.join()
         self.answers.close()
-        return code
+        if self.stray:
+            return STRAY
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 class SiteProcess:
@@ -130,10 +141,10 @@ class SiteProcess:
         """Return the weights after the last local training; as :meth:`SiteSession.local_model` and :meth:`train`."""
         return dict(self._do(Message("local_model"), stop).arrays)
 
-    def close(self) -> int:
-        """End the child and return its code; a later task starts another."""
+    def close(self) -> str:
+        """End the child and return what ended it, or nothing where there is none; a later task starts another."""
         running, self._running = self._running, None
-        return running.end() if running else 0
+        return running.end() if running else ""
 
     def _do(self, task: Message, stop: Stop) -> Message:
         causes = []
@@ -141,12 +152,11 @@ class SiteProcess:
             answer = self._attempt(task, stop)
             if answer is not None:
                 return answer
-            code = self.close()
-            causes.append(signal.Signals(-code).name if code < 0 else f"exit code {code}")
+            causes.append(self.close())
             self.log(f"site {self.site}: the training process was ended by {causes[-1]} in task '{task.kind}'")
         raise CrashError(
             f"site {self.site}: task '{task.kind}': the training process was ended by {' and again by '.join(causes)}",
-            "look for 'out of memory' in the site's system log; give it more memory or lower training.batch_size",
+            SILENCE if STRAY in causes else MORE_MEMORY,
         )
 
     def _attempt(self, task: Message, stop: Stop) -> Message | None:

@@ -5,6 +5,12 @@ started it survives its crash. It never outlives its starter: the end of standar
 :mod:`fedgin.processes`.
 """
 
+from fedgin.processes import own_output
+
+# Before all other imports: what a library prints in its own must not get between the answers.
+if __name__ == "__main__":
+    ANSWERS = own_output()
+
 import os
 import queue
 import signal
@@ -121,17 +127,19 @@ def _to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
 
 
-def main() -> None:
-    """Serve until standard input ends."""
+def main(answers: BinaryIO | None = None) -> None:
+    """Serve until standard input ends.
+
+    Args:
+        answers: where they go; standard output where nobody has taken it yet.
+    """
     # Ctrl-C reaches the whole group; the starter decides what becomes of the task.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not get between the answers
-    worker = Worker(sys.argv[1:], sys.stdin.buffer, answers)
+    worker = Worker(sys.argv[1:], sys.stdin.buffer, answers or own_output())
     threading.Thread(target=worker.listen, args=(lambda: os._exit(0),), daemon=True).start()
     while True:
         worker.answer_next()
 
 
 if __name__ == "__main__":
-    main()
+    main(ANSWERS)
