@@ -89,10 +89,10 @@ class SiteState:
         The round itself may have been trained before: FLARE asks again when an answer got lost, and a run that is
         resumed goes back to its last complete round. The same moments then give the same update.
         """
-        earlier = [path for path in self._kept_optimizers() if path.name < self._optimizer(round_number).name]
+        earlier = [number for number in self._kept_optimizers() if number < round_number]
         if not self.keep_optimizer or not earlier:
             return None
-        state: dict[str, Any] = load_checkpoint(earlier[-1], "optimizer")["optimizer"]
+        state: dict[str, Any] = load_checkpoint(self._optimizer(max(earlier)), "optimizer")["optimizer"]
         return state
 
     def save_optimizer(self, round_number: int, state: Mapping[str, Any]) -> None:
@@ -100,9 +100,9 @@ class SiteState:
         if not self.keep_optimizer:
             return
         save_checkpoint(self._optimizer(round_number), {"optimizer": dict(state)})
-        for path in self._kept_optimizers():
-            if path.name < self._optimizer(round_number - 1).name:
-                path.unlink()
+        for number in self._kept_optimizers():
+            if number < round_number - 1:
+                self._optimizer(number).unlink()
 
     def local_model(self) -> dict[str, Tensor]:
         """Return the weights after the last local training.
@@ -124,5 +124,6 @@ class SiteState:
     def _optimizer(self, round_number: int) -> Path:
         return self.folder / f"optimizer_round_{round_number:04d}.pt"
 
-    def _kept_optimizers(self) -> list[Path]:
-        return sorted(self.folder.glob("optimizer_round_*.pt"))
+    def _kept_optimizers(self) -> list[int]:
+        """Return the rounds after which a state is kept. As names, 10000 would come before 9999."""
+        return [int(path.stem.rpartition("_")[2]) for path in self.folder.glob("optimizer_round_*[0-9].pt")]
