@@ -1,3 +1,4 @@
+import shutil
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,6 +55,34 @@ def test_what_a_crashed_job_left_can_be_downloaded(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "got" / "running" / "workspace.zip") as archive:
         assert archive.read("kept") == b"after round 3"
     assert not Path(workspace.get_run_dir("running")).exists()
+
+
+def test_a_kill_while_a_stored_folder_is_removed_leaves_the_stored_run_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager, context, workspace = restart(tmp_path, start=False)
+    run = Path(workspace.get_run_dir("running"))
+    (run / "metrics").write_text("of round 3")
+    remove = shutil.rmtree
+
+    def kill(folder: Path, **options: Any) -> None:
+        if (folder / "kept").exists():
+            (folder / "kept").unlink()
+            raise KeyboardInterrupt
+        remove(folder, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fedgin.flare.server.crashed_jobs.shutil.rmtree", kill)
+        with pytest.raises(KeyboardInterrupt):
+            CrashedJobs().handle_event(EventType.SYSTEM_BOOTSTRAP, context)
+    for _ in range(2):
+        CrashedJobs().handle_event(EventType.SYSTEM_BOOTSTRAP, context)
+    for job, files in {"running": {"kept", "metrics"}, "deployed": {"kept"}}.items():
+        assert manager.get_job(job, context).meta["status"] == RunStatus.FINISHED_ABNORMAL.value
+        manager.get_storage_for_download(job, str(tmp_path / "got"), "workspace", "workspace.zip", context)
+        with zipfile.ZipFile(tmp_path / "got" / job / "workspace.zip") as archive:
+            assert files == set(archive.namelist())
+    assert not [path.name for path in run.parent.iterdir() if path.name.startswith(("running", "deployed"))]
 
 
 @pytest.mark.parametrize("broken", ["running", "deployed"])

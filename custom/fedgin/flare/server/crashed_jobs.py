@@ -1,5 +1,6 @@
 """A server that was killed comes back with jobs that seem to run: say that they ended, and keep what they left."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -49,6 +50,8 @@ class CrashedJobs(FLComponent):
     def _store(self, job: str, manager: FLComponent, fl_ctx: FLContext) -> bool:
         workspace: Workspace = fl_ctx.get_workspace()
         run = Path(workspace.get_run_dir(job))
+        stored = run.with_name(f"{run.name}.stored")
+        shutil.rmtree(stored, ignore_errors=True)
         if not run.is_dir():
             return True
         try:
@@ -57,5 +60,8 @@ class CrashedJobs(FLComponent):
             problem = f"job {job}: {run.name} could not be stored: {error}"
             self.log_error(fl_ctx, with_fix(problem, "free disk space, restart the server"))
             return False
-        shutil.rmtree(run, ignore_errors=True)
+        with contextlib.suppress(OSError):  # a whole folder that stays is stored once more at the next start
+            run.rename(stored)
+        # Under its own name, what a kill in here leaves would replace the stored run at the next start.
+        shutil.rmtree(stored, ignore_errors=True)
         return True
