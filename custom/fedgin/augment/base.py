@@ -93,7 +93,11 @@ class Augmentation(TrainingHooks, Generic[ParamsT]):
 
     def views(self, image: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> list[Tensor]:
         """Return one augmented version of the batch; see :class:`~fedgin.augment.hooks.TrainingHooks`."""
-        return [self(image, gen=gen, body=body)]
+        return [self(self.drawn_from(image), gen=gen, body=body)]
+
+    def drawn_from(self, image: Tensor) -> Tensor:
+        """Return what :meth:`views` applies a draw to: the image, unless the method is defined on another range."""
+        return image
 
     def __call__(self, x: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> Tensor:
         """Draw and apply in one step; see :meth:`apply` for shapes and errors."""

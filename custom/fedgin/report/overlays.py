@@ -25,6 +25,8 @@ from fedgin.train.evaluate.evaluator import Segmentation, segment
 
 # z-scored intensities from black to white.
 DISPLAY_LIMIT = 2.5
+# Percentiles of the values that are looked at for it; few pixels may be far off.
+INNERMOST = (1.0, 99.0)
 # The longer side of a picture.
 PIXELS = 640
 # A draw with more numbers than this is named by its seed alone.
@@ -135,18 +137,39 @@ def show_draws(case: CachedCase, augmentation: Augmentation[Any], *, seed: int, 
     Of a volume that is the part of a patch's depth around the slice with most organs, which is shown.
     """
     image, body, place = _seen(case)
-    panels = []
+    source = augmentation.drawn_from(image)
+    drawn = []
     for number in range(1, draws + 1):
         names = (seed, case.case.modality.value, number, "report")
-        draw = augmentation.draw(tuple(image.shape), gen=make_generator(*names))
-        changed = augmentation.apply(image, draw, body=body)
+        draw = augmentation.draw(tuple(source.shape), gen=make_generator(*names))
+        drawn.append((names, draw, augmentation.apply(source, draw, body=body)[0, 0][place]))
+    limits = _draw_limits(augmentation.at_inference(image), [picture for _, _, picture in drawn])
+    panels: list[Panel] = []
+    for names, draw, picture in drawn:
         alpha = getattr(draw.params, "alpha", None)
         note = f"alpha {float(alpha[0]):.2f}" if isinstance(alpha, Tensor) else ""
         numbers = draw_to_text(draw)
         if len(numbers) > LONGEST_NUMBERS:
             numbers = f"{len(numbers)} letters; drawn anew by make_generator{names}"
-        panels.append(Panel(f"draw {number}", _grey(changed[0, 0][place]), note, numbers))
+        panels.append(Panel(f"draw {len(panels) + 1}", _grey(picture, limits), note, numbers))
     return panels
+
+
+def _draw_limits(shown: Tensor, pictures: Sequence[Tensor]) -> tuple[float, float]:
+    """Return what is shown as black and as white in all draws of a case, so that a flat one stays flat.
+
+    Where a network is shown z-scores when it segments, it is trained on such, too, however a draw changes them. Where
+    its images lie closer together, by the preprocessing or by the method, the limits are those of the draws.
+
+    Args:
+        shown: the image as the network is shown it when it segments.
+        pictures: the slice of each draw.
+    """
+    low, high = np.percentile(shown.numpy(), INNERMOST)
+    if high - low > DISPLAY_LIMIT:
+        return -DISPLAY_LIMIT, DISPLAY_LIMIT
+    low, high = np.percentile(torch.stack(list(pictures)).numpy(), INNERMOST)
+    return float(low), float(high)
 
 
 def contact_sheet(shown: Sequence[ShownCase], *, width: int = 240) -> Image.Image:
@@ -193,9 +216,9 @@ def _busiest(ids: NDArray[np.uint8], organs: int) -> int:
     return int(np.lexsort((counts.sum(axis=1), (counts > 0).sum(axis=1)))[-1])
 
 
-def _grey(image: Tensor) -> Image.Image:
-    """Show a normalised slice [X, Y]."""
-    picture = Image.fromarray(to_grey(upright(image.numpy()), (-DISPLAY_LIMIT, DISPLAY_LIMIT)))
+def _grey(image: Tensor, limits: tuple[float, float]) -> Image.Image:
+    """Show a slice [X, Y] as a network sees it."""
+    picture = Image.fromarray(to_grey(upright(image.numpy()), limits))
     scale = PIXELS / max(picture.size)
     size = (round(scale * picture.width), round(scale * picture.height))
     return picture.resize(size, Image.Resampling.BICUBIC).convert("RGB")

@@ -129,13 +129,16 @@ class ProRandConv(Augmentation[RandomBlock]):
 
     def views(self, image: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> list[Tensor]:
         """Return the image in [-1, 1], unless it is not trained on, and one draw."""
-        clean = self.at_inference(image)
-        augmented = self(clean, gen=gen, body=body)
-        return [augmented] if self.partner == "none" else [clean, augmented]
+        augmented = super().views(image, gen=gen, body=body)
+        return augmented if self.partner == "none" else [self.at_inference(image), *augmented]
 
-    def at_inference(self, image: Tensor) -> Tensor:
+    def drawn_from(self, image: Tensor) -> Tensor:
         """Return the image in [-1, 1]."""
         return to_range(image, -1.0, 1.0)
+
+    def at_inference(self, image: Tensor) -> Tensor:
+        """Return the same."""
+        return self.drawn_from(image)
 
     def draw_params(self, shape: Sequence[int], *, gen: torch.Generator) -> RandomBlock:
         """Draw kernel, offsets, gain, shift and the number of repeats."""

@@ -60,13 +60,13 @@ class ProRandConvLight(Augmentation[LightParams]):
         True
     """
 
-    def views(self, image: Tensor, *, gen: torch.Generator, body: Tensor | None = None) -> list[Tensor]:
-        """Return one draw of the image in [-1, 1]; mixing can carry it a little out of this range."""
-        return [self(self.at_inference(image), gen=gen, body=body)]
+    def drawn_from(self, image: Tensor) -> Tensor:
+        """Return the image in [-1, 1]; mixing can carry a view a little out of this range."""
+        return to_range(image, -1.0, 1.0)
 
     def at_inference(self, image: Tensor) -> Tensor:
-        """Return the image in [-1, 1]."""
-        return to_range(image, -1.0, 1.0)
+        """Return the same."""
+        return self.drawn_from(image)
 
     def draw_params(self, shape: Sequence[int], *, gen: torch.Generator) -> LightParams:
         """Draw kernel, gain, shift and the number of repeats, then alpha."""
