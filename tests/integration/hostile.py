@@ -63,3 +63,24 @@ class HostileSite(Filter):
             self.done = True
             shareable["DXO"]["data"] |= {f"extra {number}": np.zeros(2**18, np.float32) for number in range(64)}
         return shareable
+
+
+class HostileAnswers(Filter):
+    """Answers in the attacker's final evaluation with what no honest site sends, each time with something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = 0
+
+    def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        """Return what the server gets."""
+        if fl_ctx.get_identity_name() != ATTACKER:
+            return shareable
+        best = DXO(DataKind.METRICS, {"val_dice_mean": 1.0})
+        answers = [
+            DXO(DataKind.METRICS, {b"x": 1.0}),
+            DXO(DataKind.COLLECTION, {"0": best, "/../1": best}),
+            DXO(DataKind.COLLECTION, {"0": DXO(DataKind.APP_DEFINED, {"x": [1.0]})}),
+        ]
+        self.sent += 1
+        return answers[self.sent % len(answers)].update_shareable(shareable)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,37 +12,54 @@ from fedgin.data.limits import Limits
 from fedgin.flare.jobs.allow_list import resources
 from fedgin.flare.jobs.job import Job, write_job
 from fedgin.flare.run import simulation
+from fedgin.flare.run.results import read_cross_site
 from fedgin.flare.run.simulation import simulate, simulated_result
 from tests.integration.hostile import ATTACKER, DAMAGES, VICTIM
 from tests.integration.test_simulation import sites, stage
 from tests.places import ROOT
 
 pytestmark = pytest.mark.flare
+LAST = "SRV_FL_global_model.pt"
 
 
-def with_filters(job: Job) -> Job:
-    """Put the filters of hostile participants into a job's configuration."""
-    for name, kind, tail in [("server", "data", "HostileServer"), ("client", "result", "HostileSite")]:
+FILTERS = [("server", "data", "train", "HostileServer"), ("client", "result", "train", "HostileSite")]
+
+
+def with_filters(job: Job, filters: Sequence[tuple[str, str, str, str]]) -> Job:
+    """Put filters of hostile participants into a job's configuration, each for one task."""
+    for name, kind, task, tail in filters:
         path = job.folder / "app" / "config" / f"config_fed_{name}.json"
         values = json.loads(path.read_text())
-        filters = [{"path": f"tests.integration.hostile.{tail}", "args": {}}]
-        path.write_text(json.dumps(values | {f"task_{kind}_filters": [{"tasks": ["train"], "filters": filters}]}))
+        made = [{"path": f"tests.integration.hostile.{tail}", "args": {}}]
+        path.write_text(json.dumps(values | {f"task_{kind}_filters": [{"tasks": [task], "filters": made}]}))
     return job
 
 
-@pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def attack(folder: Path, rounds: int, filters: Sequence[tuple[str, str, str, str]]) -> Path:
     """Return the workspace of a job with two sites, of which the server needs one."""
-    folder = tmp_path_factory.mktemp("hostile")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulation, "resources", lambda: resources() | {"class_allow_list": ["*"]})
         patch.setenv("PYTHONPATH", str(ROOT))
-        staged = stage(folder, rounds=len(DAMAGES), count=2)
-        job = with_filters(write_job(replace(staged, min_clients=1), folder / "lenient"))
+        staged = stage(folder, rounds=rounds, count=2)
+        job = with_filters(write_job(replace(staged, min_clients=1), folder / "lenient"), filters)
         contracts = sites(folder / "sites", [ATTACKER, VICTIM])
         contracts[VICTIM] = contracts[VICTIM].model_copy(update={"limits": Limits(parameters=50_000)})
         simulate(job, contracts, folder / "flare")
     return folder / "flare"
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return attack(tmp_path_factory.mktemp("hostile"), len(DAMAGES), FILTERS)
+
+
+def test_answers_that_are_none_take_the_final_evaluation_from_nobody_else(tmp_path: Path) -> None:
+    result = simulated_result(attack(tmp_path, 1, [("client", "result", "validate", "HostileAnswers")]))
+    found = read_cross_site(result.cross_site)
+    assert found.keys() == {ATTACKER, VICTIM}
+    assert list(found[ATTACKER].values()) == [{"b'x'": 1.0}]
+    assert found[VICTIM].keys() == {LAST, ATTACKER, VICTIM}
+    assert result.measurers == {VICTIM}
 
 
 def test_a_site_refuses_each_damaged_model_with_its_reason_and_takes_part_in_the_next_round(attacked: Path) -> None:
