@@ -139,7 +139,7 @@ class Killed(BaseException):
     """What is not caught, as a kill is not; what the writer would have done afterwards is not done."""
 
 
-@pytest.mark.parametrize("step", ["second rename", "carrying over"])
+@pytest.mark.parametrize("step", ["second rename", "carrying over", "deleting"])
 def test_a_kill_while_a_folder_is_replaced_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -147,17 +147,25 @@ def test_a_kill_while_a_folder_is_replaced_loses_nothing(
     write(folder, {"a"}, "first")
     (folder / "theirs").write_text("of somebody else")
 
+    dead = False
+
     def rename(path: Path, target: Path) -> Path:
-        if step == "second rename" and path.name.startswith(".part-"):
-            raise Killed
-        if step == "carrying over" and path.name == "theirs":
+        nonlocal dead
+        dead |= step == "second rename" and path.name.startswith(".part-")
+        dead |= step == "carrying over" and path.name == "theirs"
+        if dead:
             raise Killed
         os.rename(path, target)
         return target
 
+    def delete(path: Path, **_: object) -> None:
+        if step == "deleting" and path.name.startswith(".before-"):
+            (path / MARK).unlink()  # files go in any order
+            raise Killed
+
     with monkeypatch.context() as killed:
         killed.setattr(Path, "rename", rename)
-        killed.setattr("shutil.rmtree", lambda *_, **__: None)
+        killed.setattr("shutil.rmtree", delete)
         with pytest.raises(Killed):
             write(folder, {"b"}, "second", holds="job 1")
     left = [path.name for path in tmp_path.iterdir() if path.name.startswith(".before-")]
@@ -168,6 +176,34 @@ def test_a_kill_while_a_folder_is_replaced_loses_nothing(
     write(folder, {"c"}, "third", holds="job 1")
     assert content(folder) == {"c": "third", "theirs": "of somebody else"}
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_ctrl_c_between_the_renames_leaves_the_earlier_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "out"
+    write(folder, {"a"}, "first")
+    renamed: list[Path] = []
+
+    def rename(path: Path, target: Path) -> Path:
+        renamed.append(path)
+        if len(renamed) == 2:
+            raise KeyboardInterrupt
+        os.rename(path, target)
+        return target
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(Path, "rename", rename)
+        with pytest.raises(KeyboardInterrupt):
+            write(folder, {"b"}, "second")
+    assert content(folder) == {"a": "first"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_program_works_in_is_not_replaced_as_a_result(tmp_path: Path) -> None:
+    claimed_folder(tmp_path / "out", "a training")
+    (tmp_path / "out" / "model.pt").write_text("of days")
+    with pytest.raises(FolderError, match=r"out is the folder of a training\. Fix: choose another folder"):
+        write(tmp_path / "out", {"a"}, "result", overwrite=True)
+    assert content(tmp_path / "out") == {"model.pt": "of days"}
 
 
 def test_a_folder_in_the_middle_of_being_replaced_is_left_to_its_writer(tmp_path: Path) -> None:

@@ -67,8 +67,12 @@ def check_writable(folder: Path, *, holds: str = "", overwrite: bool = False) ->
     _recover(folder)
     if folder.resolve() == Path.cwd():
         raise FolderError(f"{folder} is the current folder", "give a folder in it, which will be made")
-    if not overwrite or read_mark(folder) is None:
+    mark = read_mark(folder)
+    if not overwrite or mark is None:
         _check(folder, holds, "choose another folder, or replace this one: --overwrite")
+    elif mark.files is None and mark.holds != holds:
+        # What of it may go nobody has written down.
+        raise FolderError(f"{folder} is the folder of {mark.holds}", "choose another folder")
 
 
 def _check(folder: Path, holds: str, fix: str = "choose another folder") -> None:
@@ -283,7 +287,7 @@ def _replace(folder: Path, part: Path) -> None:
     folder.rename(aside)
     try:
         part.rename(folder)
-    except OSError:
+    except BaseException:  # also Ctrl-C
         aside.rename(folder)
         raise
     _carry_over(aside, folder, mark)
@@ -292,6 +296,10 @@ def _replace(folder: Path, part: Path) -> None:
 def _carry_over(earlier: Path, folder: Path, mark: Mark | None) -> None:
     """Move what somebody else put into an earlier folder with this mark to where it was; delete the rest."""
     ours = set(mark.files or ()) if mark else set()
+    # First: once the mark is gone, nobody could tell them from those of somebody else.
+    for name in ours:
+        with contextlib.suppress(FileNotFoundError):
+            (earlier / name).unlink()
     for path in list(_files(earlier)):
         name = path.relative_to(earlier).as_posix()
         if name not in ours:
@@ -327,7 +335,7 @@ def _recover(folder: Path) -> None:
         part = aside.with_name(aside.name.replace(BEFORE, PART, 1))
         with contextlib.suppress(OSError):
             if not os.path.lexists(folder):
-                with locked(part / MARK, wait=False):
+                with locked(part / MARK, wait=False) if part.is_dir() else contextlib.nullcontext():
                     aside.rename(folder)
             elif read_mark(folder):
                 with locked(folder / MARK, wait=False):

@@ -226,6 +226,23 @@ def test_an_arm_of_one_organ_keeps_in_one_piece_what_it_segments_alone(tmp_path:
         assert experiment.in_one_piece == kept
 
 
+@pytest.mark.parametrize("organs", ["liver", {"liver": 1}, None, [1], []])
+def test_organs_that_are_no_list_of_names_are_refused(tmp_path: Path, organs: object) -> None:
+    three_sites(tmp_path, {"liver": 4})
+    study = make_study(tmp_path, settings={"organs": organs})
+    with pytest.raises(ConfigError, match="'organs"):
+        StudySites(study, tmp_path / "out").setting(study.arms()[0])
+
+
+def test_an_arm_s_organ_may_be_one_that_only_the_study_names(tmp_path: Path) -> None:
+    three_sites(tmp_path, {"liver": 4, "spleen": 5})
+    block = {"regimes": ["central"], "methods": ["none"], "seeds": [1], "organs": ["spleen"]}
+    settings = {"organs": ["liver"], "postprocessing": {"largest_region": ["spleen"]}}
+    study = make_study(tmp_path, blocks=[block], settings=settings, baseline="central none")
+    experiment = StudySites(study, tmp_path / "out").setting(study.arms()[0]).arm.experiment
+    assert (experiment.organs, experiment.in_one_piece) == (["spleen"], [1])
+
+
 def test_arms_start_from_their_seeds_alone(tmp_path: Path) -> None:
     three_sites(tmp_path, {"liver": 4})
     study = make_study(tmp_path, settings={"network": {"pretrained": {"file": "x.safetensors", "sha256": "0" * 64}}})

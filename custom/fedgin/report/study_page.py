@@ -117,12 +117,15 @@ def _verdict(results: Results) -> Verdict:
     """Count what the tests of the reference method say."""
     groups = tables.group_runs(results)
     tests, name = tables.tests_of_reference(groups), tables.REFERENCE.upper()
-    if tables.REFERENCE not in {group.method for group in groups}:
+    methods = {spec.method for spec, _ in results}
+    if tables.REFERENCE not in methods:
         return Verdict(
             f"No method is called {tables.REFERENCE}, so that nothing is tested. The tables have what was measured."
         )
-    if not tests:
+    if len(methods) == 1:
         return Verdict(f"There is no method beside {name} to compare it with.")
+    if not tests:
+        return Verdict(f"{name} cannot be compared: no other method has a seed and a test patient in common with it.")
     clear = [item for item in tests if item.test.adjusted < SIGNIFICANT]
     better = sum(item.difference.value > 0 for item in clear)
     equivalent = sum(item.equivalent < SIGNIFICANT for item in tests if item not in clear)

@@ -201,8 +201,12 @@ def _refuse_local_layers(spec: ArmSpec, experiment: Experiment, sites: Mapping[s
 def _experiment(study: Study, spec: ArmSpec) -> Experiment:
     job, (*shared, own) = load_job(study.job), study.changes(spec)
     organs = _organs(shared, job.experiment.organs)
-    start = job.experiment.with_organs(organs).model_dump(mode="json") | _no_augmentation()
-    # The organ that is the arm's own comes last: until then the job's and the study's settings name others.
+    start = job.experiment.model_dump(mode="json") | _no_augmentation()
+    if isinstance(organs, list):
+        kept = [organ for organ in job.experiment.postprocessing.largest_region if organ in organs]
+        start |= {"postprocessing": {"largest_region": kept}}
+        # The organ that is the arm's own comes last: until then the study's settings name others, too.
+        organs = organs if not spec.organ or spec.organ in organs else [*organs, spec.organ]
     values = _changed(start, [*shared, own]) | {"organs": organs}
     experiment = parse_settings(values, Experiment, source=f"changes to {job.name}")
     if spec.organ:
@@ -217,9 +221,9 @@ def _experiment(study: Study, spec: ArmSpec) -> Experiment:
     return experiment
 
 
-def _organs(changes: Sequence[Mapping[str, Any]], of_job: list[str]) -> list[str]:
-    """Return the organs that a study means; what the job says of others is not said of these."""
-    named = [each["organs"] for each in changes if isinstance(each.get("organs"), list)]
+def _organs(changes: Sequence[Mapping[str, Any]], of_job: list[str]) -> Any:
+    """Return the organs that a study means, as it writes them; what the job says of others is not said of these."""
+    named = [each["organs"] for each in changes if "organs" in each]
     return named[-1] if named else of_job
 
 

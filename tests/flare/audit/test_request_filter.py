@@ -6,18 +6,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_context import FLContext
 from nvflare.fuel.f3.cellnet.cell import Cell
 from nvflare.fuel.f3.cellnet.core_cell import CoreCell
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
 from nvflare.fuel.f3.comm_config import CommConfigurator
 from nvflare.fuel.f3.stats_pool import StatsPoolManager
+from nvflare.fuel.hci.proto import ReplyKeyword
 from nvflare.fuel.sec.audit import AuditService
 from nvflare.private.admin_defs import Message
-from nvflare.private.defs import CellChannel, RequestHeader, SysCommandTopic, TrainingTopic, new_cell_message
+from nvflare.private.defs import CellChannel, SysCommandTopic, TrainingTopic, new_cell_message
 from nvflare.private.fed.client.admin import FedAdminAgent
+from nvflare.private.fed.client.client_engine_internal_spec import ClientEngineInternalSpec
 from nvflare.private.fed.client.client_req_processors import ClientRequestProcessors
 from nvflare.private.fed.utils.fed_utils import nvflare_fobs_initialize
 
@@ -38,7 +42,7 @@ class Federation:
         url = f"tcp://127.0.0.1:{free_port()}"
         self.folder, self.deleted = folder, list[str]()
         self.cells = {name: self._connected(name, url) for name in NAMES}
-        engine = SimpleNamespace(new_context=FLContext, delete_run=self.deleted.append)
+        engine = Mock(spec=ClientEngineInternalSpec, new_context=FLContext, delete_run=self.deleted.append)
         agent = FedAdminAgent("hospital-b", self.cells["hospital-b"], engine)
         for processor in ClientRequestProcessors.request_processors:
             agent.register_processor(processor)
@@ -46,8 +50,8 @@ class Federation:
             (folder / name).mkdir()
             if filters and name != "hospital-a":  # the hostile one
                 context = FLContext()
-                engine = SimpleNamespace(get_cell=lambda cell=cell: cell)
-                context.set_prop("__engine__", engine, private=True, sticky=False)
+                at = SimpleNamespace(get_cell=lambda cell=cell: cell)
+                context.set_prop("__engine__", at, private=True, sticky=False)
                 RequestFilter(str(folder / name)).handle_event(EventType.SYSTEM_START, context)
         end = time.monotonic() + 60.0
         while len(self.cells["server"].core_cell.agents) < 2:
@@ -62,8 +66,8 @@ class Federation:
         CoreCell.ALL_CELLS.clear()  # the others shall not find it in their process, but connect
         return cell
 
-    def ask(self, sender: str, topic: str, text: str = "", **headers: str) -> str:
-        """Let one send a command to hospital-b; return what comes back."""
+    def ask(self, sender: str, topic: str, text: str = "", *, seconds: float = 30.0, **headers: str) -> str:
+        """Let one send a command to hospital-b; return what comes back in that time."""
         request = Message(topic, text)
         for key, value in headers.items():
             request.set_header(key, value)
@@ -72,7 +76,7 @@ class Federation:
             target="hospital-b",
             topic="anything",
             request=new_cell_message({}, request),
-            timeout=3.0,
+            timeout=seconds,
         )
         return str(getattr(reply.payload, "body", ""))
 
@@ -106,26 +110,46 @@ def test_flare_alone_shows_one_hospital_the_files_of_another(federation: Federat
 
 def test_no_hospital_is_asked_anything_by_another(federation: Federation) -> None:
     for topic in (SysCommandTopic.SHELL, TrainingTopic.DELETE_RUN):
-        said = federation.ask("hospital-a", topic, f"cat {federation.folder}/datalist.json", job_id=str(uuid.uuid4()))
-        assert said == ""
+        text = f"cat {federation.folder}/datalist.json"
+        assert federation.ask("hospital-a", topic, text, seconds=3.0, job_id=str(uuid.uuid4())) == ""
     assert federation.deleted == []
     assert federation.refused("server") == [("hospital-a", "anything")]
     # Also where the server lets it through.
     federation.cells["server"].core_cell.in_filter_reg.reg.clear()
-    assert federation.ask("hospital-a", SysCommandTopic.SHELL, f"cat {federation.folder}/datalist.json") == ""
-    assert federation.refused("hospital-b") == [("hospital-a", "anything")]
+    text = f"cat {federation.folder}/datalist.json"
+    assert federation.ask("hospital-a", SysCommandTopic.SHELL, text, seconds=3.0) == ""
+    assert [command for _, command in federation.refused("hospital-b")] == ["anything"]
+
+
+@pytest.mark.parametrize("name", ["server", "server.job", "hospital-b"])
+def test_no_hospital_speaks_in_another_s_name(federation: Federation, name: str) -> None:
+    cell = federation.cells["hospital-a"].core_cell
+    send = cell._send_to_endpoint
+
+    def forged(to_endpoint: Any, message: Any) -> str:
+        message.add_headers({MessageHeaderKey.ORIGIN: name})
+        return str(send(to_endpoint, message))
+
+    cell._send_to_endpoint = forged
+    job = str(uuid.uuid4())
+    assert federation.ask("hospital-a", TrainingTopic.DELETE_RUN, seconds=3.0, job_id=job) == ""
+    assert federation.deleted == []
+    assert federation.refused("server") == [("hospital-a", "anything")]
 
 
 def test_the_server_gets_no_shell_and_deletes_no_folder_but_a_job_s(federation: Federation) -> None:
-    assert "no shell here" in federation.ask("server", SysCommandTopic.SHELL, f"cat {federation.folder}/datalist.json")
+    assert ReplyKeyword.NOT_AUTHORIZED in federation.ask(
+        "server", SysCommandTopic.SHELL, f"cat {federation.folder}/datalist.json"
+    )
     for job in ("local", "../kit", "", "{" + str(uuid.uuid4()) + "}"):
-        assert "no job's id" in federation.ask("server", TrainingTopic.DELETE_RUN, **{RequestHeader.JOB_ID: job})
+        assert ReplyKeyword.NOT_AUTHORIZED in federation.ask("server", TrainingTopic.DELETE_RUN, job_id=job)
     assert federation.deleted == []
     assert federation.refused("hospital-b") == [("server", SysCommandTopic.SHELL)]
 
 
 def test_the_server_s_own_commands_are_done(federation: Federation) -> None:
     job = str(uuid.uuid4())
-    federation.ask("server", TrainingTopic.DELETE_RUN, **{RequestHeader.JOB_ID: job})
+    federation.ask("server", TrainingTopic.DELETE_RUN, job_id=job)
+    assert federation.deleted == [job]
     assert federation.ask("server", SysCommandTopic.REPORT_ENV) != ""
     assert federation.refused("hospital-b") == []

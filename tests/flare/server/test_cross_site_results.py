@@ -8,7 +8,7 @@ import pytest
 from nvflare.apis.client import Client
 from nvflare.apis.dxo import DXO, DataKind
 from nvflare.apis.event_type import EventType
-from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.utils.decomposers import flare_decomposers
 from nvflare.app_common.app_constant import AppConstants
@@ -41,6 +41,8 @@ class Evaluation(CrossSiteModelEval):
 
     def answer(self, site: str, result: Shareable, model: object = LAST) -> None:
         result.add_cookie(AppConstants.MODEL_OWNER, model)
+        self.context.set_prop(FLContextKey.TASK_RESULT, result, private=True, sticky=False)
+        self.kept.handle_event(EventType.BEFORE_PROCESS_SUBMISSION, self.context)
         self.process_result_of_unknown_task(Client(site, "token"), "validate", "task", result, self.context)
 
     def written(self) -> Any:
@@ -97,11 +99,12 @@ def test_a_site_with_another_answer_is_left_out_and_the_others_are_not(tmp_path:
     ]
 
 
-@pytest.mark.parametrize("model", [b"x", "../x", "x" * 200, None])
-def test_what_names_no_model_is_left_out(tmp_path: Path, model: object) -> None:
+@pytest.mark.parametrize("model", [b"x", "../x", "x" * 200, None, ["x"], {"a": 1}, "a\0b", "€" * 120])
+def test_what_names_no_model_is_left_out_and_stops_nobody(tmp_path: Path, model: object) -> None:
     evaluation = Evaluation(tmp_path)
     evaluation.answer("a", metrics({"val_dice_mean": 0.5}), model)
-    assert evaluation.written() == {}
+    evaluation.answer("b", metrics({"val_dice_mean": 0.75}))
+    assert evaluation.written() == {"b": {LAST: {"val_dice_mean": 0.75}}}
 
 
 def test_a_site_that_is_left_out_is_named_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 import numpy as np
 import yaml
 
+from fedgin.config import load_settings
 from fedgin.data.datalist import Case, Split
 from fedgin.data.dicom.rules import SplitRules
 from fedgin.data.dicom.splits import read_settled, split_patients, write_settled
@@ -24,7 +25,7 @@ from fedgin.data.importers.derived import Derived, is_current, write_derived
 from fedgin.data.importers.label_page import PAGE, write_label_page
 from fedgin.data.importers.site_draft import DATALIST, SITE
 from fedgin.data.label_values import as_label_ids, count_ids
-from fedgin.data.site import Modality, ids_of, load_site
+from fedgin.data.site import Modality, SiteContract, ids_of
 from fedgin.data.volumes import load_volume
 from fedgin.errors import ConfigError, DataError
 from fedgin.files import PART, remove_parts, write_text
@@ -236,7 +237,7 @@ class _Division:
 
 def _refuse_another(site: Path, archive: Archive) -> None:
     """Refuse an archive whose files would get the ``site.yaml`` of another: organs would change places."""
-    labels = load_site(site / SITE).labels if (site / SITE).exists() else {}
+    labels = load_settings(site / SITE, SiteContract).labels if (site / SITE).exists() else {}
     known = labels.keys() & archive.ids.keys()  # an engineer may have renamed organs, or joined some
     if differ := sorted(organ for organ in known if archive.ids[organ] not in ids_of(labels[organ])):
         raise ConfigError(

@@ -13,9 +13,10 @@ from typing import Any
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
 from nvflare.apis.fl_context import FLContext
-from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, MessagePropKey, ReturnCode
 from nvflare.fuel.f3.cellnet.fqcn import FqcnInfo, same_family
 from nvflare.fuel.f3.cellnet.utils import make_reply
+from nvflare.fuel.hci.proto import ReplyKeyword
 from nvflare.private.admin_defs import error_reply
 from nvflare.private.defs import CellChannel, RequestHeader, SysCommandTopic, new_cell_message
 
@@ -30,7 +31,8 @@ ALL = "*"
 class RequestFilter(FLComponent):
     """Part of ``local/resources.json`` of server and sites.
 
-    - Both refuse every message between two participants of which neither is the server.
+    - Both refuse every message between two participants of which neither is the server, and one that names another
+      sender than the process that is connected.
     - Both refuse events that are not ours, see :mod:`~fedgin.flare.federated_events`.
     - A site refuses FLARE's shell (``ls``, ``cat``, ``grep``), whoever asks, and a job id that is none: with another
       text FLARE would delete a folder of the kit as a job's.
@@ -67,9 +69,16 @@ class RequestFilter(FLComponent):
         origin, destination = (
             FqcnInfo(str(message.get_header(key))) for key in (MessageHeaderKey.ORIGIN, MessageHeaderKey.DESTINATION)
         )
-        if origin.is_on_server or destination.is_on_server or same_family(origin, destination):
+        # Who sent it says where it is from; FLARE holds that against a site's token, not against a console's.
+        peer = message.get_prop(MessagePropKey.ENDPOINT)
+        sender = FqcnInfo(peer.name) if peer else origin
+        if not same_family(sender, origin):
+            reason = "a message in another's name"
+        elif not (origin.is_on_server or destination.is_on_server or same_family(origin, destination)):
+            reason = "a message to another participant"
+        else:
             return None
-        self._say(origin.root, str(message.get_header(MessageHeaderKey.TOPIC)), "a message to another participant")
+        self._say(sender.root, str(message.get_header(MessageHeaderKey.TOPIC)), reason)
         return make_reply(ReturnCode.UNAUTHENTICATED, error="refused")
 
     def _check_command(self, message: Any) -> Any:
@@ -83,7 +92,7 @@ class RequestFilter(FLComponent):
         else:
             return None
         self._say(FqcnInfo(str(message.get_header(MessageHeaderKey.ORIGIN))).root, topic, reason)
-        return new_cell_message({}, error_reply(f"refused: {reason}"))
+        return new_cell_message({}, error_reply(ReplyKeyword.NOT_AUTHORIZED))
 
     def _say(self, sender: str, command: str, reason: str) -> None:
         if is_recent(self._said, sender, REPEAT_SECONDS):

@@ -5,7 +5,7 @@ from typing import Any
 
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.event_type import EventType
-from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.app_common.app_constant import AppConstants
@@ -32,7 +32,9 @@ class CrossSiteResults(ValidationJsonGenerator):
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Hand the stock generator an answer once it is one; let it write the file whole or not at all."""
-        if event_type == AppEventType.VALIDATION_RESULT_RECEIVED:
+        if event_type == EventType.BEFORE_PROCESS_SUBMISSION:
+            _check_model(fl_ctx.get_prop(FLContextKey.TASK_RESULT))
+        elif event_type == AppEventType.VALIDATION_RESULT_RECEIVED:
             self._receive(fl_ctx)
         elif event_type == EventType.END_RUN:
             self._write(fl_ctx)
@@ -62,11 +64,22 @@ class CrossSiteResults(ValidationJsonGenerator):
             super().handle_event(EventType.END_RUN, fl_ctx)
 
 
+def _check_model(result: Shareable) -> None:
+    """Take a model's name that is none out of an answer: FLARE's controller would fail at it, for all sites.
+
+    The server gives the name to the site with the task, and the site sends it back.
+    """
+    try:
+        name = result.get_cookie(AppConstants.MODEL_OWNER, "")
+    except Exception:  # what a site sends may be anything
+        name = None
+    if not isinstance(name, str) or not name.isprintable() or "/" in name or len(name.encode()) > LONGEST_METRIC:
+        result.set_cookie_jar({AppConstants.MODEL_OWNER: ""})
+        result.set_return_code(ReturnCode.EXECUTION_RESULT_ERROR)
+
+
 def _read(result: Shareable, model: object) -> dict[str, Any]:
     """Return a site's answer as values that JSON knows; raises many kinds for what is none."""
-    # The site sends the model's name back to the server.
-    if not isinstance(model, str) or "/" in model or len(model) > LONGEST_METRIC:
-        raise ValueError("no name of a model")
     dxo = from_shareable(result)
     if dxo.data_kind != DataKind.METRICS:
         raise ValueError("no metrics")

@@ -22,7 +22,7 @@ from fedgin.config import Settings
 from fedgin.data.privacy import Privacy
 from fedgin.data.site import SiteContract
 from fedgin.errors import PrivacyError
-from fedgin.files import locked, whole_file, write_text
+from fedgin.files import flush, locked, whole_file
 
 # Orders of Renyi's divergence, close together from 1.00001 to 10001; the best one depends on noise and rounds.
 ORDERS = [float(order) for order in 1.0 + np.geomspace(1e-5, 1e4, 600)]
@@ -100,12 +100,11 @@ class PrivacyLedger:
                 charge = Charge(
                     time=time, experiment=experiment, round=round_number, noise_multiplier=privacy.noise_multiplier
                 )
-                self._write((*charges, charge))
-                if self.counted:
-                    write_text(self.counted, f"{len(charges) + 1}\n")
-        except OSError:
+                self._keep((*charges, charge))
+        except OSError as error:
             fix = "free disk space and check the folder's permissions; nothing was sent"
-            raise PrivacyError(f"the privacy ledger {self.path.name} cannot be written", fix) from None
+            place = Path(error.filename).name if error.filename else self.path.name
+            raise PrivacyError(f"the privacy ledger {place} cannot be written", fix) from None
         return spent
 
     def _spend(self, charges: Sequence[Charge], privacy: Privacy) -> float:
@@ -123,7 +122,8 @@ class PrivacyLedger:
         return spent
 
     def _read(self) -> tuple[Charge, ...]:
-        charges, sent = self._kept() if self.path.exists() else (), self._count()
+        sent = self._count()  # first: another job writes it last
+        charges = self._kept() if self.path.exists() else ()
         if len(charges) < sent:
             raise PrivacyError(
                 f"the privacy ledger {self.path.name} has {len(charges)} of the {sent} noisy updates that this site "
@@ -151,6 +151,16 @@ class PrivacyLedger:
             fix = "restore it from a backup; without it nobody knows what was spent"
             raise PrivacyError(f"the privacy ledger {self.path.name} is damaged or was edited", fix)
         return content.charges
+
+    def _keep(self, charges: tuple[Charge, ...]) -> None:
+        """Write the ledger and the count, or neither: a charge is final, so that the count is on the disk before it."""
+        if self.counted is None:
+            self._write(charges)
+            return
+        with whole_file(self.counted) as part:
+            part.write_text(f"{len(charges)}\n", encoding="utf-8")
+            flush(part)
+            self._write(charges)
 
     def _write(self, charges: tuple[Charge, ...]) -> None:
         content = _Content(charges=charges, sha256=_digest(charges))
