@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from fedgin.cli.lazy import LazyGroup, function_of
 from fedgin.cli.main import Verbs, app
 from fedgin.cli.site import SiteVerbs
-from fedgin.errors import FedginError
+from fedgin.errors import ConfigError, FedginError
 from fedgin.flare.jobs.job import load_job, stage_job
 from tests.places import JOBS, ROOT
 from tests.sites import tiny_experiment, write_site
@@ -95,6 +95,15 @@ def test_several_sites_are_trained_centrally(tmp_path: Path) -> None:
         line.split(",")[1] for line in (tmp_path / "out" / "validation_scores.csv").read_text().splitlines()[1:]
     }
     assert modalities == {"CT", "MR"}
+
+
+def test_two_sites_of_one_name_are_not_trained_as_one(tmp_path: Path) -> None:
+    paths = [str(write_site(tmp_path / folder, name, "CT")) for folder, name in (("a", "x"), ("b", "x"), ("c", "y"))]
+    arguments = ["train", *paths, "--job", str(tiny_job(tmp_path / "job")), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, ConfigError)
+    assert done.exception.problem == "more than one site is called x"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["nowhere.yaml", "[/].yaml"])  # the second would end a style that was never begun

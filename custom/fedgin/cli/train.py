@@ -33,12 +33,13 @@ def train(
     Example: fedgin train hospital/site.yaml --job jobs/abdomen_fedgin --out runs/alone
     """
     from fedgin.data.site import load_site
-    from fedgin.data.sites import check_labelled
+    from fedgin.data.sites import check_labelled, check_names
     from fedgin.flare.jobs.job import load_job
     from fedgin.train.pretrained_file import find_file
 
     plan = load_job(job)
     contracts = [load_site(path) for path in site]
+    check_names(contracts)
     if len(contracts) > 1:  # one site alone may lack what others label
         check_labelled(contracts, plan.experiment.organs)
     if plan.experiment.starts_from:

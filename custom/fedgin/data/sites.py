@@ -17,13 +17,26 @@ def find_sites(folder: Path) -> list[SiteContract]:
     contracts = [load_site(path) for path in sorted(folder.glob("*/site.yaml"))]
     if not contracts:
         raise ConfigError(f"{folder} holds no site: no */site.yaml", "give each site a folder with a site.yaml")
+    check_names(contracts, where=f" under {folder}")
+    return contracts
+
+
+def check_names(contracts: Sequence[SiteContract], *, where: str = "") -> None:
+    """Refuse two sites of one name: their patients would be taken for those of one site.
+
+    Args:
+        contracts: of all sites.
+        where: they are, with a space before it.
+
+    Raises:
+        ConfigError: names every name that is not unique.
+    """
     names = [contract.site for contract in contracts]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise ConfigError(
-            f"more than one site under {folder} is called {', '.join(doubled)}", "give each site.yaml its own 'site'"
+            f"more than one site{where} is called {', '.join(doubled)}", "give each site.yaml its own 'site'"
         )
-    return contracts
 
 
 def check_labelled(contracts: Sequence[SiteContract], organs: Sequence[str]) -> None:
