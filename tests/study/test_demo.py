@@ -11,6 +11,7 @@ import yaml
 
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.job import load_job, stage_job
+from fedgin.folders import FolderError
 from fedgin.phantoms.task import Task
 from fedgin.report.comparison_page import write_comparison
 from fedgin.study.arms import Arm
@@ -72,7 +73,7 @@ def test_a_stopped_demonstration_continues_and_reports(tmp_path: Path) -> None:
 
 
 def check_kept_and_changed(plan: DemoPlan) -> None:
-    """A third run trains nothing; a change of data trains everything again."""
+    """A third run trains nothing; after a change of data the results of others are not trained over."""
     third = Events()
     run_demo(plan, third)
     assert [event for event in third.seen if event.startswith("round")] == []
@@ -80,10 +81,11 @@ def check_kept_and_changed(plan: DemoPlan) -> None:
     splits = json.loads(datalist.read_text())
     splits["training"] = splits["training"][:1]
     datalist.write_text(json.dumps(splits))
-    stopped = Events(stop_in="fedavg")
-    with pytest.raises(KeyboardInterrupt):
-        run_demo(plan, stopped)
-    assert "done mr_only" in stopped.seen
+    fourth = Events()
+    with pytest.raises(FolderError, match=r"arms/mr_only holds results of other settings or data\. Fix: give another"):
+        run_demo(plan, fourth)
+    assert fourth.seen == ["start mr_only"]
+    assert (plan.out / "arms" / "mr_only" / "result.json").is_file()
 
 
 @pytest.mark.parametrize(("task", "volumes"), [(Task.ABDOMEN, False), (Task.HEART, False), (Task.ABDOMEN, True)])

@@ -1,5 +1,6 @@
 """What a dry run says of a study: exact numbers of steps, times that add up, and nothing written."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,12 @@ from typer.testing import CliRunner
 
 from fedgin.cli.main import app
 from fedgin.data.datalist import Split
+from fedgin.folders import FolderError, claimed_folder
 from fedgin.study import probe as probe_module
+from fedgin.study.arm_result import run_arm
 from fedgin.study.forecast import ROUND_SECONDS, ArmForecast, forecast_arm, side_by_side
-from fedgin.study.plan import ArmSpec, Regime
-from fedgin.study.planned_arm import PlannedArm
+from fedgin.study.plan import ArmSpec, Regime, load_study
+from fedgin.study.planned_arm import PlannedArm, StudySites
 from fedgin.study.probe import Probe, SiteProbe, key_of
 from fedgin.train.augmentation_settings import AugmentationSettings
 from tests.study.test_planned_arm import settings
@@ -100,8 +103,29 @@ def test_a_dry_run_probes_and_prints_and_writes_nothing(tmp_path: Path, monkeypa
     wrong = CliRunner().invoke(app, [*command, "--only", "central-none-all-seed2"])
     assert "did you mean 'central-none-all-seed1'?" in str(wrong.exception)
 
-    (out / "arms" / "mr_only-none-all-seed1").mkdir(parents=True)
-    (out / "arms" / "mr_only-none-all-seed1" / "result.json").touch()
-    found = CliRunner().invoke(app, [*command, "--only", "mr_only-none-all-seed1"], env={"COLUMNS": "120"})
+
+def test_a_dry_run_keeps_what_the_study_keeps_and_refuses_what_it_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_module, "_time_start", lambda: 5.0)
+    blocks = [{"regimes": ["mr_only"], "methods": ["none"], "seeds": [1]}]
+    source, out = write(tmp_path, blocks=blocks), tmp_path / "out"
+    settings = StudySites(load_study(source), claimed_folder(out, "a study"))
+    setting = settings.setting(settings.arms()[0])
+    run_arm(setting.arm, setting.sites, out / "arms", lambda _arm, _point: None)
+    for site in setting.sites.values():  # the dry run prepares nothing anew to find out
+        shutil.rmtree(site.contract.cache_dir)
+    files = sorted(out.rglob("*"))
+    command = ["study", str(source), "--out", str(out), "--cores", "2"]
+    found = CliRunner().invoke(app, [*command, "--dry-run"], env={"COLUMNS": "120"})
+    assert found.exit_code == 0, found.output
     assert "complete" in found.output
     assert "All arms: about 0 s on 2 cores" in found.output
+    assert not any(site.contract.cache_dir.exists() for site in setting.sites.values())
+
+    write(tmp_path, blocks=blocks, rounds=3)
+    for options in (["--dry-run"], []):
+        refused = CliRunner().invoke(app, [*command, *options])
+        assert isinstance(refused.exception, FolderError)
+        assert refused.exception.problem == f"{setting.home} holds results of other settings or data"
+    assert sorted(out.rglob("*")) == files, "the result is kept"

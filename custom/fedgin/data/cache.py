@@ -136,10 +136,18 @@ class CaseCache:
             DataError: the case cannot be right (see :mod:`fedgin.data.volumes`) or the folder cannot be written.
             LimitError: the folder would hold more than it may.
         """
-        key = self._key(case)
-        path = self.folder / f"{key}.safetensors"
-        if not _is_whole(path, key):
-            self._write(path, key, case)
+        named = self.name(case)
+        if not _is_whole(named.path, named.path.stem):
+            self._write(named.path, named.path.stem, case)
+        return named
+
+    def name(self, case: Case) -> CachedCase:
+        """Return the preprocessed case as :meth:`get` does, but compute nothing: its file may not be there.
+
+        Raises:
+            DataError: image or label cannot be read.
+        """
+        path = self.folder / f"{self._key(case)}.safetensors"
         return CachedCase(case, path, self.organs, self.settings.network_size)
 
     def _key(self, case: Case) -> str:

@@ -39,6 +39,7 @@ def prepare_site(
     *,
     splits: Collection[Split] = tuple(Split),
     progress: Progress = lambda done, total: None,
+    named_only: bool = False,
 ) -> SiteData:
     """Check and preprocess the cases of a site; what is cached already is not computed again.
 
@@ -48,6 +49,7 @@ def prepare_site(
         organs: the organs of the experiment.
         splits: of which the cases are needed; by default all.
         progress: called with the number of cases done and of all.
+        named_only: whether nothing is computed, so that files of the cases may not be there; their names are right.
 
     Raises:
         ConfigError: the site labels none of the organs.
@@ -66,7 +68,7 @@ def prepare_site(
     prepared: dict[Split, list[CachedCase]] = {split: [] for split in Split}
     for split, members in cases.items():
         for case in members:
-            prepared[split].append(cache.get(case))
+            prepared[split].append(cache.name(case) if named_only else cache.get(case))
             done += 1
             progress(done, total)
     return SiteData(contract, prepared)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -14,7 +15,7 @@ from fedgin.data.prepare import SiteData, choose_device
 from fedgin.errors import DataError
 from fedgin.files import write_text
 from fedgin.flare.run.results import read_cross_site
-from fedgin.folders import emptied_folder
+from fedgin.folders import FolderError, emptied_folder
 from fedgin.study.arm_provenance import describe_arm
 from fedgin.study.arms import Arm, Curve, PooledArm, local_layers_checkpoint
 from fedgin.train.checkpoint import load_checkpoint, load_weights
@@ -78,12 +79,14 @@ def run_arm(arm: Arm, sites: Mapping[str, SiteData], folder: Path, on_round: OnA
         on_round: called after each validation.
 
     Raises:
+        FolderError: there is a result of other settings or other cases.
         FedginError: what went wrong; the arm is run again by the next call.
     """
     home = folder / arm.name
     finished = read_result(arm, sites, folder)
     if finished is not None:
         return finished
+    has_result(arm, sites, folder)
     _clear_another(home, _fingerprint(arm, sites))
     outcome = arm.train(sites, home, lambda point: on_round(arm, point))
     scores = _test(arm, sites, outcome.model)
@@ -113,15 +116,40 @@ def _clear_another(home: Path, key: str) -> None:
 def read_result(arm: Arm, sites: Mapping[str, SiteData], folder: Path) -> ArmResult | None:
     """Return what an earlier run of the same arm on the same cases measured, or nothing."""
     home = folder / arm.name
-    path = home / "result.json"
-    if not path.is_file():
-        return None
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if record["key"] != _fingerprint(arm, sites):
+    record = _read_record(home)
+    if record is None or record["key"] != _fingerprint(arm, sites):
         return None
     scores = read_scores(home / "test_scores.csv")
     curve, model, cross_site = record["curve"], home / "model.pt", record["cross_site"]
     return ArmResult(arm, scores, curve, model, cross_site, resumed=True, precision=record.get("precision", ""))
+
+
+def has_result(arm: Arm, sites: Mapping[str, SiteData], folder: Path) -> bool:
+    """Tell whether an earlier run of the same arm on the same cases is complete.
+
+    Args:
+        arm: the arm.
+        sites: prepared, or with their cases named only.
+        folder: as of :func:`run_arm`.
+
+    Raises:
+        FolderError: what is there is the result of other settings or other cases; nobody has said that it may go.
+    """
+    home = folder / arm.name
+    record = _read_record(home)
+    if record is None:
+        return False
+    if record["key"] != _fingerprint(arm, sites):
+        raise FolderError(f"{home} holds results of other settings or data", "give another --out, or delete it")
+    return True
+
+
+def _read_record(home: Path) -> dict[str, Any] | None:
+    path = home / "result.json"
+    if not path.is_file():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
 
 
 def load_network(arm: Arm, model: Path, site: str) -> nn.Module:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fedgin.data.datalist import Split, list_cases
 from fedgin.data.prepare import SiteData
+from fedgin.study.arm_result import has_result
 from fedgin.study.arms import FederatedArm, PooledArm
 from fedgin.study.plan import ArmSpec, load_study
 from fedgin.study.planned_arm import PlannedArm, StudySites
@@ -90,12 +91,12 @@ def forecast_study(source: Path, out: Path, *, cores: int, only: Sequence[str] =
         only: names of arms; by default all.
 
     Raises:
-        FedginError: settings or data are wrong.
+        FedginError: settings or data are wrong, or ``out`` has a result of others.
     """
     with tempfile.TemporaryDirectory() as scratch:
         planner = _Planner(source, Path(scratch), cores)
         arms = chosen_arms(planner.sites.arms(), only)
-        forecasts = [planner.forecast(spec, (out / "arms" / spec.name / "result.json").is_file()) for spec in arms]
+        forecasts = [planner.forecast(spec, planner.is_complete(spec, out / "arms")) for spec in arms]
     still = [arm for arm in forecasts if not arm.complete]
     seconds, memory = side_by_side(still, cores)
     disk = planner.cached + sum(arm.disk for arm in still)
@@ -107,13 +108,20 @@ class _Planner:
     def __init__(self, source: Path, scratch: Path, cores: int) -> None:
         study = load_study(source)
         self.cores = cores
-        self.sites = StudySites(study, scratch)
+        self.sites = StudySites(study, scratch, named_only=True)
         self.few = StudySites(study, scratch, on_prepared=self._prepared)
         self.few.contracts = [with_first_cases(contract, scratch) for contract in self.few.contracts]
         self.probes: dict[str, Probe] = {}
         self.seconds: dict[str, list[float]] = {}  # for a case, by site
         self.last = time.perf_counter()
         self.preparing, self.cached = 0.0, 0
+
+    def is_complete(self, spec: ArmSpec, arms: Path) -> bool:
+        """Tell whether the study would keep an arm's result; without one, no image is read to find out."""
+        if not (arms / spec.name / "result.json").is_file():
+            return False
+        setting = self.sites.setting(spec)
+        return has_result(setting.arm, setting.sites, arms)
 
     def forecast(self, spec: ArmSpec, complete: bool) -> ArmForecast:
         self.seconds, self.last = {}, time.perf_counter()

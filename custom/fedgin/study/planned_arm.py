@@ -72,6 +72,7 @@ class StudySites:
         on_prepared: told of preprocessing; what is cached on disk is not computed again.
         on_left_out: told of a site that labels none of the organs of some arms, so that it takes no part in them.
         on_untaught: told of an arm and its organs that only the site labels which is left out: it has none of them.
+        named_only: whether no case is prepared; see :func:`prepare_site`.
 
     Raises:
         ConfigError: a site or its contract is wrong.
@@ -85,12 +86,14 @@ class StudySites:
         on_prepared: OnPrepared = lambda site, done, total: None,
         on_left_out: OnLeftOut = lambda site, organs: None,
         on_untaught: OnLeftOut = lambda arm, organs: None,
+        named_only: bool = False,
     ) -> None:
         self.study = study
         self.out = out
         self.on_prepared = on_prepared
         self.on_left_out = on_left_out
         self.on_untaught = on_untaught
+        self.named_only = named_only
         self.contracts = [_with_one_thread(contract) for contract in find_cross_modality_sites(study.sites)]
         self._prepared: dict[str, dict[str, SiteData]] = {}
 
@@ -156,6 +159,7 @@ class StudySites:
                     experiment.organs,
                     splits=tuple(Split) if trains(contract) else (Split.TEST,),
                     progress=_of_site(self.on_prepared, contract.site),
+                    named_only=self.named_only,
                 )
                 for contract in self._contracts(spec, experiment.organs)
             }

@@ -7,7 +7,7 @@ from fedgin.errors import FedginError
 from fedgin.folders import claimed_folder
 from fedgin.fork_server import fork_server
 from fedgin.registry import check_choice
-from fedgin.study.arm_result import ArmResult, read_result
+from fedgin.study.arm_result import ArmResult, has_result, read_result
 from fedgin.study.crew import Crew
 from fedgin.study.listener import StudyListener
 from fedgin.study.plan import ArmSpec, load_study
@@ -51,7 +51,7 @@ def run_study(
     claimed_folder(out, "a study")
     settings = [sites.setting(spec) for spec in arms]
     chosen = [setting for setting in settings if setting.spec in wanted]
-    open_arms = [setting for setting in chosen if _result(setting) is None]
+    open_arms = [setting for setting in chosen if not _is_complete(setting)]
     listener.planned(len(chosen), len(chosen) - len(open_arms))
     with fork_server():
         failed = Crew(source, out, listener, cores).run(open_arms)
@@ -74,6 +74,10 @@ def chosen_arms(arms: Sequence[ArmSpec], only: Sequence[str]) -> list[ArmSpec]:
     for name in only:
         check_choice("arm", names, name, ())
     return [spec for spec in arms if not only or spec.name in only]
+
+
+def _is_complete(setting: PlannedArm) -> bool:
+    return has_result(setting.arm, setting.sites, setting.home.parent)
 
 
 def _result(setting: PlannedArm) -> ArmResult | None:
