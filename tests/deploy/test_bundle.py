@@ -20,7 +20,7 @@ from fedgin.deploy.model_card import CARD_MD
 from fedgin.deploy.predict import open_segmenter
 from fedgin.errors import ConfigError, FedginError, WeightsError
 from fedgin.folders import FolderError
-from fedgin.train.checkpoint import averaged_weights, load_checkpoint
+from fedgin.train.checkpoint import averaged_weights, load_checkpoint, save_checkpoint
 from fedgin.train.evaluate.evaluator import Segmentation, segment
 from tests.deploy.bundles import make_bundle, write_run
 from tests.sites import tiny_experiment, tiny_volumes, write_site
@@ -131,6 +131,23 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["export", str(tmp_path / "run"), "--out", str(tmp_path / "bundle")])
     assert isinstance(done.exception, FolderError)
     assert [path.name for path in (tmp_path / "bundle").iterdir()] == ["thesis.tex"]
+
+
+def test_the_bundle_of_another_run_of_the_same_name_goes_when_asked_alone(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    command = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "bundle")]
+    for _ in range(2):  # its own bundle is replaced
+        assert CliRunner().invoke(app, command).exit_code == 0
+    first = load_bundle(tmp_path / "bundle").sha256
+
+    weights = load_checkpoint(tmp_path / "run" / "model.pt", "model")["model"]
+    save_checkpoint(tmp_path / "run" / "model.pt", {"model": {name: value * 2 for name, value in weights.items()}})
+    refused = CliRunner().invoke(app, command)
+    assert isinstance(refused.exception, FolderError)
+    assert f"bundle holds the bundle of mr_only-7, weights {first[:12]}" in refused.exception.problem
+    assert load_bundle(tmp_path / "bundle").sha256 == first
+    assert CliRunner().invoke(app, [*command, "--overwrite"]).exit_code == 0
+    assert load_bundle(tmp_path / "bundle").sha256 != first
 
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from fedgin.cli.options import Overwrite
 from fedgin.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,8 +21,11 @@ def export(
         typer.Option(help="fingerprint.json of a site, for a run that knows no images; may be repeated."),
     ] = None,
     accept: Annotated[str, typer.Option(help="What is wrong with a run that was no success, word for word.")] = "",
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the run's model, its settings and a model card as a MONAI bundle.
+
+    The same command replaces its bundle; the bundle of other weights goes with --overwrite alone, whatever its run.
 
     A run that was no success is refused, unless --accept repeats what is wrong with it; the card says so then.
 
@@ -37,13 +41,15 @@ def export(
     if provenance.fault and accept != provenance.fault:
         raise ConfigError(f"the run was no success: {provenance.fault}", f"--accept '{provenance.fault}'")
     # Seconds to import: a run that is refused is told before.
-    from fedgin.deploy.bundle import read_model, write_bundle
+    from fedgin.deploy.bundle import hash_weights, read_model, write_bundle
     from fedgin.deploy.model_card import CARD_HTML, write_model_card
 
     if fingerprint:
         provenance = provenance.model_copy(update={"appearances": _read_fingerprints(fingerprint)})
     weights = read_model(run, provenance)
-    with whole_folder(out, holds=f"the bundle of {provenance.run}") as part:
+    # Names of runs repeat: every demo has an arm 'fedgin'.
+    holds = f"the bundle of {provenance.run}, weights {hash_weights(weights)[:12]}"
+    with whole_folder(out, holds=holds, overwrite=overwrite) as part:
         write_model_card(write_bundle(part, provenance, weights), provenance.fault)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{provenance.chosen}\nBundle: {out}\nModel card: {out / CARD_HTML}")

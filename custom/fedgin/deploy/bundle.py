@@ -127,9 +127,7 @@ def write_bundle(folder: Path, provenance: Provenance, weights: dict[str, Tensor
         provenance: the provenance of the model.
         weights: the weights by state-dict name.
     """
-    # Copies: networks such as MONAI's DynUNet have one tensor under two names, which safetensors refuses.
-    copies = {name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
-    content = safetensors.torch.save(copies)
+    content = _pack(weights)
     (folder / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
     (folder / WEIGHTS).write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
@@ -137,6 +135,17 @@ def write_bundle(folder: Path, provenance: Provenance, weights: dict[str, Tensor
     write_text(folder / INFERENCE, json.dumps(_inference(), indent=2) + "\n")
     write_provenance(folder / "configs", provenance)
     return Bundle(folder, provenance)
+
+
+def hash_weights(weights: dict[str, Tensor]) -> str:
+    """Return the SHA-256 that the bundle of these weights has; see :attr:`Bundle.sha256`."""
+    return hashlib.sha256(_pack(weights)).hexdigest()
+
+
+def _pack(weights: dict[str, Tensor]) -> bytes:
+    # Copies: networks such as MONAI's DynUNet have one tensor under two names, which safetensors refuses.
+    copies = {name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
+    return safetensors.torch.save(copies)
 
 
 def bundle_name(provenance: Provenance) -> str:
