@@ -92,6 +92,18 @@ def test_a_folder_holds_the_results_of_one_input(tmp_path: Path) -> None:
     assert found == {"a_seg.nii.gz", "result.json", "report.html", "corrected.nii.gz", MARK}
 
 
+@pytest.mark.parametrize("place", ["in", "in/series/1"])
+def test_a_study_is_not_left_out_for_a_nifti_file_beside_it(tmp_path: Path, place: str) -> None:
+    make_bundle(tmp_path)
+    write_image(tmp_path / "in", "a.nii.gz")
+    write_series(tmp_path / place, SeriesSpec())
+    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, DataError)
+    assert done.exception.problem == "INPUT holds NIfTI and DICOM files"
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unforeseen_error_stops_no_other_image_and_is_told_without_its_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -69,7 +70,7 @@ def predict(
         one result an image; they are in ``out/result.json``, too.
 
     Raises:
-        DataError: there is nothing to segment.
+        DataError: there is nothing to segment, or NIfTI and DICOM files are in one folder.
         NotWrittenError: the results cannot be written.
     """
     results: list[Result] = []
@@ -98,9 +99,26 @@ def _images(source: Path, progress: Progress) -> Iterator[tuple[str, Path | Stud
     if len({stem(path) for path in files}) < len(files):
         raise DataError("two files differ in their endings .nii and .nii.gz alone", "rename one of them")
     if files:
+        _refuse_dicom(source)
         yield from ((stem(path), path) for path in files)
     else:
         yield from ((f"series-{item.position}", item) for item in read_study(source, progress))
+
+
+def _refuse_dicom(folder: Path) -> None:
+    """Refuse a folder of NIfTI files with a study in it, which would not be segmented."""
+    if any(_is_dicom(Path(place, name)) for place, _, names in os.walk(folder) for name in names):
+        raise DataError("INPUT holds NIfTI and DICOM files", "give each a folder of its own, and name one of them")
+
+
+def _is_dicom(path: Path) -> bool:
+    if not path.is_file():  # a pipe would make us wait
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def _one(
