@@ -13,6 +13,13 @@ def test_the_estimate_leaves_out_the_first_step() -> None:
     assert [remaining.step() for _ in range(3)] == [20.0, 10.0, 0.0]
 
 
+def test_steps_of_an_earlier_run_are_done_and_took_no_time() -> None:
+    ends = iter([100.0, 110.0, 120.0])
+    remaining = RemainingTime(10, clock=lambda: next(ends))
+    assert math.isnan(remaining.step(8))
+    assert [remaining.step(done) for done in (9, 10)] == [10.0, 0.0]
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [

@@ -15,8 +15,10 @@ from nvflare.fuel.flare_api.api_spec import MonitorReturnCode
 from typer.testing import CliRunner, Result
 
 from fedgin.cli.main import app
-from fedgin.errors import FedginError
+from fedgin.cli.remaining import RemainingTime
+from fedgin.errors import ConfigError, FedginError
 from fedgin.flare.jobs.job import Job, load_job, stage_job
+from fedgin.flare.protocol import DICE, STATS
 from fedgin.flare.run.console import ConsoleError
 from fedgin.folders import FolderError
 from tests.flare.run.test_results import lay_out
@@ -276,6 +278,56 @@ def test_the_command_that_follows_again_is_whole_and_quoted(lead: Lead, monkeypa
     options = ["--follow", "job-1", "--kit", "kit", "--out", str(out), "--overwrite"]
     assert command == ["fedgin", "run", str(lead.job.folder), *options]
     assert CliRunner().invoke(app, command[1:]).exit_code == 0
+
+
+def test_the_command_that_follows_again_has_the_rounds_that_were_asked_for(
+    lead: Lead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = lead.meets("ab", WHOLE)
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "monitor_job_and_return_job_meta", _interrupted)
+        done = lead.runs("--rounds", "7")
+    command = shlex.split(done.output.splitlines()[-1].partition("again: ")[2])
+    assert command[3:7] == ["--rounds", "7", "--follow", "job-1"]
+    monkeypatch.setattr(server, "show_stats", lambda *_: stats(1))
+    assert "round 1/7  validation Dice  a 0.500" in CliRunner().invoke(app, command[1:]).output
+
+
+def test_a_number_of_sites_cannot_be_given_to_a_job_that_runs(lead: Lead) -> None:
+    lead.meets("ab", WHOLE)
+    lead.runs()
+    error = lead.runs("--follow", "job-1", "--min-sites", "1", out="other").exception
+    assert isinstance(error, ConfigError)
+    assert error.problem == "--min-sites: the job that --follow names was submitted with its own"
+    assert not (lead.folder / "other").exists()
+
+
+def test_rounds_that_were_over_before_we_looked_say_nothing_about_time(
+    lead: Lead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three of ten rounds are over at the first look; each of the next two takes 100 s."""
+    server = lead.meets("ab", WHOLE)
+    seen = iter([stats(3), stats(4), stats(5)])
+    ends = iter([1000.0, 1100.0])
+
+    def monitor(job_id: str, *, poll_interval: float, cb: Callable[..., bool]) -> object:
+        for _ in range(3):
+            cb(server, job_id, {"status": "RUNNING"})
+        return MonitorReturnCode.JOB_FINISHED, server.get_job_meta(job_id)
+
+    monkeypatch.setattr(server, "monitor_job_and_return_job_meta", monitor)
+    monkeypatch.setattr(server, "show_stats", lambda *_: next(seen))
+    monkeypatch.setattr("fedgin.cli.follow_job.RemainingTime", lambda total: RemainingTime(total, lambda: next(ends)))
+    server.submit_job(str(lead.job.folder))
+    lines = [line for line in lead.runs("--follow", "job-1", "--rounds", "10").output.splitlines() if "/10" in line]
+    assert [line.partition("a 0.500")[2].strip() for line in lines] == ["", "", "", "", "about 9 min left"]
+
+
+def stats(complete: int) -> dict[str, Any]:
+    """Return what the server tells while the round after so many complete ones runs."""
+    rounds = {str(number): {"a": {DICE: 0.5}} for number in range(complete)}
+    ours = {"failures": [], "rounds": rounds, "expected": ["a"]}
+    return {"server": {STATS: ours, "ScatterAndGather": {"current_round": complete}}}
 
 
 def _interrupted(*_: object, **__: object) -> None:

@@ -149,12 +149,31 @@ def test_the_time_that_is_left_is_of_all_arms(tmp_path: Path) -> None:
     assert math.isnan(pace.left(0))
     pace.end(resumed=True)
     pace.start(arms[1])
+    now[0] = 1.0
+    assert pace.left(1) == pytest.approx(9.0 + 10 + 30 + 30)
     now[0] = 5.0
     assert pace.left(5) == pytest.approx(5.0 + 10 + 30 + 30)
     now[0] = 10.0
     pace.end(resumed=False)
     pace.start(arms[2])
     assert pace.left(0) == pytest.approx(10 + 30 + 30)
+
+
+def test_rounds_of_an_arm_that_continues_took_no_time_of_this_run(tmp_path: Path) -> None:
+    """Two rounds of ten were done; each of the others takes 10 s."""
+    now = [0.0]
+    plan = DemoPlan(tmp_path, Task.ABDOMEN, JOBS, tmp_path / "out", 10, 3, 4, 42, "Title", "A note.")
+    arms = make_arms(plan, 3)[:3]
+    pace = Pace(arms, 3, lambda: now[0])
+    pace.start(arms[0])
+    now[0] = 10.0
+    assert pace.left(3) == pytest.approx(70 + 100 + 100)
+    now[0] = 80.0
+    assert pace.left(10) == pytest.approx(100 + 100)
+    pace.end(resumed=False)
+    pace.start(arms[1])
+    assert pace.left(0) == pytest.approx(100 + 100)
+    pace.end(resumed=False)
 
 
 def test_the_shipped_jobs_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

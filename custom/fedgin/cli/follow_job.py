@@ -78,6 +78,7 @@ class Submitted:
         bundle: that the job evaluates; none for a job that trains.
         overwrite: whether an earlier result there is replaced.
         quiet: whether nothing is printed but errors.
+        rounds: that the lead asked for; none for as many as the folder of the job says.
     """
 
     job: Job
@@ -87,12 +88,14 @@ class Submitted:
     bundle: Path | None = None
     overwrite: bool = False
     quiet: bool = False
+    rounds: int | None = None
 
     @property
     def again(self) -> str:
         """The command, for a shell, that follows the job again."""
         evaluated = ["--bundle", self.bundle] if self.bundle else []
-        return self._command("run", self.job.folder, *evaluated, "--follow", self.job_id)
+        rounds = ["--rounds", self.rounds] if self.rounds else []
+        return self._command("run", self.job.folder, *evaluated, *rounds, "--follow", self.job_id)
 
     @property
     def fetching(self) -> str:
@@ -126,8 +129,14 @@ def follow_to_end(session: Session, submitted: Submitted, stopped: Interruption)
     try:
         # Rich shows the line that changes on a terminal only.
         with console.status("waiting for the server") as status:
-            rounds = RoundPrinter(console, submitted.job, live)
-            follow(session, job_id, on_status=live.telling(console.print), on_round=rounds, on_progress=status.update)
+            # Rounds that were over before the first look are told at once, and say nothing about time.
+            rounds = RoundPrinter(console, submitted.job, live, timed=False)
+
+            def show(said: str) -> None:
+                rounds.timed = True
+                status.update(said)
+
+            follow(session, job_id, on_status=live.telling(console.print), on_round=rounds, on_progress=show)
         stopped.advice = f"The job has ended. Fetch its result: {submitted.fetching}"
         result = fetch(session, job_id, out, overwrite=submitted.overwrite)
         # The last round may have been over between two looks at the server.
@@ -188,17 +197,26 @@ def write_result(console: Console, job: Job, job_id: str, result: RunResult, *, 
 
 
 class RoundPrinter:
-    """Prints a line for each round with an estimate of the time that the others need, and tells the live page of it."""
+    """Prints a line for each round with an estimate of the time that the others need, and tells the live page of it.
 
-    def __init__(self, console: Console, job: Job, live: LivePage) -> None:
+    Args:
+        console: to print to.
+        job: that runs.
+        live: its page.
+        timed: whether rounds are told as they end; set it to true once they are.
+    """
+
+    def __init__(self, console: Console, job: Job, live: LivePage, *, timed: bool = True) -> None:
         self.live = live
+        self.timed = timed
         self.told: set[int] = set()
         self.console = console
         self.total = job.first_round + job.rounds
-        self.remaining = RemainingTime(job.rounds)
+        self.remaining = RemainingTime(self.total)
 
     def tell_missed(self, rounds: Sequence[RoundMetrics]) -> None:
         """Print the rounds that nobody was told of while the job ran."""
+        self.timed = False
         for metrics in rounds:
             if metrics.number not in self.told:
                 self(metrics)
@@ -208,5 +226,5 @@ class RoundPrinter:
         self.told.add(metrics.number)
         self.live.add(metrics)
         dice = "  ".join(f"{one_line(site)} {value:.3f}" for site, value in metrics.dice.items())
-        rest = left(self.remaining.step())
+        rest = left(self.remaining.step(metrics.number + 1)) if self.timed else ""
         self.console.print(f"round {metrics.number + 1}/{self.total}  validation Dice  {dice}  {rest}".rstrip())

@@ -8,10 +8,10 @@ from collections.abc import Callable
 class RemainingTime:
     """Estimates the time that is left from the steps done, such as rounds.
 
-    The first step is left out of the estimate: it contains the start of what runs.
+    The first step that is counted is left out of the estimate: it contains the start of what runs.
 
     Args:
-        total: number of steps.
+        total: number of steps, with those that an earlier run did.
         clock: seconds.
     """
 
@@ -20,13 +20,18 @@ class RemainingTime:
         self._clock = clock
         self._ends: list[float] = []
 
-    def step(self) -> float:
-        """Count a step that is done; return the seconds that are left, or NaN while nobody can tell."""
+    def step(self, done: int | None = None) -> float:
+        """Count a step that is done; return the seconds that are left, or NaN while nobody can tell.
+
+        Args:
+            done: how many of all steps are done now; by default as many as were counted.
+        """
         self._ends.append(self._clock())
-        done = len(self._ends)
-        if done < 2:
+        counted = len(self._ends)
+        if counted < 2:
             return math.nan
-        return (self._ends[-1] - self._ends[0]) / (done - 1) * max(0, self.total - done)
+        rest = max(0, self.total - (counted if done is None else done))
+        return (self._ends[-1] - self._ends[0]) / (counted - 1) * rest
 
 
 def left(seconds: float) -> str:

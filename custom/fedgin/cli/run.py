@@ -43,8 +43,10 @@ def run(
     plan = read_job(job, bundle)
     if rounds is not None and plan.evaluated:
         raise ConfigError("--rounds: an evaluation trains nothing", "leave it out")
+    if follow_job and min_sites is not None:
+        raise ConfigError("--min-sites: the job that --follow names was submitted with its own", "leave it out")
+    plan = replace(plan, rounds=rounds or plan.rounds)
     if follow_job is None:
-        plan = replace(plan, rounds=rounds or plan.rounds)
         check_parts(console, plan.experiment)
     holds = held(follow_job) if follow_job else ""
     folder = out or result_folder(plan.name, holds=holds, overwrite=overwrite)
@@ -69,4 +71,4 @@ def run(
             stopped.advice = f"The job may have been submitted: see fedgin jobs --kit {kit}"
         job_id = follow_job or submit(session, plan)
         mark_as(folder, held(job_id))
-        follow_to_end(session, Submitted(plan, job_id, kit, folder, bundle, overwrite, quiet), stopped)
+        follow_to_end(session, Submitted(plan, job_id, kit, folder, bundle, overwrite, quiet, rounds), stopped)

@@ -84,7 +84,7 @@ def _train(
     remaining = RemainingTime(plan.rounds)
 
     def report(_: "nn.Module", round_number: int, result: "RoundResult") -> None:
-        rest = left(remaining.step())
+        rest = left(remaining.step(round_number + 1))
         console.print(f"round {round_number + 1}/{plan.rounds}  loss {result.loss:.3f}  {rest}".rstrip())
 
     cases = [case for item in sites for case in item.cases[Split.TRAINING]]

@@ -3,6 +3,7 @@
 Its sites pose the paper's question: few MR patients and more CT. Two arms never see MR at all.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -130,7 +131,8 @@ def make_arms(plan: DemoPlan, sites: int) -> list[Arm]:
 class Pace:
     """Estimates how long all arms still need, from the time that this run's rounds took.
 
-    A federated arm counts once for each of its sites, which share the cores.
+    A federated arm counts once for each of its sites, which share the cores. An arm that continues took no time for the
+    rounds before the first one that it tells.
 
     Args:
         arms: the arms in their order.
@@ -141,26 +143,30 @@ class Pace:
     def __init__(self, arms: Sequence[Arm], sites: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._work = {arm.name: float(sites if isinstance(arm, FederatedArm) else 1) * arm.rounds for arm in arms}
-        self._running, self._rounds = "", 1
+        self._running, self._rounds, self._before = "", 1, math.nan
         self._started = self._seconds = self._done = 0.0
 
     def start(self, arm: Arm) -> None:
         """Note that an arm starts."""
         self._running, self._rounds, self._started = arm.name, arm.rounds, self._clock()
+        self._before = math.nan
 
     def left(self, round_number: float) -> float:
         """Return seconds, with so many rounds of the running arm done; NaN before there is anything to go by."""
-        done = self._work[self._running] * round_number / self._rounds
+        if math.isnan(self._before):
+            self._before = max(0.0, round_number - 1)
+        share = self._work[self._running] / self._rounds
+        done = share * (round_number - self._before)
         seconds = self._seconds + self._clock() - self._started
         if not self._done + done:
-            return float("nan")
-        return (sum(self._work.values()) - done) * seconds / (self._done + done)
+            return math.nan
+        return (sum(self._work.values()) - share * round_number) * seconds / (self._done + done)
 
     def end(self, *, resumed: bool) -> None:
         """Note that the running arm is complete; one that an earlier run had completed tells nothing about time."""
         work = self._work.pop(self._running)
-        if not resumed:
-            self._done += work
+        if not resumed and not math.isnan(self._before):  # else an earlier run had trained it to its end
+            self._done += work * (1 - self._before / self._rounds)
             self._seconds += self._clock() - self._started
 
 
