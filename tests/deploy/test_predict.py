@@ -69,6 +69,18 @@ def test_an_image_that_a_disk_changed_is_refused(tmp_path: Path) -> None:
         read_nifti(path)
 
 
+def test_the_table_has_every_name_whole_and_none_is_markup(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    name = "[red]" + "a-long-name-of-an-image-" * 4 + "end"
+    write_image(tmp_path / "in", f"{name}.nii.gz")
+    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments, env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    rows = [line.split("│")[1:] for line in done.output.splitlines() if line.startswith("│")]
+    assert "".join(row[0].strip() for row in rows) == name
+    assert "…" not in done.output
+
+
 def test_a_folder_holds_the_results_of_one_input(tmp_path: Path) -> None:
     make_bundle(tmp_path)
     for name, files in {"first": "ab", "second": "a"}.items():

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from fedgin.cli.format import Format
 from fedgin.cli.options import Output, Overwrite
-from fedgin.cli.tables import print_json
+from fedgin.cli.tables import print_json, print_rows
 
 if TYPE_CHECKING:
     from fedgin.deploy.results import Result
@@ -60,15 +59,15 @@ def predict(
     if output is Format.JSON:
         print_json([asdict(result) for result in results])
     else:
-        _print(console, results)
+        _print(results)
     console.print(f"Results: {out / RESULT}\nLook at (local only): {out / PAGE}")
     if any(result.problem for result in results):
         raise typer.Exit(1)
 
 
-def _print(console: Console, results: "list[Result]") -> None:
-    table = Table("image", "modality", "volumes in ml", "what to look at")
+def _print(results: "list[Result]") -> None:
+    rows = []
     for result in results:
         volumes = ", ".join(f"{organ.replace('_', ' ')} {volume:.0f}" for organ, volume in result.volumes_ml.items())
-        table.add_row(result.name, result.modality, volumes, "\n".join([*result.warnings, result.problem]).strip())
-    console.print(table)
+        rows.append((result.name, result.modality, volumes, [*result.warnings, result.problem]))
+    print_rows(("image", "modality", "volumes in ml", "what to look at"), rows, Format.TEXT)

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from fedgin.cli.format import Format
 from fedgin.cli.options import Output
-from fedgin.cli.tables import print_json
+from fedgin.cli.tables import print_json, print_rows
 
 if TYPE_CHECKING:
     from fedgin.flare.provisioning.kits import KitRow
@@ -63,11 +62,11 @@ def _values(row: "KitRow", folder: Path) -> dict[str, object]:
 
 
 def _print(rows: "list[KitRow]", folder: Path, console: Console) -> None:
-    table = Table("participant", "status", "certificate until", "kit", "goes to")
+    cells = []
     for row in rows:
         expires = f"{row.kit.expires:%Y-%m-%d}" if row.kit else "-"
-        table.add_row(row.name, row.status, expires, row.kit.archive if row.kit else "-", row.contact)
-    console.print(table)
+        cells.append((row.name, row.status, expires, row.kit.archive if row.kit else "-", row.contact))
+    print_rows(("participant", "status", "certificate until", "kit", "goes to"), cells, Format.TEXT)
     for row in rows:
         if row.kit and row.status != "withdrawn":
             console.print(f"{row.kit.sha256}  {row.kit.archive}")

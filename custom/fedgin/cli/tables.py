@@ -22,7 +22,8 @@ def print_rows(headings: Sequence[str], rows: Iterable[Sequence[object]], output
 
     Args:
         headings: of the columns; the keys of the JSON objects.
-        rows: as many cells each. A zero, like an empty text, is an empty cell of a table.
+        rows: as many cells each. A zero, like an empty text, is an empty cell of a table; a list has a line for each
+            item.
         output: ``json`` prints a list of objects.
         title: of the table.
     """
@@ -33,5 +34,10 @@ def print_rows(headings: Sequence[str], rows: Iterable[Sequence[object]], output
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(one_line(str(cell)) if cell else "") for cell in row))
+        table.add_row(*map(_cell, row))
     Console(highlight=False).print(table)
+
+
+def _cell(value: object) -> Text:
+    lines = value if isinstance(value, list) else [value]
+    return Text("\n".join(one_line(str(line)) for line in lines if line))
