@@ -1,8 +1,11 @@
 """Containers and services: what can be said about them without an engine to run them."""
 
 import configparser
+import json
 import re
-from pathlib import PurePosixPath
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -104,6 +107,35 @@ def test_the_image_is_pinned_installs_offline_with_hashes_and_is_not_root() -> N
     assert "--no-index" in text
     assert "--require-hashes" in text
     assert re.findall(r"^USER (\S+)", text, re.MULTILINE) == ["fedgin"]
+
+
+# Stands for psutil in the container: this process, its starter, and what the test says runs there.
+PROCESSES = """
+import json, os, pathlib, types
+
+def process_iter(attrs):
+    own = [pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\\0")[:-1] for pid in (os.getpid(), os.getppid())]
+    return [types.SimpleNamespace(info={"cmdline": words}) for words in [*own, *json.loads(os.environ["RUNNING"])]]
+"""
+
+
+@pytest.mark.parametrize(
+    ("running", "code"),
+    [
+        ([], 1),
+        ([None, ["bash", "/kit/startup/sub_start.sh", "--once"], ["less", "log of nvflare.private.fed.app"]], 1),
+        ([["python3", "-m", "fedgin.deploy.start", "/kit", "nvflare.private.fed.app.client.client_train", "-m"]], 0),
+    ],
+)
+def test_a_container_is_healthy_while_flare_runs_in_it(tmp_path: Path, running: list[object], code: int) -> None:
+    found = re.search(r"^    CMD (python3 -c .*)$", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
+    assert found is not None
+    (tmp_path / "psutil.py").write_text(PROCESSES)
+    (tmp_path / "python3").symlink_to(sys.executable)
+    variables = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHONPATH": str(tmp_path), "RUNNING": json.dumps(running)}
+    # With something after it, so that the shell stays, as it may in the container.
+    done = subprocess.run(["/bin/sh", "-c", f"{found[1]}; exit $?"], env=variables, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (code, b"")
 
 
 @pytest.mark.parametrize("role", ["server", "site"])
