@@ -127,3 +127,8 @@ def test_a_shell_completes_verbs_and_options(words: str, found: str, monkeypatch
     asked = {"_FEDGIN_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     done = CliRunner().invoke(app, [], env=asked, prog_name="fedgin")
     assert done.output.split() == [found]
+
+
+def test_each_example_of_a_verb_has_a_line_of_its_own() -> None:
+    found = CliRunner().invoke(app, ["phantoms", "--help"], env={"COLUMNS": "200"}).output
+    assert [line.count("Example:") for line in found.splitlines() if "Example:" in line] == [1, 1]

@@ -34,6 +34,7 @@ def phantoms(
     to segment with 'fedgin predict'.
 
     Example: fedgin phantoms runs/hearts --task heart --seed 42
+
     Example: fedgin phantoms runs/centres --centres 6
     """
     console = Console(soft_wrap=True, highlight=False)
