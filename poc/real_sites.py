@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from fedgin.cli.fault import faults_told
 from fedgin.data.importers.label_ids import BTCV_IDS, CHAOS_IDS, CHD68_IDS, HVSMR_IDS
 from fedgin.data.importers.paired_files import FOLDS, PairedFolder, write_paired_site
 from fedgin.data.site import Modality, PngSlices
@@ -63,4 +64,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with faults_told():
+        typer.run(main)

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from fedgin.cli.fault import faults_told
 from fedgin.cli.phantoms import write_demo_sites
 from fedgin.cli.run import run
 from fedgin.data.site import load_site
@@ -47,4 +48,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with faults_told():
+        typer.run(main)
