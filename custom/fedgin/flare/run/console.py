@@ -104,16 +104,21 @@ def connected_sites(session: Session) -> list[str]:
     return sorted(client.name for client in session.get_connected_client_list())
 
 
-def withdraw(session: Session, site: str) -> None:
+def withdraw(session: Session, site: str) -> bool:
     """Let the server refuse a site from now on, also after a restart of either.
+
+    Returns:
+        whether the server knows the name: such a site was connected, or was refused before. It takes any other one,
+        too, and would refuse a site of that name.
 
     Raises:
         ConsoleError: this person may not.
     """
     try:
-        session.disable_client(site)
+        [answer] = session.disable_client(site)["clients"]
     except Exception as error:
         raise ConsoleError(f"{site} was not withdrawn: {error}", "use the kit of a project_admin") from None
+    return bool(answer.get("active_session_removed") or answer.get("already_disabled"))
 
 
 def abort(session: Session, job_id: str, *, seconds: float = 120.0) -> str:
