@@ -112,11 +112,17 @@ def test_validity_is_the_projects(issued: Path, tmp_path: Path) -> None:
 
 
 def test_a_withdrawn_site_gets_no_kit_and_a_new_server_kit_refuses_it(out: Path, tmp_path: Path) -> None:
+    before = content(out)
+    old = certificate(unpacked(out, "fedgin.example.org", tmp_path / "old"), "server")
     left = [item | {"withdrawn": item["name"] == "hospital-b"} for item in sites()]
-    rows = by_status(issue_kits(plan(sites=left), POLICIES, out, renew=["fedgin.example.org"]))
-    assert rows["hospital-b"] == "withdrawn"
-    assert not (out / PROJECT / "hospital-b.tar.gz").exists()
+    rows = by_status(issue_kits(plan(sites=left), POLICIES, out))
+    assert rows.pop("hospital-b") == "withdrawn"
+    assert rows.pop("fedgin.example.org") == "changed"
+    assert set(rows.values()) == {"unchanged"}
+    assert set(before) - set(content(out)) == {"hospital-b.tar.gz"}
     kit = unpacked(out, "fedgin.example.org", tmp_path)
+    assert certificate(kit, "server") == old
+    assert set(by_status(issue_kits(plan(sites=left), POLICIES, out)).values()) == {"unchanged", "withdrawn"}
     assert json.loads((kit / "disabled_clients.json").read_text()) == {"disabled_clients": ["hospital-b"]}
 
 

@@ -146,7 +146,7 @@ def _status(kit: IssuedKit | None, digest: str, expiring: bool, folder: Path) ->
 
 
 def _digest(item: Server | Site | Person, federation: Federation, policies: Path) -> str:
-    """Hash all that goes into a kit; what other participants are called does not."""
+    """Hash all that goes into a kit; of other participants only the names that the server refuses do."""
     server = federation.server
     parts: dict[str, object] = {
         "project": federation.project,
@@ -158,6 +158,8 @@ def _digest(item: Server | Site | Person, federation: Federation, policies: Path
         parts["policies"] = {path.name: hash_file(path) for path in sorted((policies / kind).glob("*.json"))}
         parts["package"] = package_hash()
         parts["encryption_key"] = federation.encryption_key
+    if isinstance(item, Server):
+        parts["withdrawn"] = sorted(site.name for site in federation.sites if site.withdrawn)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
