@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fedgin.deploy.start import hold
 from fedgin.errors import ConfigError
+from fedgin.files import PART
 from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES
 from fedgin.flare.provisioning.authority import ProvisioningError
 from fedgin.flare.provisioning.kits import issue_kits
@@ -206,6 +208,24 @@ def test_nobody_else_can_read_keys(issued: Path) -> None:
     for path in [authority, *authority.rglob("*"), *(issued / PROJECT).glob("*.tar.gz")]:
         assert path.stat().st_mode & 0o077 == 0, path.name
     assert not list(authority.rglob("prod_*"))
+
+
+def test_nobody_else_can_read_a_kit_that_is_being_packed(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    add = tarfile.TarFile.add
+
+    def look_and_add(tar: tarfile.TarFile, *arguments: Any, **options: Any) -> None:
+        seen.extend(path.stat().st_mode & 0o777 for path in (out / PROJECT).glob(f"{PART}*"))
+        add(tar, *arguments, **options)
+
+    monkeypatch.setattr(tarfile.TarFile, "add", look_and_add)
+    before = os.umask(0o022)
+    try:
+        issue_kits(plan(), POLICIES, out, renew=["hospital-a"])
+    finally:
+        os.umask(before)
+    assert set(seen) == {0o600}
+    assert (out / PROJECT / "hospital-a.tar.gz").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_kits_key_is_private_and_belongs_to_its_certificate(issued: Path, tmp_path: Path) -> None:

@@ -171,9 +171,9 @@ def _identity(item: Server | Site | Person) -> dict[str, str]:
 def _pack(kit: Path, folder: Path) -> tuple[str, str]:
     archive = folder / f"{kit.name}.tar.gz"
     with whole_file(archive) as part:
+        part.touch(mode=0o600)  # before the first key is in it, and for good if this is killed
         with tarfile.open(part, "w:gz") as tar:
             tar.add(kit, arcname=kit.name)
-        part.chmod(0o600)
     return archive.name, hash_file(archive)
 
 
