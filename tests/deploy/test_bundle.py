@@ -22,6 +22,7 @@ from fedgin.errors import ConfigError, FedginError, WeightsError
 from fedgin.folders import FolderError
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint, save_checkpoint
 from fedgin.train.evaluate.evaluator import Segmentation, segment
+from fedgin.train.provenance import Participant
 from tests.deploy.bundles import make_bundle, write_run
 from tests.sites import tiny_experiment, tiny_volumes, write_site
 
@@ -163,6 +164,12 @@ def test_the_card_says_what_is_unknown_and_what_was_not_tested(tmp_path: Path) -
     assert "MR: no case was measured, and none was trained on" in page
     assert "no measured case shows: left kidney" in page
     assert "licence of the data and the weights | unknown" in page
+
+
+def test_the_card_says_that_the_rounds_of_a_site_are_unknown(tmp_path: Path) -> None:
+    participants = [Participant(site="site-2", modality=Modality.MR, training_cases=None, rounds=None)]
+    card = (make_bundle(tmp_path, participants=participants).folder / CARD_MD).read_text()
+    assert "| site-2 | MR | unknown | unknown |" in card
 
 
 @pytest.mark.parametrize(("rounds", "said"), [(1, "1 round"), (2, "2 rounds")])

@@ -67,13 +67,9 @@ def _many(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def _participant(item: Participant) -> tuple[str, str, str, int]:
-    return (
-        item.site,
-        item.modality.value,
-        UNKNOWN if item.training_cases is None else str(item.training_cases),
-        item.rounds,
-    )
+def _participant(item: Participant) -> tuple[str, str, str, str]:
+    cases, rounds = (UNKNOWN if value is None else str(value) for value in (item.training_cases, item.rounds))
+    return item.site, item.modality.value, cases, rounds
 
 
 def _measured(item: Measured) -> dict[str, str]:

@@ -29,13 +29,14 @@ class Participant(Settings):
         site: the name under which it took part.
         modality: the modality of its images.
         training_cases: how many it trained on; ``None`` where the site did not say.
-        rounds: in how many rounds its update was averaged; for training at one place, all of them.
+        rounds: in how many rounds its update was averaged; for training at one place, all of them. ``None`` of a job
+            that was resumed where it took part before, too: only the rounds since then are counted.
     """
 
     site: str
     modality: Modality
     training_cases: int | None = None
-    rounds: int
+    rounds: int | None
 
 
 class Measured(Settings):

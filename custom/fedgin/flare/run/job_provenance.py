@@ -1,10 +1,13 @@
 """Where the model of a finished job comes from, as far as its result tells."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from fedgin.data.site import Modality
+from fedgin.errors import WeightsError
+from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_claims
+from fedgin.flare.jobs.files import CONFIG
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.protocol import SERVER_MODEL
 from fedgin.flare.run.results import RunResult, read_cross_site
@@ -22,7 +25,11 @@ def describe_job(job: Job, job_id: str, result: RunResult, *, fault: str = "", k
         result: the result of a job with one round or more.
         fault: what keeps it from being a success.
         kind: whether it ran in FLARE's simulator.
+
+    Raises:
+        WeightsError: the job was resumed, and its checkpoint, which names the sites before that, cannot be read.
     """
+    participants = _participants(job, result)
     model = result.chosen_model
     return Provenance(
         kind=kind,
@@ -31,8 +38,8 @@ def describe_job(job: Job, job_id: str, result: RunResult, *, fault: str = "", k
         rounds=job.first_round + job.rounds,
         model=model.relative_to(result.folder).as_posix(),
         chosen=_how_chosen(result),
-        participants=_participants(result),
-        measured=_measured(result, model.name),
+        participants=participants,
+        measured=_measured(result, model.name, participants),
         fault=fault,
     )
 
@@ -46,22 +53,44 @@ def _how_chosen(result: RunResult) -> str:
     return f"{which}, by the mean validation Dice over modalities: {compared}."
 
 
-def _participants(result: RunResult) -> list[Participant]:
-    found: dict[str, Participant] = {}
+def _participants(job: Job, result: RunResult) -> list[Participant]:
+    """Return who trained the model, also before the job was resumed.
+
+    In how many rounds a site took part before is not told, nor on how many cases it trained when it has left since.
+    """
+    earlier = _earlier(job)
+    found = {
+        site: Participant(site=site, modality=modality, training_cases=None, rounds=None)
+        for site, modality in earlier.items()
+    }
     for done in result.participation:
         for site, update in done.contributed.items() if done.aggregated else ():
-            rounds = found[site].rounds + 1 if site in found else 1
+            before = found[site].rounds if site in found else 0
             found[site] = Participant(
-                site=site, modality=Modality(update.modality), training_cases=update.of_cases, rounds=rounds
+                site=site,
+                modality=Modality(update.modality),
+                training_cases=update.of_cases,
+                rounds=None if before is None else before + 1,
             )
     return [found[site] for site in sorted(found)]
 
 
-def _measured(result: RunResult, model: str) -> list[Measured]:
+def _earlier(job: Job) -> dict[str, Modality]:
+    """Return the modality of each site whose updates are in the model that a resumed job began with."""
+    if job.experiment.resumes is None:
+        return {}
+    claims = read_claims(job.folder / CONFIG / CHECKPOINT)
+    try:
+        return {site: Modality(claim.modality) for site, claim in claims.items()}
+    except ValueError:
+        raise WeightsError(f"{CHECKPOINT} names an unknown modality", "fetch the result of the job again") from None
+
+
+def _measured(result: RunResult, model: str, participants: Sequence[Participant]) -> list[Measured]:
     """Return what each site measured of the model, the mean of organs first."""
     if not result.cross_site.is_file():
         return []
-    modality = {item.site: item.modality for item in _participants(result)}
+    modality = {item.site: item.modality for item in participants}
     found = []
     for site, models in sorted(read_cross_site(result.cross_site).items()):
         if site in modality:

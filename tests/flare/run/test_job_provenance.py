@@ -1,0 +1,60 @@
+"""What a finished job says of the origin of its model."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from fedgin.data.site import Modality
+from fedgin.errors import WeightsError
+from fedgin.flare.jobs.checkpoint import CHECKPOINT, CIPHERTEXTS, CLAIMS, ROUND
+from fedgin.flare.jobs.files import CONFIG
+from fedgin.flare.jobs.job import Job
+from fedgin.flare.run.job_provenance import describe_job
+from fedgin.train.provenance import Participant
+from tests.flare.run.test_results import LAST, lay_out, make_job, measure
+from tests.sites import tiny_experiment
+
+
+def resumed_job(folder: Path, **claims: str) -> Job:
+    """A job that goes on with two rounds after three of the sites with these claims."""
+    facts = {site: {"modality": modality, "weight": 12.0} for site, modality in claims.items()}
+    (folder / CONFIG).mkdir(parents=True)
+    safetensors.numpy.save_file(
+        {"w": np.zeros(1, np.float32)},
+        folder / CONFIG / CHECKPOINT,
+        metadata={ROUND: "2", CLAIMS: json.dumps(facts), CIPHERTEXTS: "[]"},
+    )
+    return replace(make_job(), folder=folder, experiment=tiny_experiment(resumes={"job": "old-job", "round": 3}))
+
+
+def test_the_rounds_of_each_site_are_counted(tmp_path: Path) -> None:
+    found = describe_job(make_job(), "job-1", lay_out(tmp_path, [["a", "b"], ["a"]]))
+    assert found.rounds == 2
+    assert found.participants == [
+        Participant(site="a", modality=Modality.CT, training_cases=2, rounds=2),
+        Participant(site="b", modality=Modality.CT, training_cases=2, rounds=1),
+    ]
+
+
+def test_a_resumed_job_names_the_sites_before_it_and_says_what_is_not_known_of_them(tmp_path: Path) -> None:
+    result = lay_out(tmp_path / "result", [["a", "b"], ["a", "b"]])
+    measure(result, {site: {LAST: 0.5} for site in ("a", "b", "c")})
+    found = describe_job(resumed_job(tmp_path / "job", a="CT", c="MR"), "job-2", result)
+    assert found.rounds == 5
+    assert found.participants == [
+        Participant(site="a", modality=Modality.CT, training_cases=2, rounds=None),
+        Participant(site="b", modality=Modality.CT, training_cases=2, rounds=2),
+        Participant(site="c", modality=Modality.MR, training_cases=None, rounds=None),
+    ]
+    assert found.modalities == [Modality.CT, Modality.MR]
+    assert {item.site for item in found.measured} == {"a", "b", "c"}
+
+
+def test_a_checkpoint_that_names_no_modality_is_told(tmp_path: Path) -> None:
+    result = lay_out(tmp_path / "result", [["a", "b"]])
+    with pytest.raises(WeightsError, match="unknown modality"):
+        describe_job(resumed_job(tmp_path / "job", a="PET"), "job-2", result)
