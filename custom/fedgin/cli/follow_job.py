@@ -24,7 +24,7 @@ from fedgin.flare.run.outcome import REPORT, read_outcome
 from fedgin.flare.run.results import RoundMetrics, RunResult
 from fedgin.folders import own_folder
 from fedgin.train.experiment import Experiment
-from fedgin.train.provenance import write_provenance
+from fedgin.train.provenance import Kind, write_provenance
 
 
 def lead_console(*, quiet: bool = False) -> Console:
@@ -169,7 +169,9 @@ def report_outcome(console: Console, result: RunResult, live: LivePage | None = 
     outcome.check()
 
 
-def write_result(console: Console, job: Job, job_id: str, result: RunResult, *, fault: str = "") -> None:
+def write_result(
+    console: Console, job: Job, job_id: str, result: RunResult, *, fault: str = "", kind: Kind = "federated"
+) -> None:
     """Write report and provenance into the folder of a result, and print where report and model are.
 
     Args:
@@ -178,6 +180,7 @@ def write_result(console: Console, job: Job, job_id: str, result: RunResult, *, 
         job_id: FLARE's.
         result: the result of a run; nothing is written of one that failed before its first round was over.
         fault: what keeps it from being a success; its model is not recommended then.
+        kind: whether it ran in FLARE's simulator, which gives every job the same id: the folder's name stands for it.
 
     Of a job that evaluated a model it prints and writes the scores instead.
     """
@@ -191,7 +194,8 @@ def write_result(console: Console, job: Job, job_id: str, result: RunResult, *, 
         return
     from fedgin.report.job_page import write_run_report  # draws, with Matplotlib: not while a job runs for days
 
-    write_provenance(result.folder, describe_job(job, job_id, result, fault=fault))
+    run = job_id if kind == "federated" else result.folder.resolve().name
+    write_provenance(result.folder, describe_job(job, run, result, fault=fault, kind=kind))
     report = write_run_report(result.folder / REPORT, job, job_id, result, fault=fault)
     console.print(f"Report: {report}" if fault else f"Model: {result.chosen_model}\nReport: {report}")
 

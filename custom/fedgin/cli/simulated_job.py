@@ -75,4 +75,4 @@ def _keep(console: Console, job: Job, folder: Path, *, fault: str = "") -> None:
     kept = simulated_result(folder / WORKSPACE).folder
     if kept.is_dir():
         shutil.copytree(kept, folder, dirs_exist_ok=True)
-    write_result(console, job, SIMULATED, RunResult(folder), fault=fault)
+    write_result(console, job, SIMULATED, RunResult(folder), fault=fault, kind="federated in the simulator")

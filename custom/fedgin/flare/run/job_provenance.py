@@ -14,14 +14,14 @@ from fedgin.flare.run.results import RunResult, read_cross_site
 from fedgin.train.provenance import Kind, Measured, Participant, Provenance
 
 
-def describe_job(job: Job, job_id: str, result: RunResult, *, fault: str = "", kind: Kind = "federated") -> Provenance:
+def describe_job(job: Job, run: str, result: RunResult, *, fault: str = "", kind: Kind = "federated") -> Provenance:
     """Say which sites made the chosen model of a job and what they measured of it.
 
     Sites send the mean Dice of their cases, not one a patient, so that there are no intervals here.
 
     Args:
         job: as it ran.
-        job_id: FLARE's.
+        run: FLARE's job id, or the name of the run's folder.
         result: the result of a job with one round or more.
         fault: what keeps it from being a success.
         kind: whether it ran in FLARE's simulator.
@@ -33,7 +33,7 @@ def describe_job(job: Job, job_id: str, result: RunResult, *, fault: str = "", k
     model = result.chosen_model
     return Provenance(
         kind=kind,
-        run=job_id,
+        run=run,
         experiment=job.experiment,
         rounds=job.first_round + job.rounds,
         model=model.relative_to(result.folder).as_posix(),
