@@ -31,6 +31,7 @@ EXAMPLES = {
     "job": 500,
     "validator": 400,
     "rounds": 1200,
+    "participation": 500,
     "cross_site": 800,
     "nifti": 400,
     "png": 400,

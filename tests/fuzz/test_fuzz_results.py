@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fedgin.flare.jobs.job import load_job
 from fedgin.flare.participation import FILE, Contribution, ParticipationLog
+from fedgin.flare.run.job_provenance import describe_job
 from fedgin.flare.run.results import RunResult, read_cross_site
 from fedgin.report.cross_site import cross_site_table
 from fedgin.report.job_page import write_run_report
@@ -15,6 +16,7 @@ from tests.places import JOBS
 
 pytestmark = pytest.mark.timeout(300)
 JOB = JOBS / "abdomen_fedgin"
+ANY_JOB = load_job(JOB)
 METRICS = [{"name": "val_dice_mean", "value": 0.5}, {"name": "val_cases", "value": 2}, {"name": "word", "value": "x"}]
 ROUND: dict[str, Any] = {"round": 0, "sites": [{"name": "a", "metrics": METRICS}, {"name": "b", "metrics": METRICS}]}
 CROSS_SITE: dict[str, Any] = {
@@ -32,6 +34,15 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     return result
 
 
+PARTICIPATION: dict[str, Any] = {
+    "number": 0,
+    "expected": ["a", "b"],
+    "contributed": {"a": {"modality": "CT", "weight": 12.0, "cases": 1, "of_cases": 2, "slices": 5, "of_slices": 12}},
+    "refused": [{"site": "b", "reason": "it changes no weight"}],
+    "failed": [],
+    "aggregated": True,
+}
+taken = damaged(PARTICIPATION).map(as_json) | spliced(as_json(PARTICIPATION)) | raw
 lines = damaged(ROUND).map(as_json) | spliced(as_json(ROUND)) | raw
 
 
@@ -40,6 +51,15 @@ lines = damaged(ROUND).map(as_json) | spliced(as_json(ROUND)) | raw
 def test_rounds_are_read_or_refused(result: RunResult, content: bytes) -> None:
     (result.folder / "metrics" / "round_metrics.jsonl").write_bytes(content)
     explains(lambda: [metrics.dice for metrics in result.rounds])
+
+
+@fuzz("participation")
+@given(content=st.lists(taken, min_size=1, max_size=2).map(lambda parts: b"\n".join([*parts, b""])))
+def test_who_took_part_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    taken_part = tmp_path_factory.getbasetemp() / "participation" / FILE
+    taken_part.parent.mkdir(exist_ok=True, parents=True)
+    taken_part.write_bytes(content)
+    explains(lambda: describe_job(ANY_JOB, "job-1", RunResult(taken_part.parents[1])))
 
 
 @fuzz("cross_site")

@@ -4,7 +4,11 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
+
+from fedgin.data.site import Modality
+from fedgin.errors import DataError
 
 FILE = Path("metrics") / "participation.jsonl"
 
@@ -82,6 +86,9 @@ class RoundParticipation:
         ]
 
 
+ROUND_TYPE = TypeAdapter(RoundParticipation)
+
+
 class ParticipationLog:
     """Collects a round's events and appends the round to the file when it ends.
 
@@ -128,14 +135,25 @@ class ParticipationLog:
 
 
 def read_participation(folder: Path) -> list[RoundParticipation]:
-    """Read the rounds of a server's run folder; a line that is being written is left for later."""
+    """Read the rounds of a server's run folder; a line that is being written is left for later.
+
+    Raises:
+        DataError: a line is none of :class:`ParticipationLog`.
+    """
     path = folder / FILE
     if not path.is_file():
         return []
-    return [_parse(json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+    lines = path.read_bytes().split(b"\n")[:-1]
+    return [_parse(line, f"{path.name}, line {number}") for number, line in enumerate(lines, start=1)]
 
 
-def _parse(values: dict[str, Any]) -> RoundParticipation:
-    contributed = {site: Contribution(**item) for site, item in values["contributed"].items()}
-    absences = {kind: [Absence(**item) for item in values[kind]] for kind in ("refused", "failed")}
-    return RoundParticipation(**{**values, **absences, "contributed": contributed})
+def _parse(line: bytes, source: str) -> RoundParticipation:
+    try:
+        found = ROUND_TYPE.validate_json(line)
+        for contribution in found.contributed.values():
+            Modality(contribution.modality)
+        return found
+    except ValueError:
+        raise DataError(
+            f"{source} is not what the server writes", "fetch the run's folder again, or run the job again"
+        ) from None

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from fedgin.errors import DataError
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.participation import Contribution, ParticipationLog
 from fedgin.flare.run.results import RunResult, first_errors
@@ -67,6 +68,30 @@ def test_a_whole_run_has_no_fault(tmp_path: Path) -> None:
 )
 def test_what_is_missing_is_named(tmp_path: Path, rounds: list[list[str]], measured: list[str], fault: str) -> None:
     assert fault in lay_out(tmp_path, rounds, measured).fault(make_job(), ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("{", "\xff", "[]", '{"number": 1}'),
+        '{"number": 1, "expected": 7, "contributed": {}, "refused": [], "failed": [], "aggregated": true}',
+        '{"number": 1, "expected": [], "contributed": {"a": {"modality": "PET", "weight": 1, "cases": 1,'
+        ' "of_cases": 1, "slices": 1, "of_slices": 1}}, "refused": [], "failed": [], "aggregated": true}',
+    ],
+)
+def test_a_damaged_record_of_who_took_part_names_file_and_line(tmp_path: Path, line: str) -> None:
+    result = lay_out(tmp_path, [["a", "b"]])
+    with (tmp_path / "metrics" / "participation.jsonl").open("ab") as file:
+        file.write(line.encode("latin-1") + b"\n")
+    with pytest.raises(DataError, match=r"^participation\.jsonl, line 2 is not what the server writes\. Fix: fetch"):
+        result.fault(make_job(), ["a", "b"])
+
+
+def test_a_line_of_who_took_part_that_is_being_written_is_left_for_later(tmp_path: Path) -> None:
+    result = lay_out(tmp_path, [["a", "b"]])
+    with (tmp_path / "metrics" / "participation.jsonl").open("a") as file:
+        file.write('{"number": 1, "expec')
+    assert [done.number for done in result.participation] == [0]
 
 
 def test_an_explicit_number_of_sites_is_enough(tmp_path: Path) -> None:
