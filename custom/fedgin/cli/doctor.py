@@ -29,7 +29,10 @@ def doctor(
 
     kind = find_kind(kit)
     if kind is None:
-        raise ConfigError(f"{kit}: no startup kit", "give the folder of the unpacked kit of the server or of a console")
+        raise ConfigError(
+            f"{kit}: no startup kit, or none that this user may read",
+            "give the folder of the unpacked kit of the server or of a console, as its user",
+        )
     if kind is SITE:
         raise ConfigError(f"{kit}: the kit of a site", f"run: fedgin site doctor SITE_YAML --kit {kit}")
     with Console(stderr=True).status("starting") as status:

@@ -2,14 +2,18 @@
 
 import contextlib
 import datetime
+import errno
 import json
+import os
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -52,6 +56,22 @@ def issue(name: str, by: Identity | None = None, *, start: float = -1, days: flo
     if host:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
     return Identity(key, builder.sign(by.key if by else key, hashes.SHA256()))
+
+
+def close_folder(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let the system answer of a folder as if it were another user's with mode 0700; root would see it all the same."""
+    stat, access = os.stat, os.access
+
+    def stat_outside(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+        if not isinstance(path, int) and folder in Path(path).parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, *arguments, **options)
+
+    def access_outside(path: Any, mode: int, **options: Any) -> bool:
+        return folder not in (Path(path), *Path(path).parents) and access(path, mode, **options)
+
+    monkeypatch.setattr(os, "stat", stat_outside)
+    monkeypatch.setattr(os, "access", access_outside)
 
 
 def write_kit(folder: Path, root: Identity, site: Identity, target: str = "localhost:8002") -> Path:

@@ -6,11 +6,13 @@ import pytest
 from fedgin.data.validation import Finding, Severity
 from fedgin.deploy.doctor import network
 from fedgin.deploy.doctor.certificate import check_certificate
-from fedgin.deploy.doctor.kit import KEY, read_kit
+from fedgin.deploy.doctor.kit import KEY, find_kind, read_kit, startup_folder
 from fedgin.deploy.doctor.kit import SITE as SITE_KIND
 from fedgin.deploy.doctor.network import check_server
+from fedgin.deploy.doctor.storage import check_storage
 from fedgin.deploy.start import hold
-from tests.deploy.doctor.kits import SITE, Identity, issue, serve, write_kit
+from fedgin.flare.provisioning.signature import check_signature
+from tests.deploy.doctor.kits import SITE, Identity, close_folder, issue, serve, write_kit, write_server_kit
 
 ROOT = issue("project")
 OTHER_ROOT = issue("another project")
@@ -37,6 +39,35 @@ def test_a_key_for_encrypted_jobs_without_tenseal_is_a_warning(tmp_path: Path, m
     (folder / "startup" / f"client{KEY}").write_bytes(b"the doctor only looks whether it is there")
     monkeypatch.setattr("fedgin.deploy.doctor.kit.find_spec", lambda name: None)
     assert worse_than_pass(check(folder)) == {"encryption": Severity.WARN}
+
+
+@pytest.mark.parametrize("closed", ["kit", "kit/startup"])
+def test_a_kit_that_this_user_may_not_read_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str) -> None:
+    folder = write_kit(tmp_path / "kit", ROOT, issue(SITE, ROOT))
+    close_folder(monkeypatch, tmp_path / closed)
+    kit, [finding] = read_kit(folder)
+    assert (kit, finding.severity, finding.code) == (None, Severity.FAIL, "kit")
+    assert (finding.message, finding.fix) == (
+        "this user may not read the kit",
+        "run the doctor as the user of the site",
+    )
+    assert find_kind(folder) is None
+    [finding] = check_signature(startup_folder(folder))
+    assert (finding.severity, finding.code) == (Severity.FAIL, "kit_signature")
+
+
+def test_the_storage_of_a_server_kit_that_this_user_may_not_read_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_server_kit(tmp_path / "kit", ROOT, issue("localhost", ROOT), 8002)
+    close_folder(monkeypatch, folder)
+    monkeypatch.setattr(Path, "read_text", _refuse)
+    [finding] = check_storage(folder)
+    assert (finding.severity, finding.code) == (Severity.FAIL, "storage")
+
+
+def _refuse(*_: object, **__: object) -> str:
+    raise PermissionError
 
 
 def test_a_kit_in_a_path_with_a_space_fails(tmp_path: Path) -> None:

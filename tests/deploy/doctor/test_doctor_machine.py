@@ -15,7 +15,7 @@ from fedgin.data.limits import Limits
 from fedgin.data.site import Modality, SiteContract
 from fedgin.data.validation import Severity
 from fedgin.deploy.doctor import accelerator, clock, machine, packages
-from tests.deploy.doctor.kits import issue
+from tests.deploy.doctor.kits import close_folder, issue
 from tests.places import ROOT
 
 PASS, WARN, FAIL = Severity.PASS, Severity.WARN, Severity.FAIL
@@ -47,6 +47,17 @@ def test_a_folder_that_this_user_cannot_write_fails_by_its_use(tmp_path: Path, m
     assert (finding.severity, finding.message) == (FAIL, "this user cannot write cache")
     assert finding.fix == "name another folder"
     assert machine.check_writable({"runs": tmp_path / "runs"}, "")[0].severity is PASS
+
+
+def test_a_folder_below_one_that_this_user_may_not_enter_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed" / "cache").mkdir(parents=True)
+    close_folder(monkeypatch, tmp_path / "closed")
+    folders = {"cache": tmp_path / "closed" / "cache", "runs": tmp_path / "runs"}
+    (finding,) = machine.check_writable(folders, "name another folder")
+    assert (finding.severity, finding.message) == (FAIL, "this user cannot write cache")
+    assert len(machine.check_disk(folders)) == 2
 
 
 @pytest.mark.parametrize(("total", "severity"), [(2, FAIL), (6, WARN), (32, PASS)])

@@ -1,6 +1,7 @@
 """A FLARE startup kit: whose it is, which files it has and what they hold."""
 
 import json
+import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -77,7 +78,7 @@ class Kit:
 
 def startup_folder(folder: Path) -> Path:
     """Return the ``startup`` folder of a kit, which may be given itself."""
-    return folder / "startup" if (folder / "startup").is_dir() else folder
+    return folder / "startup" if os.path.isdir(folder / "startup") else folder  # Path.is_dir() may raise
 
 
 def find_kind(folder: Path) -> KitKind | None:
@@ -87,7 +88,7 @@ def find_kind(folder: Path) -> KitKind | None:
         folder: the kit, or its ``startup`` folder.
     """
     startup = startup_folder(folder)
-    return next((kind for kind in (SERVER, CONSOLE, SITE) if (startup / kind.settings).is_file()), None)
+    return next((kind for kind in (SERVER, CONSOLE, SITE) if os.path.isfile(startup / kind.settings)), None)
 
 
 def read_kit(folder: Path, kind: KitKind = SITE) -> tuple[Kit | None, list[Finding]]:
@@ -98,8 +99,11 @@ def read_kit(folder: Path, kind: KitKind = SITE) -> tuple[Kit | None, list[Findi
         kind: whose kit it should be.
     """
     startup = startup_folder(folder)
-    missing = [name for name in kind.files if not (startup / name).is_file()]
+    missing = [name for name in kind.files if not os.path.isfile(startup / name)]
     if missing:
+        if os.path.isdir(startup) and not os.access(startup, os.X_OK):
+            fix = f"run the doctor as the user of the {kind.owner}"
+            return None, [fail("kit", "this user may not read the kit", fix)]
         fix = f"give the folder of the {kind.owner}'s unpacked kit"
         return None, [fail("kit", f"the kit lacks {', '.join(missing)}", fix)]
     try:
@@ -133,7 +137,7 @@ def _check_running(root: Path) -> Finding:
 
 def _check_encryption(key: Path) -> list[Finding]:
     """Check that who has a key for encrypted jobs could use it."""
-    if not key.is_file():
+    if not os.path.isfile(key):
         return []
     if find_spec("tenseal") is not None:
         return [passed("encryption", "TenSEAL is installed for the kit's key")]

@@ -76,9 +76,9 @@ def _grade_disk(use: str, free: float) -> Finding:
 
 
 def _existing(folder: Path) -> Path:
-    """Return the folder or the nearest parent that exists."""
+    """Return the folder or the nearest parent of which this user sees that it exists."""
     folder = folder.resolve()
-    return next(part for part in (folder, *folder.parents) if part.exists())
+    return next(part for part in (folder, *folder.parents) if os.path.exists(part))  # Path.exists() may raise
 
 
 def _container_limit() -> float:

@@ -1,6 +1,7 @@
 """Where the server keeps jobs, models and logs: is there room, and may this user write?"""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def check_storage(kit: Path) -> list[Finding]:
         kit: the server's unpacked kit.
     """
     local = kit / "local"
-    settings = next((local / name for name in SETTINGS if (local / name).is_file()), local / SETTINGS[-1])
+    settings = next((local / name for name in SETTINGS if os.path.isfile(local / name)), local / SETTINGS[-1])
     try:
         folders = {**_read_folders(json.loads(settings.read_text(encoding="utf-8"))), "runs": kit}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):

@@ -16,10 +16,10 @@ def check_signature(startup: Path) -> list[Finding]:
     Args:
         startup: the kit's ``startup`` folder.
     """
-    if not (startup / ProvFileName.SIGNATURE_JSON).is_file():
-        fix = "a kit of 'nvflare package' has none; one of 'fedgin provision' has: unpack it again"
-        return [warn("kit_signature", "the kit has no signature: nobody would notice a changed file", fix)]
     try:
+        if not (startup / ProvFileName.SIGNATURE_JSON).is_file():
+            fix = "a kit of 'nvflare package' has none; one of 'fedgin provision' has: unpack it again"
+            return [warn("kit_signature", "the kit has no signature: nobody would notice a changed file", fix)]
         manager = SecurityContentManager(str(startup))
         names = {*manager.signature, *(path.name for path in startup.iterdir())} - {ProvFileName.SIGNATURE_JSON}
         wrong = [name for name in sorted(names) if manager.load_content(name)[1] is not LoadResult.OK]
