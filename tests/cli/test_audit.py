@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from fedgin.cli.main import app
 from fedgin.flare.audit.security_log import Kind, record
+from fedgin.folders import FolderError
 
 
 @pytest.fixture
@@ -50,6 +51,16 @@ def test_damage_is_counted_and_named(kit: Path) -> None:
 def test_since_leaves_out_what_was_before(kit: Path) -> None:
     assert "0 lines, 0 refused" in audit(kit, "--since", "2999-01-01")
     assert "4 lines, 2 refused" in audit(kit, "--since", "2026-11-01")
+
+
+@pytest.mark.parametrize("out", ["", "kit", "kit/audit.log/audit.csv"])
+def test_a_csv_file_that_cannot_be_written_is_told(kit: Path, tmp_path: Path, out: str) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    done = CliRunner().invoke(app, ["audit", str(kit), "--out", str(tmp_path / out)])
+    assert isinstance(done.exception, FolderError), done.exception
+    assert "cannot be written: " in done.exception.problem
+    assert done.exception.fix == "give another file with --out"
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_the_csv_file_has_every_line_and_runs_nothing_in_a_spreadsheet(kit: Path, tmp_path: Path) -> None:

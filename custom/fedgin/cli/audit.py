@@ -39,11 +39,15 @@ def audit(
     """
     from fedgin.files import write_text
     from fedgin.flare.audit.timeline import read_timeline, without_polling
+    from fedgin.folders import FolderError
 
     timeline = read_timeline(workspace)
     rows = [row for row in timeline.rows if since is None or row.time >= since.replace(tzinfo=UTC)]
     if out is not None:
-        write_text(out, _csv(rows))
+        try:
+            write_text(out, _csv(rows))
+        except OSError as error:
+            raise FolderError(f"{out} cannot be written: {error.strerror}", "give another file with --out") from None
     if output is Format.JSON:
         print_json({"lines": [vars(row) for row in rows], "damage": timeline.damage, "notes": timeline.notes})
         return
