@@ -29,31 +29,41 @@ def provision(
     before their end. OUT holds private keys: keep it on an encrypted disk, back it up, and never commit it.
 
     With --distributed it writes no key and no kit but a folder for each participant, who makes key and kit with
-    "nvflare cert" and "nvflare package"; the guide for project leads has the steps.
+    "nvflare cert" and "nvflare package"; the guide for project leads has the steps. It takes no --renew then: an owner
+    renews a certificate by repeating these steps.
 
     Example: fedgin provision provisioning/sites.yaml --out kits
     """
+    from fedgin.errors import ConfigError
     from fedgin.flare.provisioning.distributed import PROFILE, write_definitions
     from fedgin.flare.provisioning.federation import load_federation
     from fedgin.flare.provisioning.kits import issue_kits
 
+    if distributed and renew:
+        raise ConfigError(
+            f"--renew {renew[0]}: with --distributed each owner makes its own certificate",
+            "leave --renew out; its owner repeats 'nvflare cert request' with another --out, you approve it",
+        )
     federation = load_federation(sites)
     policies = (sites.parent / "policies").resolve()
-    console = Console(highlight=False, soft_wrap=True)
     if distributed:
-        folders = write_definitions(federation, policies, out)
-        if output is Format.JSON:
-            print_json({"profile": out / federation.project / PROFILE, "folders": folders})
-            return
-        console.print(f"Profile: {out / federation.project / PROFILE}. Send each folder to its owner; none is secret:")
-        for folder in folders:
-            console.print(f"  {folder}")
+        _print_definitions(write_definitions(federation, policies, out), out / federation.project / PROFILE, output)
         return
     rows = issue_kits(federation, policies, out, renew=renew or ())
     if output is Format.JSON:
         print_json([_values(row, out / federation.project) for row in rows])
     else:
-        _print(rows, out / federation.project, console)
+        _print(rows, out / federation.project, Console(highlight=False, soft_wrap=True))
+
+
+def _print_definitions(folders: list[Path], profile: Path, output: Format) -> None:
+    if output is Format.JSON:
+        print_json({"profile": profile, "folders": folders})
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"Profile: {profile}. Send each folder to its owner; none is secret:")
+    for folder in folders:
+        console.print(f"  {folder}")
 
 
 def _values(row: "KitRow", folder: Path) -> dict[str, object]:
