@@ -35,7 +35,7 @@ PYTEST := scratch=$$(mktemp -d -p $(SCRATCH)); trap 'rm -rf $$scratch' EXIT; \
 test: .venv/.tested lint
 	$(PYTEST) --numprocesses 2 tests/augment --cov
 	$(BIN)/coverage report --include '*/fedgin/augment/*' --fail-under 100
-	$(PYTEST) --numprocesses 4 --ignore tests/augment
+	$(PYTEST) --numprocesses 5 --ignore tests/augment
 
 # For every edit: what starts no federation and takes seconds.
 test-quick: .venv/.tested lint
