@@ -55,7 +55,9 @@ class DoubleStart(FLComponent):
         """Listen at a site; notice and answer at the server."""
         if event_type == EventType.SYSTEM_START and (self.kit / "startup" / "fed_client.json").is_file():
             self._listen(fl_ctx.get_engine())
-        elif event_type == EventType.CLIENT_HEARTBEAT_RECEIVED and is_recent(self._seen, _site(fl_ctx), RECENT_SECONDS):
+        elif event_type == EventType.CLIENT_HEARTBEAT_RECEIVED and _is_recent(
+            self._seen, _site(fl_ctx), RECENT_SECONDS
+        ):
             fl_ctx.set_prop(FLContextKey.COMMUNICATION_ERROR, OTHER, sticky=False)
         elif event_type == EventType.CLIENT_HEARTBEAT_PROCESSED:
             self._notice(_site(fl_ctx), str(fl_ctx.get_prop(FLContextKey.COMMUNICATION_ERROR)))
@@ -80,14 +82,8 @@ class DoubleStart(FLComponent):
             self._say(site, f"two processes run with the kit of {site}", f"ask {site} to stop one of them")
 
     def _say(self, site: str, problem: str, fix: str) -> None:
-        if is_recent(self._said, site, REPEAT_SECONDS):
-            return
-        self._said[site] = time.monotonic()
-        self.logger.error(with_fix(problem, fix))
-        try:
-            record(self.kit, Kind.KIT_RUNS_TWICE, participant=site, reason=problem)
-        except FedginError as error:
-            self.logger.error(str(error))
+        line = with_fix(problem, fix)
+        tell_rarely(self, self._said, site, line, Kind.KIT_RUNS_TWICE, reason=problem)
 
 
 def _when_connected(connected: CellAgent, engine: Any) -> None:
@@ -113,8 +109,28 @@ def _send_heartbeat(engine: Any) -> None:
     )
 
 
-def is_recent(times: dict[str, float], site: str, seconds: float) -> bool:
-    """Tell whether a site's time, of ``time.monotonic``, is less than so many seconds ago."""
+def tell_rarely(part: Any, said: dict[str, float], participant: str, line: str, kind: Kind, **facts: str) -> None:
+    """Write a line into the log and an event into the security log, of each participant every ten minutes.
+
+    Args:
+        part: a component with a ``kit`` and a ``logger``.
+        said: when it was told of whom.
+        participant: of whom it is told; empty for the own site.
+        line: for the log.
+        kind: of the event.
+        facts: of the event.
+    """
+    if _is_recent(said, participant, REPEAT_SECONDS):
+        return
+    said[participant] = time.monotonic()
+    part.logger.error(line)
+    try:
+        record(part.kit, kind, participant=participant, **facts)
+    except FedginError as error:
+        part.logger.error(str(error))
+
+
+def _is_recent(times: dict[str, float], site: str, seconds: float) -> bool:
     return time.monotonic() - times.get(site, -math.inf) < seconds
 
 

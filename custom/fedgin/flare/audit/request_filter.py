@@ -5,7 +5,6 @@ whoever sends it: it is authorised only where the sender asks for that. So one h
 with the shell that every client answers. What a job needs goes between a site and the server alone.
 """
 
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from nvflare.fuel.hci.proto import ReplyKeyword
 from nvflare.private.admin_defs import error_reply
 from nvflare.private.defs import CellChannel, RequestHeader, SysCommandTopic, new_cell_message
 
-from fedgin.errors import FedginError, with_fix
-from fedgin.flare.audit.double_start import REPEAT_SECONDS, is_recent
-from fedgin.flare.audit.security_log import Kind, record
+from fedgin.errors import with_fix
+from fedgin.flare.audit.double_start import tell_rarely
+from fedgin.flare.audit.security_log import Kind
 from fedgin.flare.federated_events import accept_ours_alone
 
 ALL = "*"
@@ -95,14 +94,8 @@ class RequestFilter(FLComponent):
         return new_cell_message({}, error_reply(ReplyKeyword.NOT_AUTHORIZED))
 
     def _say(self, sender: str, command: str, reason: str) -> None:
-        if is_recent(self._said, sender, REPEAT_SECONDS):
-            return
-        self._said[sender] = time.monotonic()
-        self.logger.error(with_fix(f"{sender} was refused '{command}': {reason}", "ask who runs it: no job needs that"))
-        try:
-            record(self.kit, Kind.COMMAND_REFUSED, participant=sender, command=command, reason=reason)
-        except FedginError as error:
-            self.logger.error(str(error))
+        line = with_fix(f"{sender} was refused '{command}': {reason}", "ask who runs it: no job needs that")
+        tell_rarely(self, self._said, sender, line, Kind.COMMAND_REFUSED, command=command, reason=reason)
 
 
 def _is_job_id(text: object) -> bool:
