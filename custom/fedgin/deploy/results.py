@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from fedgin.data.dicom.header import looks_like_dicom
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume
@@ -116,7 +117,7 @@ def _is_dicom(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            return looks_like_dicom(file.read(132))
     except OSError:
         return False
 

@@ -79,7 +79,7 @@ class HeaderReader:
             OSError: the file cannot be opened.
         """
         with path.open("rb") as file:
-            if not _looks_like_dicom(file.read(132)):
+            if not looks_like_dicom(file.read(132)):
                 return []
             try:
                 return self._slices(path, file)
@@ -137,7 +137,8 @@ def _frames(dataset: pydicom.Dataset) -> Iterator[pydicom.Dataset]:
         yield frame
 
 
-def _looks_like_dicom(start: bytes) -> bool:
+def looks_like_dicom(start: bytes) -> bool:
+    """Tell it of a file's first 132 bytes; some writers leave out the preamble and the letters after it."""
     return start[128:132] == b"DICM" or any(_is_bare(start, order) for order in ("little", "big"))
 
 
