@@ -154,7 +154,7 @@ def test_more_sites_than_the_job_is_for_all_count_when_the_lead_says_so(lead: Le
     server = lead.meets("abc", WHOLE)
     error = lead.runs("--min-sites", "3").exception
     assert server.submitted == {"sites": "abc", "needs": 3, "from": 0}
-    assert "round 0 has 2 of 3 updates" in str(error)
+    assert "round 1 has 2 of 3 updates" in str(error)
     assert "3 sites were expected. 2 of 6 updates are missing" in lead.page
 
 
@@ -171,7 +171,7 @@ def test_the_verdict_of_a_followed_job_is_of_what_was_submitted(lead: Lead) -> N
     lead.meets("abc", WHOLE)
     lead.runs("--min-sites", "3")
     error = lead.runs("--follow", "job-1").exception
-    assert "round 0 has 2 of 3 updates" in str(error)
+    assert "round 1 has 2 of 3 updates" in str(error)
 
 
 def test_a_job_that_was_submitted_past_us_needs_every_site_that_it_was_deployed_to(lead: Lead) -> None:
@@ -182,7 +182,7 @@ def test_a_job_that_was_submitted_past_us_needs_every_site_that_it_was_deployed_
         path.write_text(text.replace('"min_responses_required": 2', '"min_responses_required": 1'))
     server.submit_job(str(lead.job.folder))
     error = lead.runs("--follow", "job-1").exception
-    assert "round 1 has 1 of 2 updates (b: it changes no weight)" in str(error)
+    assert "round 2 has 1 of 2 updates (b: it changes no weight)" in str(error)
 
 
 def test_what_a_site_says_is_no_markup(lead: Lead) -> None:

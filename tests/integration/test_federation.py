@@ -61,7 +61,7 @@ def test_the_lead_runs_a_job_and_gets_model_and_report(federation: LocalFederati
     assert {path.name for path in (out / "tb_events").iterdir()} >= set(SITES)
     # FLARE signs the folder it is given; the lead's own stays clean.
     assert {path.name for path in job.folder.rglob("*")} == before
-    assert "round 1: site mr-a sent its update" in (out / "log.txt").read_text()
+    assert "round 2: site mr-a sent its update" in (out / "log.txt").read_text()
 
 
 def test_the_sites_score_a_bundle_without_training(federation: LocalFederation, tmp_path: Path) -> None:

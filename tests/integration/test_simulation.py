@@ -234,9 +234,9 @@ def test_a_refused_update_ends_a_job_that_needs_it_and_its_site_is_told(tmp_path
     (done,) = result.participation
     assert [absence.site for absence in done.absent] == ["ct-a"]
     assert sorted(done.contributed) == ["ct-b", "mr-a"]
-    assert f"round 0 has 2 of 3 updates (ct-a: {reason}" in result.fault(job, list(contracts))
+    assert f"round 1 has 2 of 3 updates (ct-a: {reason}" in result.fault(job, list(contracts))
     logs = "".join(path.read_text(errors="replace") for path in (tmp_path / "flare" / "ct-a").rglob("log.txt"))
-    assert f"round 0: the update was refused: {reason}" in logs
+    assert f"round 1: the update was refused: {reason}" in logs
 
 
 def test_a_layer_that_a_site_withholds_is_averaged_over_the_others(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_a_loss_that_is_not_finite_is_loud(tmp_path: Path) -> None:
     trainer = make_trainer(tiny_experiment())
     with torch.no_grad():
         next(trainer.network.parameters()).fill_(float("nan"))
-    with pytest.raises(WeightsError, match="site s, round 0: the training loss is not finite"):
+    with pytest.raises(WeightsError, match="site s, round 1: the training loss is not finite"):
         trainer.train_round(cases(tmp_path), RoundPlan("s", 0, 1))
 
 

@@ -81,7 +81,7 @@ class _Printer:
 
     def round_done(self, spec: "ArmSpec", point: "Point", rounds: int) -> None:
         dice = "  ".join(f"{modality} {value:.3f}" for modality, value in sorted(point.items()) if modality != "round")
-        self.console.print(f"  {spec.name} round {point['round']:.0f}/{rounds}  validation Dice  {dice}")
+        self.console.print(f"  {spec.name}, {point['round']:.0f} of {rounds} rounds  validation Dice  {dice}")
 
     def ended(self, spec: "ArmSpec", seconds: float, left: float, problem: str) -> None:
         self.ended_arms += 1

@@ -208,7 +208,7 @@ def _mean_loss(losses: Sequence[Tensor], plan: RoundPlan) -> float:
     mean = float(torch.stack(list(losses)).double().mean()) if losses else 0.0
     if not math.isfinite(mean):
         raise WeightsError(
-            f"site {plan.site}, round {plan.round_number}: the training loss is not finite",
+            f"site {plan.site}, round {plan.round_number + 1}: the training loss is not finite",
             "lower training.learning_rate",
         )
     return mean

@@ -57,6 +57,12 @@ def test_a_job_is_called_by_the_name_of_its_offer(tmp_path: Path) -> None:
     assert read_timeline(tmp_path).notes == ()
 
 
+def test_rounds_are_told_from_one(tmp_path: Path) -> None:
+    record(tmp_path, Kind.UPDATE_REFUSED, participant="ct-a", round=0, reason="it changes no weight")
+    [row] = read_timeline(tmp_path).rows
+    assert row.detail == "ct-a: round 1: it changes no weight"
+
+
 def test_an_offer_that_never_reached_our_check_is_noted(tmp_path: Path) -> None:
     record(tmp_path, Kind.JOB_OFFERED, job_id="6f", job="organs")
     [note] = read_timeline(tmp_path).notes

@@ -127,6 +127,7 @@ def test_a_model_that_is_not_finite_ends_the_job_and_leaves_the_checkpoint_of_th
     finish_round(tmp_path / "server", 2, value=value)
     assert read_round(checkpoint) == 1
     [cause] = errors
+    assert "after round 3 entry" in cause
     assert "holds NaN or infinity. Fix: lower training.learning_rate" in cause
 
 

@@ -61,8 +61,8 @@ def test_a_whole_run_has_no_fault(tmp_path: Path) -> None:
     ("rounds", "measured", "fault"),
     [
         ([["a", "b"]], ["a", "b"], "1 of 2 rounds"),
-        ([["a", "b"], ["a"]], ["a", "b"], "round 1 has 1 of 2 updates (b: it changes no weight)"),
-        ([["a", "b"], ["b"]], ["a", "b"], "round 1 has 1 of 2 updates (a: sent nothing before the round was closed)"),
+        ([["a", "b"], ["a"]], ["a", "b"], "round 2 has 1 of 2 updates (b: it changes no weight)"),
+        ([["a", "b"], ["b"]], ["a", "b"], "round 2 has 1 of 2 updates (a: sent nothing before the round was closed)"),
         ([["a", "b"], ["a", "b"]], ["a"], "site b did not measure the global model"),
     ],
 )
@@ -102,7 +102,7 @@ def test_an_explicit_number_of_sites_is_enough(tmp_path: Path) -> None:
 def test_a_round_that_was_not_aggregated_is_no_success(tmp_path: Path) -> None:
     result = lay_out(tmp_path, [["a", "b"]])
     write_round(tmp_path, 1, ["a", "b"], aggregated=False)
-    assert "round 1 has 2 of 2 updates" in result.fault(make_job(), ["a", "b"])
+    assert "round 2 has 2 of 2 updates" in result.fault(make_job(), ["a", "b"])
 
 
 @pytest.mark.parametrize("metrics", [{}, {"test_dice_mean": 0.5}, {"val_dice_mean": float("nan")}])

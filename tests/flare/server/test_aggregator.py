@@ -170,7 +170,7 @@ def test_a_bad_update_leaves_the_average_of_the_others(
     assert all(np.array_equal(found[name], without[name]) for name in found)
     assert [site for site, _ in server.told] == ["c"]
     (line,) = server.errors
-    assert line.startswith("round 0: the update of site c is refused: ")
+    assert line.startswith("round 1: the update of site c is refused: ")
     assert "\n" not in line
     assert len(line) < 500
 
@@ -218,7 +218,7 @@ def test_an_average_that_overflows_stops_the_job(tmp_path: Path) -> None:
     with np.errstate(over="ignore"):
         assert server.run_round(0, updates) == {}
     assert not server.aggregated
-    assert server.panics[0].startswith("round 0: the average holds NaN or infinity. Fix: ")
+    assert server.panics[0].startswith("round 1: the average holds NaN or infinity. Fix: ")
 
 
 def test_a_second_update_of_a_round_is_refused_and_the_first_counts(tmp_path: Path) -> None:
@@ -230,14 +230,14 @@ def test_a_second_update_of_a_round_is_refused_and_the_first_counts(tmp_path: Pa
     assert "it is the second of the round" in server.told[0][1]
 
 
-@pytest.mark.parametrize("sent", [0, 2, None, "1"])
-def test_an_update_of_another_round_is_refused(tmp_path: Path, sent: object) -> None:
+@pytest.mark.parametrize(("sent", "told"), [(0, "1"), (2, "3"), (None, "None"), ("1", "'1'")])
+def test_an_update_of_another_round_is_refused(tmp_path: Path, sent: object, told: str) -> None:
     experiment = experiment_for()
     server = open_server(tmp_path, experiment)
     server.run_round(0, [send("a", "CT", 1, constant(experiment, "CT", 1.0))])
     server.open_round(1)
     assert not server.accept(send("a", "CT", 1, constant(experiment, "CT", 1.0), sent))
-    assert "it is late" in server.errors[-1]
+    assert server.errors[-1].startswith(f"round 2: the update of site a is refused: it is late, of round {told}. Fix: ")
 
 
 def test_an_update_after_the_round_was_closed_never_reaches_the_next(tmp_path: Path) -> None:
@@ -278,13 +278,13 @@ def test_too_few_updates_stop_the_job_with_the_reason(tmp_path: Path, name: str)
     assert server.run_round(0, [send(name, "CT", 1, constant(experiment, "CT", 1.0))]) == {}
     assert not server.aggregated
     (reason,) = server.panics
-    assert reason.startswith("round 0: 1 of at least 2 updates can be averaged. Fix: ")
+    assert reason.startswith("round 1: 1 of at least 2 updates can be averaged. Fix: ")
 
 
 def test_a_round_without_updates_stops_the_job(tmp_path: Path) -> None:
     server = open_server(tmp_path, experiment_for())
     assert server.close_round() == {}
-    assert server.panics[0].startswith("round 0: 0 of at least 1 updates")
+    assert server.panics[0].startswith("round 1: 0 of at least 1 updates")
 
 
 def test_what_a_site_first_claimed_holds_for_the_run(tmp_path: Path) -> None:

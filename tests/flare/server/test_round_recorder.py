@@ -151,7 +151,7 @@ def test_a_round_says_who_was_expected_who_contributed_and_why_others_did_not(tm
     }
     failures = shown(progress, context)["failures"]
     assert isinstance(failures, list)
-    assert failures[0] == "site b, round 0: the update was refused: entry 'w' holds NaN"
+    assert failures[0] == "site b, round 1: the update was refused: entry 'w' holds NaN"
     assert len(failures) == 3
     events = read_log(tmp_path).events
     assert [(event.kind, event.participant, event.reason) for event in events] == [
@@ -166,7 +166,7 @@ def test_a_late_update_is_noted_with_the_next_round_and_hides_no_good_one(tmp_pa
     progress, context = run(tmp_path, "a", "b")
     judge(progress, context, "a", UPDATE)
     close_round(progress, context, [])
-    judge(progress, context, "b", Absence("b", "it is late, of round 0"))
+    judge(progress, context, "b", Absence("b", "it is late, of round 1"))
     open_round(progress, context, 1)
     for site in ("a", "b"):
         judge(progress, context, site, UPDATE)
@@ -174,7 +174,7 @@ def test_a_late_update_is_noted_with_the_next_round_and_hides_no_good_one(tmp_pa
     first, second = written(tmp_path)
     assert [item.site for item in first.absent] == ["b"]
     assert second.absent == []
-    assert second.refused == [Absence("b", "it is late, of round 0")]
+    assert second.refused == [Absence("b", "it is late, of round 1")]
 
 
 @pytest.mark.parametrize("opened", [True, False])
@@ -195,6 +195,6 @@ def test_a_site_that_sends_names_without_end_hides_nothing_and_is_told_of(tmp_pa
     meta = {MetaKey.INITIAL_METRICS: metrics}
     answer(progress, context, "hospital-a", 0, DXO(DataKind.WEIGHT_DIFF, data={"w": 1}, meta=meta).to_shareable())
     said = shown(progress, context)
-    assert said["failures"] == ["site hospital-a, round 0: it sent 3978 metrics more than the 1024 that are kept"]
+    assert said["failures"] == ["site hospital-a, round 1: it sent 3978 metrics more than the 1024 that are kept"]
     [kept] = said["rounds"]["0"].values()  # type: ignore[index]
     assert (len(kept), kept[DICE]) == (MOST_METRICS, 0.75)

@@ -126,7 +126,7 @@ def test_an_aborted_epoch_keeps_nothing_and_a_longer_one_than_the_site_allows_is
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     session = open_session(tmp_path)
-    with pytest.raises(WeightsError, match="site site-1, global model of round 0"):
+    with pytest.raises(WeightsError, match="site site-1, global model of round 1"):
         session.train({"w": torch.zeros(2)}, 0, 1, stop=never)
 
 

@@ -95,7 +95,7 @@ def _detail(event: Event) -> str:
         event.participant,
         event.command,
         event.task,
-        "" if event.round is None else f"round {event.round}",
+        "" if event.round is None else f"round {event.round + 1}",
         event.reason,
         f"sha256 {event.app_sha256}" if event.app_sha256 and not event.reason else "",
     ]

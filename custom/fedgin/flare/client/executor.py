@@ -149,14 +149,14 @@ class FedginExecutor(Executor):
         process = self._open(fl_ctx)
         round_number = _count(shareable, AppConstants.CURRENT_ROUND)
         rounds = _count(shareable, AppConstants.NUM_ROUNDS)
-        received = weights_from_shareable(shareable, source=f"round {round_number}")
+        received = weights_from_shareable(shareable, source=f"round {round_number + 1}")
         update = process.train(received, round_number, rounds, stop=self._stop(abort_signal))
         self.log_info(
             fl_ctx,
-            f"round {round_number}: validation Dice {update.metrics[DICE]:.3f}, loss {update.loss:.3f}",
+            f"round {round_number + 1}: validation Dice {update.metrics[DICE]:.3f}, loss {update.loss:.3f}",
         )
         if update.protection:
-            self.log_info(fl_ctx, f"round {round_number}: {update.protection}")
+            self.log_info(fl_ctx, f"round {round_number + 1}: {update.protection}")
         self._stream({**update.metrics, TRAINING_LOSS: update.loss}, round_number, fl_ctx)
         meta = {
             MetaKey.NUM_STEPS_CURRENT_ROUND: update.weight,

@@ -199,7 +199,7 @@ def _find_round_fault(rounds: list[RoundParticipation], job: Job) -> str:
     for done in rounds:
         if not done.aggregated or len(done.contributed) < job.min_clients:
             reasons = "; ".join(f"{item.site}: {item.reason}" for item in done.absent)
-            return f"round {done.number} has {len(done.contributed)} of {job.min_clients} updates ({reasons})"
+            return f"round {done.number + 1} has {len(done.contributed)} of {job.min_clients} updates ({reasons})"
     return "" if len(rounds) == job.rounds else f"{len(rounds)} of {job.rounds} rounds were completed"
 
 

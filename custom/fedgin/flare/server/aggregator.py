@@ -149,7 +149,7 @@ class ClientWeightedAggregator(Aggregator):
             mean = self._mean_of(kept, round_number, fl_ctx)
         except AverageError as error:
             fl_ctx.set_prop(AGGREGATED, False, private=True, sticky=False)
-            self.system_panic(f"round {round_number}: {error}", fl_ctx)
+            self.system_panic(f"round {round_number + 1}: {error}", fl_ctx)
             return to_dxo({}).to_shareable()
         finally:
             self._store.clear()
@@ -194,15 +194,16 @@ class ClientWeightedAggregator(Aggregator):
             raise UpdateRefusedError("the job was not deployed to this site", "submit a job that names it")
         sent = shareable.get_cookie(AppConstants.CONTRIBUTION_ROUND)
         if type(sent) is not int or sent != round_number or round_number == self._closed:
-            raise UpdateRefusedError(f"it is late, of round {sent!r}"[:80], "give the round more time")
+            told = sent + 1 if type(sent) is int else sent
+            raise UpdateRefusedError(f"it is late, of round {told!r}"[:80], "give the round more time")
         if site in self._updates:
             raise UpdateRefusedError("it is the second of the round", "run one client with the site's kit")
 
     def _refuse(self, site: str, round_number: int, reason: str, fl_ctx: FLContext) -> Absence:
-        self.log_error(fl_ctx, f"round {round_number}: the update of site {site} is refused: {reason}")
+        self.log_error(fl_ctx, f"round {round_number + 1}: the update of site {site} is refused: {reason}")
         if site in self._sites:
             notice = Shareable()
-            notice.set_header(CAUSE, f"round {round_number}: the update was refused: {reason}")
+            notice.set_header(CAUSE, f"round {round_number + 1}: the update was refused: {reason}")
             self.fire_fed_event(UPDATE_REFUSED, notice, fl_ctx, targets=[site])
         return Absence(site, reason)
 

@@ -77,6 +77,6 @@ def _check_finite(arrays: Mapping[str, np.ndarray[Any, Any]], round_number: int)
     for name, value in arrays.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise WeightsError(
-                f"after round {round_number} entry '{name}' of the global model holds NaN or infinity",
+                f"after round {round_number + 1} entry '{name}' of the global model holds NaN or infinity",
                 "lower training.learning_rate, then 'fedgin resume'",
             )

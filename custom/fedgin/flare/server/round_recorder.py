@@ -88,12 +88,10 @@ class RoundRecorder(FLComponent):
             self._participation.contribute(sender(result), verdict)
 
     def _note_refusal(self, absence: Absence, fl_ctx: FLContext) -> None:
-        round_number = fl_ctx.get_prop(AppConstants.CURRENT_ROUND)
-        line = f"site {absence.site}, round {round_number}: the update was refused: {absence.reason}"
+        round_number = int(fl_ctx.get_prop(AppConstants.CURRENT_ROUND))
+        line = f"site {absence.site}, round {round_number + 1}: the update was refused: {absence.reason}"
         self._failures.append(_shown(line))
-        self._record(
-            Kind.UPDATE_REFUSED, fl_ctx, participant=absence.site, round=int(round_number), reason=absence.reason
-        )
+        self._record(Kind.UPDATE_REFUSED, fl_ctx, participant=absence.site, round=round_number, reason=absence.reason)
 
     def _record(self, kind: Kind, fl_ctx: FLContext, **facts: str | int) -> None:
         """Tell the server's security log; the round goes on when it cannot be written."""
@@ -140,16 +138,14 @@ class RoundRecorder(FLComponent):
             metrics, more = numbers(sent), max(0, len(sent) - MOST_METRICS)
         except Exception:  # what a site sends may be anything; whether it counts is the aggregator's to say
             metrics, more = {}, 0
-        round_number = str(fl_ctx.get_prop(AppConstants.CURRENT_ROUND))
+        round_number = int(fl_ctx.get_prop(AppConstants.CURRENT_ROUND))
         if more:
-            line = (
-                f"site {site}, round {round_number}: it sent {more} metrics more than the {MOST_METRICS} that are kept"
-            )
-            self._failures.append(_shown(line))
+            said = f"it sent {more} metrics more than the {MOST_METRICS} that are kept"
+            self._failures.append(_shown(f"site {site}, round {round_number + 1}: {said}"))
             self.log_error(fl_ctx, self._failures[-1])
-        self._rounds.setdefault(round_number, {})[site] = metrics
+        self._rounds.setdefault(str(round_number), {})[site] = metrics
         shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
-        self.log_info(fl_ctx, f"round {round_number}: site {site} sent its update; {_shown(shown)}")
+        self.log_info(fl_ctx, f"round {round_number + 1}: site {site} sent its update; {_shown(shown)}")
 
     def _note_scores(self, site: str, result: Shareable, fl_ctx: FLContext) -> None:
         """Note what a site scored in a job that evaluates; after training, sites answer with other metrics."""

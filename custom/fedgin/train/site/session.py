@@ -183,7 +183,7 @@ class SiteSession:
 
     def _receive(self, received: Mapping[str, Tensor], round_number: int) -> None:
         """Load the whole global model; then put back what stays at the site, which has its own after a first round."""
-        network, source = self.trainer.network, f"site {self.contract.site}, global model of round {round_number}"
+        network, source = self.trainer.network, f"site {self.contract.site}, global model of round {round_number + 1}"
         load_weights(network, self._decrypted(received, source), source=source)
         load_weights(
             network, {**averaged_weights(network), **self.state.local_layers.before(round_number)}, source=source
