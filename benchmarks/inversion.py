@@ -167,7 +167,7 @@ def repeated_draw(training: Training) -> Look:
 
 def unrelated_slices(data: SiteData) -> list[Tensor]:
     """Return slices with an organ of cases that were not trained on."""
-    slices = [entry for entry in slices_of(data.cases[Split.TEST]) if entry.foreground]
+    slices = [entry for entry in slices_of(data.cases[Split.TEST]) if entry.shows]
     chosen = np.linspace(0, len(slices) - 1, min(UNRELATED, len(slices))).astype(int)
     return [slices[place].read("image")[None, None] for place in chosen]
 

@@ -61,7 +61,7 @@ def read_batches(path: Path, experiment: Experiment, count: int) -> list[Batch]:
     with tempfile.TemporaryDirectory() as scratch:
         cache = CaseCache(Path(scratch), experiment.preprocessing, experiment.organs)
         cases = [cache.get(case) for case in list_cases(load_site(path))[Split.TRAINING]]
-        slices = [item for item in slices_of(cases) if item.foreground]
+        slices = [item for item in slices_of(cases) if item.shows]
         order = torch.randint(len(slices), (count, experiment.training.batch_size), generator=make_generator("slices"))
         return [
             {name: torch.stack([slices[i].read(name)[None] for i in row]) for name in ("image", "label", "body")}

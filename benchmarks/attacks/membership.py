@@ -77,7 +77,7 @@ def losses(network: nn.Module, loss: MarginalLoss, cases: Sequence[CachedCase]) 
 
 @torch.no_grad()
 def _case_losses(network: nn.Module, loss: MarginalLoss, case: CachedCase) -> NDArray[np.float64]:
-    dataset = SampleDataset([entry for entry in slices_of([case]) if entry.foreground])
+    dataset = SampleDataset([entry for entry in slices_of([case]) if entry.shows])
     items = [dataset[place] for place in range(len(dataset))]
     route(network, [item["modality"] for item in items])
     logits = network(torch.stack([item["image"] for item in items]))

@@ -38,7 +38,7 @@ def test_slices_equal_the_whole(tmp_path: Path) -> None:
         torch.testing.assert_close(entry.read("image", position), whole[position], rtol=0, atol=0)
     assert entry.read("image", 0).untyped_storage().nbytes() == whole[0].numel() * 4
     labels = entry.read("label")
-    assert entry.foreground == [bool(label.any()) for label in labels]
+    assert entry.shown == [tuple(label[label > 0].unique().tolist()) for label in labels]
 
 
 @pytest.mark.parametrize("change", ["image", "label", "organs", "settings", "map", "ignore"])
@@ -106,7 +106,7 @@ def test_an_entry_that_is_not_as_it_was_written_is_computed_again(
     change(entry.path, other.path)
     again = cache(tmp_path).get(case)
     torch.testing.assert_close(again.read("image"), whole, rtol=0, atol=0)
-    assert len(again.foreground) == len(whole)
+    assert len(again.shown) == len(whole)
     assert other.path.read_bytes() == kept
 
 
@@ -133,12 +133,12 @@ def test_organs_without_a_label_at_the_site_are_known(tmp_path: Path) -> None:
 
 def test_a_cached_file_that_vanishes_while_it_is_in_use_is_named_by_its_case(tmp_path: Path) -> None:
     entry = cache(tmp_path).get(make_case(tmp_path, *make_volume("CT", 0)))
-    assert entry.foreground
+    assert entry.shown
     entry.path.unlink()
     with pytest.raises(DataError, match="site-1, training case 1: its file in the cache cannot be read") as caught:
         entry.read("image", 0)
     assert str(tmp_path) not in str(caught.value)
-    assert len(cache(tmp_path).get(entry.case).read("image")) == len(entry.foreground)
+    assert len(cache(tmp_path).get(entry.case).read("image")) == len(entry.shown)
 
 
 def test_a_cache_that_would_hold_more_than_it_may_is_left_as_it_is(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_a_two_dimensional_nifti_is_one_slice(tmp_path: Path, shape: tuple[int, 
     (tmp_path / "datalist.json").write_text(json.dumps(splits))
     case = prepare(path).cases[Split.TEST][0]
     assert case.read("image").shape == (1, 32, 32)
-    assert case.foreground == [True]
+    assert case.shown == [(1,)]
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])

@@ -18,7 +18,7 @@ from tests.sites import ORGANS, tiny_experiment, write_site
 
 def pool(with_organ: int, without: int) -> list[SliceIndex]:
     case = CachedCase.__new__(CachedCase)
-    return [SliceIndex(case, number, number < with_organ) for number in range(with_organ + without)]
+    return [SliceIndex(case, number, (1,) if number < with_organ else ()) for number in range(with_organ + without)]
 
 
 def deal(slices: list[SliceIndex], *, batch_size: int, batches: int, share: float, seed: int = 0) -> list[list[int]]:
@@ -64,6 +64,32 @@ def test_a_pool_is_dealt_out_before_it_starts_again() -> None:
     counts = Counter(index for batch in deal(pool(5, 3), batch_size=4, batches=40, share=0.5) for index in batch)
     organ = [counts[index] for index in range(5)]
     assert max(organ) - min(organ) <= 1
+
+
+@settings(max_examples=60)
+@given(
+    shows=st.lists(st.sets(st.integers(1, 4)).map(lambda numbers: tuple(sorted(numbers))), min_size=1, max_size=20),
+    batch_size=st.integers(1, 12),
+    batches=st.integers(1, 10),
+)
+def test_organs_take_turns_however_few_slices_show_them(
+    shows: list[tuple[int, ...]], batch_size: int, batches: int
+) -> None:
+    case = CachedCase.__new__(CachedCase)
+    slices = [SliceIndex(case, position, numbers) for position, numbers in enumerate(shows)]
+    dealt = [index for batch in deal(slices, batch_size=batch_size, batches=batches, share=1.0) for index in batch]
+    organs = set().union(*shows)
+    for number in organs:
+        seen = [index for index in dealt if number in shows[index]]
+        assert len(seen) >= len(dealt) // len(organs)
+
+
+def test_an_organ_of_one_slice_is_in_every_batch_that_has_room_for_all_organs() -> None:
+    case = CachedCase.__new__(CachedCase)
+    liver = [SliceIndex(case, position, (1,)) for position in range(50)]
+    slices = [*liver, SliceIndex(case, 50, (1, 2)), *(SliceIndex(case, 51 + position, ()) for position in range(20))]
+    for batch in deal(slices, batch_size=8, batches=20, share=0.75):
+        assert batch.count(50) >= 3
 
 
 def test_the_order_depends_on_the_generator_alone() -> None:

@@ -29,7 +29,7 @@ from fedgin.errors import DataError
 from fedgin.files import hash_file, whole_file
 
 # Counts up whenever preprocessing computes something else, so that a cache of older code is never used.
-RECIPE_VERSION = 6
+RECIPE_VERSION = 7
 # Key of an entry's header under which the hash of all else stands.
 DIGEST = "sha256"
 
@@ -80,9 +80,9 @@ class CachedCase:
         return Look.model_validate_json(self._header["look"])
 
     @property
-    def foreground(self) -> list[bool]:
-        """For each slice, whether it shows any organ."""
-        return [bool(flag) for flag in json.loads(self._header["foreground"])]
+    def shown(self) -> list[tuple[int, ...]]:
+        """For each slice, the numbers of the organs that it shows."""
+        return [tuple(numbers) for numbers in json.loads(self._header["shown"])]
 
     @property
     def labelled(self) -> tuple[str, ...]:
@@ -211,7 +211,7 @@ def _describe(prepared: Canonical) -> dict[str, str]:
         "affine": json.dumps(prepared.affine.tolist()),
         "native_shape": json.dumps([int(side) for side in prepared.native.shape]),
         "native_affine": json.dumps(prepared.native.affine.tolist()),
-        "foreground": json.dumps((prepared.label > 0).flatten(1).any(1).int().tolist()),
+        "shown": json.dumps([[number for number in part.unique().tolist() if number] for part in prepared.label]),
     }
 
 

@@ -1,16 +1,14 @@
 """Training patches of volumes: where they lie is drawn before a round, by organ and by background."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from fedgin.data.cache import CachedCase
+from fedgin.data.turns import in_turn
 from fedgin.errors import DataError
-
-ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,8 @@ def draw_patches(
     if not cases:
         raise DataError("there is no training case", "list at least one training case with a labelled organ")
     places = _by_class(cases)
-    organs = _in_turn([number for number in places if number], generator)
-    turns = {number: _in_turn(list(members), generator) for number, members in places.items()}
+    organs = in_turn([number for number in places if number], generator)
+    turns = {number: in_turn(list(members), generator) for number, members in places.items()}
     share = foreground_share if 0 in places else 1.0
     if len(places) == 1:
         share = 0.0 if 0 in places else 1.0
@@ -87,13 +85,6 @@ def _by_class(cases: Sequence[CachedCase]) -> dict[int, dict[int, Tensor]]:
         for number in set(rows[:, 0].tolist()):
             found.setdefault(number, {})[position] = rows[rows[:, 0] == number, 1:]
     return dict(sorted(found.items()))
-
-
-def _in_turn(items: Sequence[ItemT], generator: torch.Generator) -> Iterator[ItemT]:
-    """Deal all items in a drawn order, then again in another."""
-    while items:
-        for position in torch.randperm(len(items), generator=generator).tolist():
-            yield items[position]
 
 
 def _start(case: CachedCase, places: Tensor, generator: torch.Generator) -> tuple[int, int, int]:

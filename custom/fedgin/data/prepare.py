@@ -29,7 +29,7 @@ class SiteData:
     @property
     def training_slices(self) -> int:
         """Number of slices that the site trains on."""
-        return sum(len(case.foreground) for case in self.cases[Split.TRAINING])
+        return sum(len(case.shown) for case in self.cases[Split.TRAINING])
 
 
 def prepare_site(

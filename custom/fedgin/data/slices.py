@@ -9,16 +9,17 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from fedgin.data.cache import CachedCase
+from fedgin.data.turns import in_turn
 from fedgin.errors import DataError
 
 
 @dataclass(frozen=True)
 class SliceIndex:
-    """One slice: which case it is of and where it lies there."""
+    """One slice: which case it is of, where it lies there, and the numbers of the organs that it shows."""
 
     case: CachedCase
     position: int
-    foreground: bool
+    shows: tuple[int, ...]
 
     @property
     def slices(self) -> range:
@@ -32,9 +33,7 @@ class SliceIndex:
 
 def slices_of(cases: Sequence[CachedCase]) -> list[SliceIndex]:
     """Return all slices of the given cases."""
-    return [
-        SliceIndex(case, position, foreground) for case in cases for position, foreground in enumerate(case.foreground)
-    ]
+    return [SliceIndex(case, position, shows) for case in cases for position, shows in enumerate(case.shown)]
 
 
 def whole_passes(
@@ -54,8 +53,9 @@ def whole_passes(
 class BalancedBatches(Sampler[list[int]]):
     """A fixed number of batches in which a fixed share of the slices shows an organ.
 
-    Each pool (with and without organs) is shuffled and dealt out; when it is used up it is shuffled again, so that over
-    time every slice is seen equally often. An empty pool gives its places to the other.
+    Organs take turns, however few slices show them, and so do the slices that show an organ: else a small organ, which
+    few slices show, would hardly be seen. Slices without an organ take turns too. Where there are none of one kind, the
+    other has its places.
 
     Args:
         slices: all slices.
@@ -79,8 +79,11 @@ class BalancedBatches(Sampler[list[int]]):
     ) -> None:
         if not slices:
             raise DataError("there is no training slice", "list at least one training case with a labelled organ")
-        self.with_organ = [index for index, entry in enumerate(slices) if entry.foreground]
-        self.without_organ = [index for index, entry in enumerate(slices) if not entry.foreground]
+        self.without_organ = [index for index, entry in enumerate(slices) if not entry.shows]
+        self.by_organ: dict[int, list[int]] = {}
+        for index, entry in enumerate(slices):
+            for number in entry.shows:
+                self.by_organ.setdefault(number, []).append(index)
         self.batch_size = batch_size
         self.batches = batches
         self.foreground_share = foreground_share
@@ -92,7 +95,7 @@ class BalancedBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Deal the batches."""
-        organ, empty = self._deal(self.with_organ), self._deal(self.without_organ)
+        organ, empty = self._slices_by_organ(), in_turn(self.without_organ, self.generator)
         dealt = 0
         for batch in range(1, self.batches + 1):
             wanted = self._organ_slices(batch) - dealt
@@ -104,11 +107,11 @@ class BalancedBatches(Sampler[list[int]]):
         slices = batches * self.batch_size
         if not self.without_organ:
             return slices
-        if not self.with_organ:
+        if not self.by_organ:
             return 0
         return math.floor(slices * self.foreground_share + 0.5)
 
-    def _deal(self, pool: list[int]) -> Iterator[int]:
-        while pool:
-            for position in torch.randperm(len(pool), generator=self.generator).tolist():
-                yield pool[position]
+    def _slices_by_organ(self) -> Iterator[int]:
+        slices = {number: in_turn(members, self.generator) for number, members in self.by_organ.items()}
+        for number in in_turn(sorted(slices), self.generator):
+            yield next(slices[number])

@@ -57,8 +57,8 @@ class TrainingSettings(Settings):
         local_epochs: in place of it, passes over the site's training slices a round, or over as many patches as cover
             its volumes: a site with more of them then makes more steps.
         batch_size: slices or patches in a step; in a pass over slices the last step has what is left.
-        foreground_share: share of the slices that show an organ; for volumes, of the patches that are centred on one,
-            each organ in its turn; 0.75 by default. A pass over slices shows each once, so it takes none.
+        foreground_share: share of the slices that show an organ, or of the patches that are centred on one, each organ
+            in its turn; 0.75 by default. A pass over slices shows each once, so it takes none.
         learning_rate: the learning rate of AdamW at the first step.
         weight_decay: the weight decay of AdamW.
         schedule: ``polynomial`` lowers the rate to 0 over the run as (1 - progress) ** 0.9; ``constant`` does not;

@@ -16,7 +16,7 @@ def steps_of_round(experiment: Experiment, cases: Sequence[CachedCase]) -> int:
     if training.local_epochs is None:
         return training.steps
     if experiment.spatial_dims == 2:
-        samples = sum(len(case.foreground) for case in cases)
+        samples = sum(len(case.shown) for case in cases)
     else:
         samples = sum(_patches_that_cover(case) for case in cases)
     return training.local_epochs * math.ceil(samples / training.batch_size)

@@ -67,7 +67,7 @@ def test_an_untouched_model_gives_nothing_away(groups: tuple[list[CachedCase], l
 def test_only_slices_with_an_organ_are_scored(groups: tuple[list[CachedCase], list[CachedCase]]) -> None:
     experiment = tiny_experiment()
     found = losses(experiment.initial_network(), build_loss(experiment.loss), groups[0])
-    assert [len(case) for case in found] == [sum(case.foreground) for case in groups[0]]
+    assert [len(case) for case in found] == [sum(map(bool, case.shown)) for case in groups[0]]
 
 
 @given(members=Groups, others=Groups)
