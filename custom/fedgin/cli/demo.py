@@ -1,4 +1,4 @@
-"""``fedgin demo``: compare one modality alone, plain FedAvg and FedGIN on built-in or own data."""
+"""``fedgin demo``: compare one modality alone, FedAvg and FedGIN on built-in or own data."""
 
 import time
 from pathlib import Path

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def study(
-    plan: Annotated[Path, typer.Argument(help="The study.yaml.")],
+    plan: Annotated[Path, typer.Argument(metavar="STUDY", help="The study.yaml.")],
     out: Annotated[Path, typer.Option(help="Folder for results; the same folder continues a study.")],
     cores: Annotated[int, typer.Option(min=1, help="Cores to use.")] = os.cpu_count() or 1,
     only: Annotated[list[str] | None, typer.Option(metavar="ARM", help="Run this arm only; may be repeated.")] = None,

@@ -1,4 +1,4 @@
-"""The demonstration: one modality alone, plain FedAvg and FedGIN, on the same sites.
+"""The demonstration: one modality alone, FedAvg and FedGIN, on the same sites.
 
 Its sites pose the paper's question: few MR patients and more CT. Two arms never see MR at all.
 """
@@ -171,7 +171,7 @@ class Pace:
 
 
 def _jobs(plan: DemoPlan) -> tuple[Job, Job]:
-    """Return plain FedAvg's job and FedGIN's; for volumes the plain one is FedGIN's without augmentation."""
+    """Return FedAvg's job and FedGIN's; for volumes FedAvg's is FedGIN's without augmentation."""
     if not plan.volumes:
         return load_job(plan.jobs / f"{plan.task}_fedavg"), load_job(plan.jobs / f"{plan.task}_fedgin")
     fedgin = load_job(plan.jobs / f"{plan.task}_fedgin_3d")

@@ -220,7 +220,7 @@ class Experiment(Settings):
         preprocessing: images to network input.
         network: a registered network.
         loss: the training loss.
-        augmentation: the appearance augmentation; ``none`` is plain FedAvg, ``gin`` is FedGIN.
+        augmentation: the appearance augmentation; ``none`` is FedAvg with our defaults, ``gin`` is FedGIN.
         spatial: geometric augmentation.
         training: steps, batches and optimiser.
         federation: weighting of sites.
