@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,48 @@ def test_the_contribution_of_a_site_is_what_the_others_lose_without_it() -> None
     found = centre_section(study(without=losses))["contributions"]
     assert {item.site: item.loss.value for item in found} == pytest.approx(losses)
     assert {(item.sites, item.loss.cases, item.seeds) for item in found} == {(5, 40, 2)}
+
+
+def organs_of_one_site(loss: float) -> Study:
+    """Return runs with all sites and without "s": everybody loses so much, and "s" alone teaches the gallbladder.
+
+    The gallbladder has a Dice of 0.1 and is shown by a site without training cases, too; all else has 0.9.
+    """
+    whole, left = ArmSpec(Regime.CENTRAL, "gin", 1), ArmSpec(Regime.CENTRAL, "gin", 1, without="s")
+    found = []
+    for spec, organs, liver in ((whole, {"liver", "gallbladder"}, 0.9), (left, {"liver"}, 0.9 - loss)):
+        rows = [(site, "liver", liver) for site in ("s", "a", "tested")] + [
+            (site, "gallbladder", 0.1) for site in ("s", "tested") if "gallbladder" in organs
+        ]
+        scores = [
+            CaseScore(site, "CT", "test", patient, patient, organ, dice, 1.0, 1.0)
+            for site, organ, dice in rows
+            for patient in (1, 2, 3)
+        ]
+        arm = PooledArm(spec.name, "title", tiny_experiment(), (Modality.CT,), 1)
+        found.append((spec, ArmResult(arm, scores, [], Path("model.pt"), {}, resumed=True)))
+    return found
+
+
+def test_an_organ_that_a_site_alone_teaches_is_not_compared_and_is_named() -> None:
+    found = centre_section(organs_of_one_site(0.1))
+    [loss] = found["contributions"]
+    assert loss.loss.value == pytest.approx(0.1), "everybody loses 0.1, with a gallbladder or without"
+    assert (loss.untaught, loss.loss.cases) == (("gallbladder",), 6)
+    seen, unseen = ({site.site: site.mean for site in row.centres.sites} for row in found["rows"])
+    assert (seen["s"], unseen["s"]) == (pytest.approx(0.9), pytest.approx(0.8))
+    page = text(organs_of_one_site(0.1))
+    assert "What no other site teaches is left out of the means over sites: gallbladder at s." in page
+    assert re.search(r"^\| s \| central gin \| 2 \| 6 \| 1 \| \+0\.100 .* \| gallbladder \|$", page, re.MULTILINE)
+    page = text(study(without=dict.fromkeys(NAMES, 0.01)))
+    assert "What no other site teaches" not in page
+
+
+def test_a_site_of_which_every_organ_is_its_own_says_nothing_about_the_others() -> None:
+    (whole, all_sites), (left, others) = organs_of_one_site(0.1)
+    alone = [score for score in all_sites.scores if score.organ == "gallbladder"]
+    found = centre_section([(whole, replace(all_sites, scores=alone)), (left, others)])
+    assert found["contributions"] == []
 
 
 def test_sites_that_were_left_out_are_told_also_where_nobody_trained_with_all() -> None:

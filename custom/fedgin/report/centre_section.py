@@ -23,6 +23,7 @@ def centre_section(results: Results) -> dict[str, Any]:
     summary = chosen.centres.summary
     content = {
         "conclusion": conclude_centres(chosen),
+        "untaught": say_untaught(found),
         "forest": "",
         "parts": [],
         "rows": found,
@@ -85,6 +86,16 @@ def conclude_centres(result: CentreResult) -> str:
         f"the mean over {len(result.centres.sites)} sites is {mean:.2f})."
     )
     return f"{said} {_sites_differ(summary)}"
+
+
+def say_untaught(found: Sequence[CentreResult]) -> str:
+    """Return a sentence about the organs that are compared nowhere at a site; nothing where all are."""
+    organs: dict[str, dict[str, None]] = {}
+    for result in found:
+        for site, untaught in result.untaught.items():
+            organs.setdefault(site, {}).update(dict.fromkeys(untaught))
+    said = [f"{', '.join(map(in_words, names))} at {site}" for site, names in organs.items()]
+    return f"What no other site teaches is left out of the means over sites: {'; '.join(said)}." if said else ""
 
 
 def _sites_differ(summary: Summary) -> str:

@@ -1,6 +1,11 @@
-"""What a study says by centre: results at sites that trained and that did not, and what each site gives the others."""
+"""What a study says by centre: results at sites that trained and that did not, and what each site gives the others.
 
-from collections.abc import Mapping, Sequence
+An organ that one site alone teaches is no organ of the runs without it. Means of different organs say nothing about a
+site, so that runs are compared over what both of them scored.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fedgin.study.arm_result import ArmResult
@@ -25,12 +30,14 @@ class CentreResult:
         unseen: each site was tested with the networks that were trained without it; else, with that of all sites.
         seeds: number of seeds.
         centres: sites and summary.
+        untaught: by site, the organs that are in no mean there, because nobody teaches them without it.
     """
 
     group: Group
     unseen: bool
     seeds: int
     centres: Centres
+    untaught: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Contribution:
         loss: mean difference of Dice over the patients of the others, with the site minus without it.
         sites: number of the others.
         seeds: number of seeds.
+        untaught: organs of the others that are not in the loss, because nobody teaches them without the site.
     """
 
     group: Group
@@ -50,38 +58,47 @@ class Contribution:
     loss: Estimate
     sites: int
     seeds: int
+    untaught: tuple[str, ...]
 
 
 def centre_results(results: Results) -> list[CentreResult]:
     """Return Dice by site of every group; where sites were left out, at sites that the network has not seen too."""
     found = []
-    groups, without = group_runs(results), _left_out(results)
-    for group in dict.fromkeys([*groups, *without]):
+    groups, left_out = group_runs(results), _left_out(results)
+    for group in dict.fromkeys([*groups, *left_out]):
+        without = left_out.get(group, {})
+        untaught = _untaught([groups.get(group, Runs()), *without.values()], without)
         if runs := groups.get(group):
-            values = subject_values(_trained(group, runs))
-            found.append(CentreResult(group, False, len(runs.by_seed), by_centre(values)))
-        if group in without:
-            seeds = max(len(left.by_seed) for left in without[group].values())
-            found.append(CentreResult(group, True, seeds, by_centre(_unseen(without[group]))))
+            scores = (score for score in _trained(group, runs) if score.organ not in untaught.get(score.site, ()))
+            found.append(CentreResult(group, False, len(runs.by_seed), by_centre(subject_values(scores)), untaught))
+        if without:
+            seeds = max(len(left.by_seed) for left in without.values())
+            found.append(CentreResult(group, True, seeds, by_centre(_unseen(without)), untaught))
     return found
 
 
 def contributions(results: Results) -> list[Contribution]:
-    """Return what the others lose without each site, on the seeds that have both runs."""
+    """Return what the others lose without each site, on the seeds that have both runs, over the organs of both."""
     groups = group_runs(results)
-    found = []
-    for group, without in _left_out(results).items():
-        whole = groups.get(group, Runs())
-        for site, runs in without.items():
-            seeds = [seed for seed in runs.by_seed if seed in whole.by_seed]
-            both = [
-                subject_values(score for score in _trained(group, own, seeds) if score.site != site)
-                for own in (whole, runs)
-            ]
-            if seeds and both[0]:
-                loss = gaps(*both)
-                found.append(Contribution(group, site, mean_of(loss), len({name for name, _ in loss}), len(seeds)))
-    return found
+    return [
+        found
+        for group, without in _left_out(results).items()
+        for site, runs in without.items()
+        if (found := _contribution(group, site, groups.get(group, Runs()), runs))
+    ]
+
+
+def _contribution(group: Group, site: str, whole: Runs, without: Runs) -> Contribution | None:
+    """Return what the others lose without a site; nothing where no seed or no organ has both runs."""
+    seeds = [seed for seed in without.by_seed if seed in whole.by_seed]
+    both = [[score for score in _trained(group, runs, seeds) if score.site != site] for runs in (whole, without)]
+    before, after = map(_pairs, both)
+    shared = before.keys() & after.keys()
+    if not shared:
+        return None
+    loss = gaps(*(subject_values(score for score in own if (score.site, score.organ) in shared) for own in both))
+    untaught = tuple(dict.fromkeys(pair[1] for pair in before if pair not in shared))
+    return Contribution(group, site, mean_of(loss), len({name for name, _ in loss}), len(seeds), untaught)
 
 
 def observations(results: Results, group: Group) -> list[Observation]:
@@ -114,3 +131,18 @@ def _unseen(without: Mapping[str, Runs]) -> dict[Subject, float]:
     for site, runs in without.items():
         found |= subject_values(score for score in runs.scores() if score.site == site)
     return found
+
+
+def _untaught(every: Iterable[Runs], without: Mapping[str, Runs]) -> dict[str, tuple[str, ...]]:
+    """Return the organs that a site shows, as some run scored them, and that the runs without it have not."""
+    shown = _pairs(score for runs in every for score in runs.scores())
+    found = {}
+    for site, runs in without.items():
+        taught = {score.organ for score in runs.scores()}
+        found[site] = tuple(organ for name, organ in shown if name == site and organ not in taught)
+    return {site: organs for site, organs in found.items() if organs}
+
+
+def _pairs(scores: Iterable[CaseScore]) -> dict[tuple[str, str], None]:
+    """Return each site with each organ that a patient of it shows, once, in the order of the scores."""
+    return {(score.site, score.organ): None for score in scores if not math.isnan(score.dice)}
