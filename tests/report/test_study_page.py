@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedgin.data.site import Modality
+from fedgin.report import study_page
 from fedgin.report.study_page import tables_text
 from fedgin.study.arm_result import ArmResult
 from fedgin.study.arms import PooledArm
@@ -116,3 +117,11 @@ def test_only_what_can_be_compared_with_centralised_training_is() -> None:
     )
     assert [row[0] for row in rows(page, heading)[2:]] == ["none"]
     assert rows(page, heading)[2][2] == "50 % [50, 50]"
+
+
+def test_the_verdict_has_the_direction_of_the_test_not_of_a_mean_that_two_patients_turn() -> None:
+    none = [0.1, 0.1, *(0.90 + 0.001 * number for number in range(18))]
+    gin = [0.85, 0.85, *(dice - 0.02 - 0.0001 * number for number, dice in enumerate(none[2:]))]
+    assert sum(gin) > sum(none)
+    said = study_page._verdict([run("none", none), run("gin", gin)]).text
+    assert said.startswith("GIN is better than another method in 0 of 1 comparisons, worse in 1,")

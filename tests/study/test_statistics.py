@@ -39,8 +39,15 @@ def test_eight_gains_of_eight_have_the_smallest_p_that_eight_allow() -> None:
     assert found.median == pytest.approx(0.045)
 
 
+@given(st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=9).filter(any))
+def test_the_direction_is_the_one_in_which_the_test_rejects(differences: list[float]) -> None:
+    up, down = (stats.wilcoxon(differences, alternative=side).pvalue for side in ("greater", "less"))
+    assert paired_tests({"other": at("a", *differences)})["other"].direction == np.sign(down - up)
+
+
 def test_no_difference_is_no_evidence() -> None:
-    assert paired_tests({"other": at("a", 0.0, 0.0, 0.0)})["other"].p == 1.0
+    found = paired_tests({"other": at("a", 0.0, 0.0, 0.0)})["other"]
+    assert (found.p, found.direction) == (1.0, 0)
 
 
 @given(st.permutations([0.01, 0.02, 0.03, 0.04]))

@@ -127,7 +127,7 @@ def _verdict(results: Results) -> Verdict:
     if not tests:
         return Verdict(f"{name} cannot be compared: no other method has a seed and a test patient in common with it.")
     clear = [item for item in tests if item.test.adjusted < SIGNIFICANT]
-    better = sum(item.difference.value > 0 for item in clear)
+    better = sum(item.test.direction > 0 for item in clear)
     equivalent = sum(item.equivalent < SIGNIFICANT for item in tests if item not in clear)
     return Verdict(
         f"{name} is better than another method in {better} of {len(tests)} comparisons, worse in "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from fedgin.train.evaluate.estimates import Estimate, Subject, bootstrap_interval, by_site
+from fedgin.train.evaluate.estimates import Estimate, Subject, Values, bootstrap_interval, by_site
 
 
 def gaps(first: Mapping[Subject, float], second: Mapping[Subject, float]) -> dict[Subject, float]:
@@ -65,6 +65,8 @@ class PairedTest:
 
     Attributes:
         median: the median difference, first minus second, the effect size.
+        direction: 1 where the first ranks higher by the test, -1 where lower, 0 where neither; the mean of a few large
+            differences can have the other sign.
         p: the p-value of the test; 1 where no patient differs.
         adjusted: ``p`` after Holm's correction over the family.
         cases: number of patients.
@@ -72,6 +74,7 @@ class PairedTest:
     """
 
     median: float
+    direction: int
     p: float
     adjusted: float
     cases: int
@@ -84,9 +87,22 @@ def paired_tests(family: Mapping[str, Mapping[Subject, float]]) -> dict[str, Pai
     raw = {name: float(stats.wilcoxon(gap).pvalue) if np.any(gap) else 1.0 for name, gap in data.items()}
     adjusted = dict(zip(raw, holm(list(raw.values())), strict=True))
     return {
-        name: PairedTest(float(np.median(gap)), raw[name], adjusted[name], gap.size, min(1.0, 2.0 ** (1 - gap.size)))
+        name: PairedTest(
+            median=float(np.median(gap)),
+            direction=_direction(gap),
+            p=raw[name],
+            adjusted=adjusted[name],
+            cases=gap.size,
+            smallest=min(1.0, 2.0 ** (1 - gap.size)),
+        )
         for name, gap in data.items()
     }
+
+
+def _direction(gap: Values) -> int:
+    """Return the sign of the signed ranks' sum, which is what Wilcoxon's test looks at; zeros have no rank."""
+    told = gap[gap != 0.0]
+    return int(np.sign((np.sign(told) * stats.rankdata(np.abs(told))).sum()))
 
 
 def holm(p: Sequence[float]) -> list[float]:
