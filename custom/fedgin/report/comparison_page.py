@@ -10,6 +10,7 @@ from fedgin.files import whole_file, write_text
 from fedgin.page import Verdict, natural_order, write_page
 from fedgin.report.comparison_table import dice_table, scored_arms, scores_text, table_text
 from fedgin.report.cross_site import cross_site_table
+from fedgin.report.draws import show_draws
 from fedgin.report.figures import draw_curves, validation_titles, write_curves
 from fedgin.report.overlays import (
     ShownCase,
@@ -18,7 +19,6 @@ from fedgin.report.overlays import (
     organ_colours,
     predict_slice,
     show_case,
-    show_draws,
 )
 from fedgin.study.arm_result import ArmResult, Comparison, load_network
 from fedgin.study.arms import cases_by_modality
@@ -100,7 +100,8 @@ def _overlays(comparison: Comparison) -> list[ShownCase]:
             for item in comparison.results
         }
         notes = {item.arm.title: dice_note(item, site, subject) for item in comparison.results}
-        draws = show_draws(cases[0], augmentation, seed=experiment.seed, draws=DRAWS)
+        quality = experiment.augmentation.quality
+        draws = show_draws(cases[0], augmentation, quality=quality, seed=experiment.seed, draws=DRAWS)
         found.append(ShownCase(shown.title, show_case(shown, predicted, notes).panels, draws))
     return found
 

@@ -1,36 +1,26 @@
-"""What networks say and see of a test case: a slice with the reference and each prediction, and draws of its look."""
+"""What networks say of a test case: a slice with the reference and each prediction."""
 
 import base64
 import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
-from fedgin.augment import Augmentation
-from fedgin.augment.draws import draw_to_text
 from fedgin.data.cache import CachedCase
 from fedgin.data.datalist import Case
 from fedgin.data.site import Modality
 from fedgin.data.validation.facts import count_by_slice, to_ras
 from fedgin.data.validation.thumbnail import COLOURS, grey_limits, to_grey, upright
 from fedgin.data.volumes import Volume, map_organs, read_pair
-from fedgin.seeds import make_generator
 from fedgin.train.evaluate.evaluator import Segmentation, segment
 
-# z-scored intensities from black to white.
-DISPLAY_LIMIT = 2.5
-# Percentiles of the values that are looked at for it; few pixels may be far off.
-INNERMOST = (1.0, 99.0)
 # The longer side of a picture.
 PIXELS = 640
-# A draw with more numbers than this is named by its seed alone.
-LONGEST_NUMBERS = 20_000
 
 
 @dataclass(frozen=True)
@@ -90,7 +80,7 @@ def busiest_slice(case: Case, organs: Sequence[str]) -> Shown:
     image, label = read_pair(case)
     ras = to_ras(image)
     ids = np.asarray(to_ras(Volume(map_organs(case, label, list(organs)), image.affine)).voxels)
-    index = _busiest(np.moveaxis(ids, 2, 0), len(organs))
+    index = busiest(np.moveaxis(ids, 2, 0), len(organs))
     limits = grey_limits(ras.voxels, hounsfield=case.modality is Modality.CT)
     spacing = (float(ras.spacing[0]), float(ras.spacing[1]))
     return Shown(case, index, ras.voxels[:, :, index], ids[:, :, index], limits, spacing)
@@ -131,47 +121,6 @@ def show_case(shown: Shown, predictions: Mapping[str, NDArray[np.uint8]], notes:
     return ShownCase(shown.title, panels)
 
 
-def show_draws(case: CachedCase, augmentation: Augmentation[Any], *, seed: int, draws: int) -> list[Panel]:
-    """Draw augmented versions of what a network sees of a case, each with the numbers that replay it.
-
-    Of a volume that is the part of a patch's depth around the slice with most organs, which is shown.
-    """
-    image, body, place = _seen(case)
-    source = augmentation.drawn_from(image)
-    drawn = []
-    for number in range(1, draws + 1):
-        names = (seed, case.case.modality.value, number, "report")
-        draw = augmentation.draw(tuple(source.shape), gen=make_generator(*names))
-        drawn.append((names, draw, augmentation.apply(source, draw, body=body)[0, 0][place]))
-    limits = _draw_limits(augmentation.at_inference(image), [picture for _, _, picture in drawn])
-    panels: list[Panel] = []
-    for names, draw, picture in drawn:
-        alpha = getattr(draw.params, "alpha", None)
-        note = f"alpha {float(alpha[0]):.2f}" if isinstance(alpha, Tensor) else ""
-        numbers = draw_to_text(draw)
-        if len(numbers) > LONGEST_NUMBERS:
-            numbers = f"{len(numbers)} letters; drawn anew by make_generator{names}"
-        panels.append(Panel(f"draw {len(panels) + 1}", _grey(picture, limits), note, numbers))
-    return panels
-
-
-def _draw_limits(shown: Tensor, pictures: Sequence[Tensor]) -> tuple[float, float]:
-    """Return what is shown as black and as white in all draws of a case, so that a flat one stays flat.
-
-    Where a network is shown z-scores when it segments, it is trained on such, too, however a draw changes them. Where
-    its images lie closer together, by the preprocessing or by the method, the limits are those of the draws.
-
-    Args:
-        shown: the image as the network is shown it when it segments.
-        pictures: the slice of each draw.
-    """
-    low, high = np.percentile(shown.numpy(), INNERMOST)
-    if high - low > DISPLAY_LIMIT:
-        return -DISPLAY_LIMIT, DISPLAY_LIMIT
-    low, high = np.percentile(torch.stack(list(pictures)).numpy(), INNERMOST)
-    return float(low), float(high)
-
-
 def contact_sheet(shown: Sequence[ShownCase], *, width: int = 240) -> Image.Image:
     """Return a picture of all cases for a document: a row of image, reference and predictions, and one of draws."""
     named = [(case.title.partition(" ")[0], row) for case in shown for row in (case.panels, case.draws) if row]
@@ -198,30 +147,10 @@ def _caption(title: str, size: tuple[int, int]) -> Image.Image:
     return strip
 
 
-def _seen(case: CachedCase) -> tuple[Tensor, Tensor, tuple[int, ...]]:
-    """Return image and body [1, 1, *spatial] of the part of a case that is drawn, and where in it the slice is."""
-    labels = case.read("label").numpy()
-    index = _busiest(labels, len(case.organs))
-    if len(case.window) == 2:
-        return case.read("image", index)[None, None], case.read("body", index)[None, None], ()
-    depth = case.window[0]
-    first = max(0, min(index - depth // 2, len(labels) - depth))
-    part = slice(first, first + depth)
-    return case.read("image", part)[None, None], case.read("body", part)[None, None], (index - first,)
-
-
-def _busiest(ids: NDArray[np.uint8], organs: int) -> int:
+def busiest(ids: NDArray[np.uint8], organs: int) -> int:
     """Return which slice of [slices, A, B] shows most organs, and of these the one with most voxels of them."""
     counts = count_by_slice(ids)[:, 1 : organs + 1]
     return int(np.lexsort((counts.sum(axis=1), (counts > 0).sum(axis=1)))[-1])
-
-
-def _grey(image: Tensor, limits: tuple[float, float]) -> Image.Image:
-    """Show a slice [X, Y] as a network sees it."""
-    picture = Image.fromarray(to_grey(upright(image.numpy()), limits))
-    scale = PIXELS / max(picture.size)
-    size = (round(scale * picture.width), round(scale * picture.height))
-    return picture.resize(size, Image.Resampling.BICUBIC).convert("RGB")
 
 
 def _overlay(shown: Shown, labels: NDArray[np.uint8]) -> Image.Image:

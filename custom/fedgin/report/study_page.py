@@ -18,6 +18,7 @@ from fedgin.files import write_text
 from fedgin.page import Verdict, in_words, template_environment, write_page
 from fedgin.report.centre_section import centre_section
 from fedgin.report.comparison_page import dice_note
+from fedgin.report.draws import show_draws
 from fedgin.report.figures import draw_curves, validation_titles, write_curves
 from fedgin.report.overlays import (
     Panel,
@@ -27,7 +28,6 @@ from fedgin.report.overlays import (
     organ_colours,
     predict_slice,
     show_case,
-    show_draws,
 )
 from fedgin.study import tables
 from fedgin.study.arm_result import ArmResult, load_network
@@ -324,9 +324,12 @@ def _predict(run: ArmResult, case: CachedCase, shown: Shown, organs: Sequence[st
 def _draws(sites: StudySites, drawn: tuple[ArmSpec, ArmResult], shown: Shown) -> list[Panel]:
     spec, result = drawn
     experiment = result.arm.experiment
-    augmentation = experiment.build_augmentation()
-    cases = _seen_by(sites, spec, shown)
-    return [panel for case in cases for panel in show_draws(case, augmentation, seed=experiment.seed, draws=DRAWS)]
+    augmentation, quality = experiment.build_augmentation(), experiment.augmentation.quality
+    return [
+        panel
+        for case in _seen_by(sites, spec, shown)
+        for panel in show_draws(case, augmentation, quality=quality, seed=experiment.seed, draws=DRAWS)
+    ]
 
 
 def _seen_by(sites: StudySites, spec: ArmSpec, shown: Shown) -> list[CachedCase]:
