@@ -2,11 +2,13 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedgin.data.datalist import Split, list_cases
 from fedgin.data.site import Modality, SiteContract, load_site
 from fedgin.errors import ConfigError
-from fedgin.study.scarcity import in_ratio, with_training_patients
+from fedgin.study.scarcity import _shared, in_ratio, with_training_patients
 from tests.sites import write_site
 
 
@@ -22,6 +24,24 @@ def test_patients_are_shared_among_the_sites_of_a_modality(tmp_path: Path) -> No
     few = with_training_patients(contracts(tmp_path, ct1=3, ct2=3, mr=2), {Modality.CT: 3}, tmp_path / "few")
     counts = {contract.site: len(list_cases(contract)[Split.TRAINING]) for contract in few}
     assert counts == {"ct1": 2, "ct2": 1, "mr": 2}
+
+
+def test_what_a_site_has_not_is_shared_among_the_others(tmp_path: Path) -> None:
+    sites = contracts(tmp_path, ct1=5, ct2=1, ct3=4, mr=2)
+    few = with_training_patients(sites, in_ratio(sites, 4), tmp_path / "few", key="ct_per_mr")
+    counts = {contract.site: len(list_cases(contract)[Split.TRAINING]) for contract in few}
+    assert counts == {"ct1": 4, "ct2": 1, "ct3": 3, "mr": 2}
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.data())
+def test_shares_are_as_even_as_sites_have_patients(there: list[int], data: st.DataObject) -> None:
+    count = data.draw(st.integers(len(there), sum(there)))
+    shares = _shared({str(site): patients for site, patients in enumerate(there)}, Modality.CT, count, "key")
+    found = list(shares.values())
+    assert sum(found) == count
+    assert all(1 <= share <= patients for share, patients in zip(found, there, strict=True))
+    # Only who gives all can have less than another, by more than the one that is left over.
+    assert all(share >= max(found) - 1 for share, patients in zip(found, there, strict=True) if share < patients)
 
 
 @pytest.mark.parametrize(("ratio", "wanted"), [(1, (3, 3)), (2, (6, 3)), (4, (8, 2))])
@@ -60,9 +80,11 @@ def test_all_slices_of_a_chosen_patient_stay_together(tmp_path: Path) -> None:
     assert [entry["patient"] for entry in kept] == ["x", "x"]
 
 
-def test_too_many_or_too_few_are_refused(tmp_path: Path) -> None:
-    sites = contracts(tmp_path, ct1=2, ct2=2)
-    with pytest.raises(ConfigError, match="2 training patients, 3"):
+def test_too_many_or_too_few_are_refused_with_the_key_that_asks_for_them(tmp_path: Path) -> None:
+    sites = contracts(tmp_path, ct1=2, ct2=2, mr=1)
+    with pytest.raises(ConfigError, match="the CT sites have 4 training patients, 6 are asked for") as caught:
         with_training_patients(sites, {Modality.CT: 6}, tmp_path / "few")
-    with pytest.raises(ConfigError, match="1 CT patients for 2 sites"):
-        with_training_patients(sites, {Modality.CT: 1}, tmp_path / "few")
+    assert caught.value.fix == "lower 'training_patients' in study.yaml"
+    with pytest.raises(ConfigError, match="1 CT patients for 2 sites") as caught:
+        with_training_patients(sites, in_ratio(sites, 1), tmp_path / "few", key="ct_per_mr")
+    assert caught.value.fix == "change 'ct_per_mr' in study.yaml so that every site has at least one"

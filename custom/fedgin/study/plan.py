@@ -45,8 +45,8 @@ class Block(Settings):
         regimes: where the training data is.
         methods: names under ``methods``, or of registered augmentations.
         seeds: the seeds of the runs.
-        training_patients: so many patients of a modality train, shared evenly among its sites; all by default.
-            ``{CT: 10, MR: 2}`` is a scarcity of 1:5.
+        training_patients: so many patients of a modality train, shared among its sites as evenly as they have them; all
+            by default. ``{CT: 10, MR: 2}`` is a scarcity of 1:5.
         ct_per_mr: in place of it, so many CT patients for each MR patient, and as many of both as that leaves.
         organs: train a network for each of these organs alone; by default one for all organs of the job.
         leave_one_site_out: whether each arm is also run without each of its sites in turn. The network is tested at

@@ -171,7 +171,8 @@ class StudySites:
             if contract not in members:
                 self.on_left_out(contract.site, organs)
         wanted = in_ratio(members, spec.ct_per_mr) if spec.ct_per_mr else dict(spec.training_patients)
-        return with_training_patients(members, wanted, self.out / "datalists" / spec.name)
+        key = "ct_per_mr" if spec.ct_per_mr else "training_patients"
+        return with_training_patients(members, wanted, self.out / "datalists" / spec.name, key=key)
 
 
 def _with_one_thread(contract: SiteContract) -> SiteContract:

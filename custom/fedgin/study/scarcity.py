@@ -11,19 +11,24 @@ from fedgin.files import write_text
 
 
 def with_training_patients(
-    contracts: Sequence[SiteContract], wanted: Mapping[Modality, int], folder: Path
+    contracts: Sequence[SiteContract], wanted: Mapping[Modality, int], folder: Path, *, key: str = "training_patients"
 ) -> list[SiteContract]:
     """Return contracts whose datalists name the first so many training patients of each modality.
 
     Args:
         contracts: the contracts of all sites.
-        wanted: patients by modality, shared among its sites as evenly as can be; other modalities keep all of theirs.
+        wanted: patients by modality, shared among its sites as evenly as they have them; other modalities keep all of
+            theirs.
         folder: where the shorter datalists are written.
+        key: of ``study.yaml`` that asks for so many.
 
     Raises:
-        ConfigError: a site would train with no patient, or has fewer than its share.
+        ConfigError: a site would train with no patient, or all sites together have fewer.
     """
-    shares = {name: share for modality, count in wanted.items() for name, share in _share(contracts, modality, count)}
+    shares: dict[str, int] = {}
+    for modality, count in wanted.items():
+        there = {each.site: len(_training_patients(each)) for each in contracts if each.modality is modality}
+        shares |= _shared({site: patients for site, patients in there.items() if patients}, modality, count, key)
     return [
         _shortened(contract, shares[contract.site], folder) if contract.site in shares else contract
         for contract in contracts
@@ -60,22 +65,29 @@ def _training_patients(contract: SiteContract) -> list[str]:
     return list(dict.fromkeys(entry.patient or f"entry {number}" for number, entry in enumerate(training)))
 
 
-def _share(contracts: Sequence[SiteContract], modality: Modality, count: int) -> list[tuple[str, int]]:
-    names = [contract.site for contract in contracts if contract.modality is modality and trains(contract)]
-    if len(names) > count:
-        raise ConfigError(f"{count} {modality} patients for {len(names)} sites", "give every site at least one")
-    return [(name, count // len(names) + (place < count % len(names))) for place, name in enumerate(names)]
+def _shared(there: Mapping[str, int], modality: Modality, count: int, key: str) -> dict[str, int]:
+    """Deal so many patients to the sites in turn; who has no more is left out of the later turns."""
+    if len(there) > count:
+        raise ConfigError(
+            f"{count} {modality} patients for {len(there)} sites",
+            f"change '{key}' in study.yaml so that every site has at least one",
+        )
+    if sum(there.values()) < count:
+        raise ConfigError(
+            f"the {modality} sites have {sum(there.values())} training patients, {count} are asked for",
+            f"lower '{key}' in study.yaml",
+        )
+    shares = dict.fromkeys(there, 0)
+    while left := count - sum(shares.values()):
+        for site in [site for site in there if shares[site] < there[site]][:left]:
+            shares[site] += 1
+    return shares
 
 
 def _shortened(contract: SiteContract, patients: int, folder: Path) -> SiteContract:
     datalist = read_datalist(contract.datalist)
     keys = [entry.patient or f"entry {number}" for number, entry in enumerate(datalist.training)]
     chosen = _training_patients(contract)[:patients]
-    if len(chosen) < patients:
-        raise ConfigError(
-            f"site {contract.site} has {len(chosen)} training patients, {patients} are asked for",
-            "lower 'training_patients' in study.yaml",
-        )
     kept = [entry for key, entry in zip(keys, datalist.training, strict=True) if key in chosen]
     return _with_datalist(
         contract, {"training": kept, "validation": datalist.validation, "test": datalist.test}, folder
