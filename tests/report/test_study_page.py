@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fedgin.data.site import Modality
 from fedgin.report import study_page
 from fedgin.report.study_page import tables_text
@@ -38,7 +40,8 @@ def text(*results: tuple[ArmSpec, Any]) -> str:
 
 def rows(page: str, heading: str) -> list[list[str]]:
     """Return the cells of the first table below a heading."""
-    lines = page.split(f"{heading}\n")[1].strip().splitlines()
+    lines = page.split(f"{heading}\n")[1].splitlines()
+    lines = lines[next(number for number, line in enumerate(lines) if line.startswith("|")) :]
     end = next((number for number, line in enumerate(lines) if not line.startswith("|")), len(lines))
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:end]]
 
@@ -80,6 +83,18 @@ def test_shares_have_patients_and_seeds_too() -> None:
     page = text(run("none", [0.5, 0.7]), run("gin", [0.25, 0.35]))
     assert rows(page, heading)[0] == ["method", "seeds", "MR, mr only, n = 2"]
     assert rows(page, heading)[3] == ["gin", "1", "50 % [50, 50]"]
+
+
+@pytest.mark.parametrize(
+    ("none", "share"), [([0.0, 0.0, 0.0], "–"), ([0.0, 0.0, 0.3], "–"), ([0.1, 0.2, 0.3], "200 %")]
+)
+def test_nothing_is_divided_by_a_baseline_that_found_nothing(none: list[float], share: str) -> None:
+    """Of 0, 0 and 0.3 one resample in three is 0, 0 and 0."""
+    page = text(run("none", none), run("gin", [0.2, 0.4, 0.6]))
+    found = rows(page, "## Relative to the baseline mr only none")[3]
+    assert (found[0], found[2].partition(" [")[0]) == ("gin", share)
+    assert "inf" not in page
+    assert "nan" not in page
 
 
 def test_tables_of_scarcity_say_which_patients_trained() -> None:

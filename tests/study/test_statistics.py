@@ -22,8 +22,22 @@ def test_a_ratio_of_proportional_values_has_no_spread() -> None:
     whole = uniform(3)
     part = {subject: 0.9 * value for subject, value in whole.items()}
     found = ratio_of(part, whole)
+    assert found is not None
     assert found.value == pytest.approx(0.9)
     assert found.high - found.low < 1e-9, "a patient's two values must be resampled together"
+
+
+@pytest.mark.parametrize("below", [(0.0, 0.0, 0.0), (0.0, 0.0, 0.3)])
+def test_there_is_no_ratio_to_what_is_0_or_is_so_in_a_resample(below: tuple[float, ...]) -> None:
+    assert ratio_of(at("a", 0.1, 0.2, 0.3), at("a", *below)) is None
+    assert ratio_of(at("a", 0.0, 0.0, 0.0), at("a", *below)) is None
+
+
+def test_patients_who_have_nothing_leave_a_ratio_where_no_resample_is_of_them_alone() -> None:
+    below = at("a", 0.0, *np.linspace(0.2, 0.9, 30))
+    found = ratio_of({subject: 2 * value for subject, value in below.items()}, below)
+    assert found is not None
+    assert (found.low, found.value, found.high) == pytest.approx((2.0, 2.0, 2.0))
 
 
 def test_only_patients_of_both_are_compared() -> None:

@@ -18,10 +18,13 @@ def gaps(first: Mapping[Subject, float], second: Mapping[Subject, float]) -> dic
     return {subject: first[subject] - second[subject] for subject in _common(first, second)}
 
 
-def ratio_of(first: Mapping[Subject, float], second: Mapping[Subject, float]) -> Estimate:
+def ratio_of(first: Mapping[Subject, float], second: Mapping[Subject, float]) -> Estimate | None:
     """Return the mean of ``first`` divided by the mean of ``second``, over the patients of both.
 
     A patient's two values are resampled together, within its site.
+
+    Returns:
+        the ratio; nothing where the second mean is 0, or is 0 in a resample, so that the ratio has no interval.
 
     Raises:
         ValueError: no patient is in both.
@@ -29,10 +32,17 @@ def ratio_of(first: Mapping[Subject, float], second: Mapping[Subject, float]) ->
     shared = _common(first, second)
     pair = [{subject: values[subject] for subject in shared} for values in (first, second)]
     sites = by_site(pair)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = bootstrap_interval(sites, lambda means: means[0] / means[1])
-        means = np.concatenate(sites, axis=1).mean(axis=1)
-        return Estimate(float(means[0] / means[1]), low, high, float("nan"), len(shared))
+    empty = False
+
+    def ratio(means: Values) -> Values:
+        nonlocal empty
+        some = means[1] != 0.0
+        empty |= not np.all(some)
+        return np.divide(means[0], means[1], out=np.zeros_like(means[0]), where=some)
+
+    value = float(ratio(np.concatenate(sites, axis=1).mean(axis=1)))
+    low, high = bootstrap_interval(sites, ratio)
+    return None if empty else Estimate(value, low, high, float("nan"), len(shared))
 
 
 # Two Dice values that differ by less are as good as equal.

@@ -103,14 +103,17 @@ def level(runs: Runs, *, modality: str, organ: str | None = None, measure: str =
 
 
 def share_of_central(groups: Groups, group: Group, modality: str) -> Cell | None:
-    """Return the group's Dice divided by that of centralised training with the same method and seeds."""
+    """Return the group's Dice divided by that of centralised training with the same method and seeds.
+
+    There is no cell where such a run is missing, and none where there is nothing to divide by: see :func:`ratio_of`.
+    """
     if group.regime is not Regime.FEDERATED:
         return None
     return _compared(groups, group, Group(group.population, Regime.CENTRAL, group.method), modality)
 
 
 def share_of_baseline(groups: Groups, group: Group, baseline: str, modality: str) -> Cell | None:
-    """Return the group's Dice divided by the baseline's (such as ``mr_only none``) with the same seeds."""
+    """Return the group's Dice divided by the baseline's (such as ``mr_only none``); see :func:`share_of_central`."""
     regime, method = baseline.split()
     return _compared(groups, group, Group(group.population, Regime(regime), method), modality)
 
@@ -121,7 +124,8 @@ def _compared(groups: Groups, group: Group, other: Group, modality: str) -> Cell
         return None
     first, second = (subject_values(groups[key].scores(seeds), modality=modality) for key in (group, other))
     # In a modality whose test patients do not show the organ of an arm there is nothing to compare.
-    return Cell(ratio_of(first, second), len(seeds)) if first.keys() & second.keys() else None
+    share = ratio_of(first, second) if first.keys() & second.keys() else None
+    return Cell(share, len(seeds)) if share else None
 
 
 def tests_of_reference(groups: Groups) -> list[Test]:
