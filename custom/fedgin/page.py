@@ -95,6 +95,8 @@ def settings_rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
     >>> settings_rows({"seed": 1, "network": {"name": "unet", "params": {}}, "organs": ["liver", "spleen"]})
     [('seed', '1'), ('network.name', 'unet'), ('network.params', 'none'), ('organs', 'liver, spleen')]
+    >>> settings_rows({"kernel_sizes": [[1, 3, 3], 3]})  # lists within a list stay apart
+    [('kernel_sizes', '1 x 3 x 3, 3')]
     """
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
@@ -105,9 +107,9 @@ def settings_rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _value(value: object) -> str:
+def _value(value: object, between: str = ", ") -> str:
     if isinstance(value, list | tuple) and value:
-        return ", ".join(map(_value, value))
+        return between.join(_value(item, " x ") for item in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None or value in ({}, [], ()) else str(value)
