@@ -104,6 +104,19 @@ def test_tables_of_scarcity_say_which_patients_trained() -> None:
         assert re.findall(r"Training patients: (.*)\.\n\n\| method", part) == ["1ct 1mr", "5ct 1mr"]
 
 
+def test_tables_of_one_organ_say_so_apart_from_who_trained() -> None:
+    (spec, result), (other, second) = run("none", [0.5, 0.6]), run("gin", [0.6, 0.7], ct=5)
+    page = text((replace(spec, organ="liver"), result), (replace(other, organ="left_kidney"), second))
+    part = page.split("## Mean Dice\n")[1].split("## ")[0]
+    assert re.findall(r"^Training.*", part, re.MULTILINE) == [
+        "Training patients: all; one network for: liver.",
+        "Training patients: 5ct 1mr; one network for: left kidney.",
+    ]
+    assert "### Dice, MR, mr only, liver\n" in page
+    assert "### Dice, MR, mr only, 5ct 1mr, left kidney\n" in page
+    assert "all liver" not in page
+
+
 def test_arms_of_different_precision_are_told() -> None:
     (spec, first), (other, second) = run("none", [0.5, 0.7]), run("gin", [0.5, 0.7])
     page = text((spec, replace(first, precision="float32")), (other, replace(second, precision="bfloat16")))

@@ -49,14 +49,14 @@ def test_an_arm_of_two_blocks_is_run_once() -> None:
 def test_scarcity_is_part_of_the_name() -> None:
     block = {"regimes": ["mr_only"], "methods": ["none"], "seeds": [1], "training_patients": {"MR": 2, "CT": 10}}
     arm = Study.model_validate(values(blocks=[block])).arms()[0]
-    assert arm.population == "10ct_2mr"
+    assert str(arm.population) == "10ct_2mr"
     assert dict(arm.training_patients) == {Modality.CT: 10, Modality.MR: 2}
 
 
 def test_a_network_for_each_organ_and_a_ratio_are_populations_of_their_own() -> None:
     block = {"regimes": ["federated"], "methods": ["none"], "seeds": [1], "organs": ["liver", "spleen"], "ct_per_mr": 5}
     study = Study.model_validate(values(blocks=[block], baseline="federated none"))
-    assert [(arm.name, arm.population) for arm in study.arms()] == [
+    assert [(arm.name, str(arm.population)) for arm in study.arms()] == [
         (f"federated-none-5ct_per_mr_{organ}-seed1", f"5ct_per_mr_{organ}") for organ in ("liver", "spleen")
     ]
     assert study.changes(study.arms()[1])[-1] == {"organs": ["spleen"], "seed": 1}

@@ -5,6 +5,7 @@ from typing import Any
 
 from fedgin.page import in_words
 from fedgin.report.forest import draw_forest, shown
+from fedgin.report.populations import suffix
 from fedgin.study.centre_tables import CentreResult, Results, centre_results, contributions, observations
 from fedgin.study.centres import NotEstimated, Summary
 from fedgin.study.plan import Regime
@@ -61,8 +62,7 @@ def named(result: CentreResult) -> str:
 
 def runs_of(group: Group) -> str:
     """Return which runs a group has, such as ``federated gin``."""
-    population = "" if group.population == "all" else f", {in_words(group.population)}"
-    return f"{in_words(group.regime)} {in_words(group.method)}{population}"
+    return f"{in_words(group.regime)} {in_words(group.method)}{suffix(group.population)}"
 
 
 def p_value(p: float) -> str:

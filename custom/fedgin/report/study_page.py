@@ -29,11 +29,13 @@ from fedgin.report.overlays import (
     predict_slice,
     show_case,
 )
+from fedgin.report.populations import heading, suffix
 from fedgin.study import tables
 from fedgin.study.arm_result import ArmResult, load_network
 from fedgin.study.arms import Curve, cases_by_modality
 from fedgin.study.plan import ArmSpec, Regime, Study, load_study
 from fedgin.study.planned_arm import StudySites
+from fedgin.study.population import Population
 from fedgin.study.statistics import MARGIN
 from fedgin.study.tables import Cell, Group, Groups
 
@@ -64,7 +66,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of one population: columns and lines; numbers have so many ``digits`` after the point."""
+    """A table of one population: what stands above it, columns and lines; numbers have so many ``digits``."""
 
     title: str
     columns: list[str]
@@ -166,20 +168,21 @@ def _context(study: Study, results: Results, missing: int) -> dict[str, Any]:
         "precisions": sorted({result.precision for _, result in results if result.precision}),
         "centres": centre_section(results),
         "margin": MARGIN,
+        "suffix": suffix,
     }
 
 
-def _levels(groups: Groups, population: str) -> Table:
+def _levels(groups: Groups, population: Population) -> Table:
     """Mean Dice of organs: a line a method, a column for each modality and regime."""
     columns = list(product(tables.modalities_of(groups), _regimes(groups, population)))
     lines = [
         Line(method, [_level(groups, Group(population, regime, method), modality) for modality, regime in columns])
         for method in _methods(groups, population)
     ]
-    return Table(population, [f"{modality}, {in_words(regime)}" for modality, regime in columns], lines)
+    return Table(heading(population), [f"{modality}, {in_words(regime)}" for modality, regime in columns], lines)
 
 
-def _organ_tables(groups: Groups, population: str) -> list[Table]:
+def _organ_tables(groups: Groups, population: Population) -> list[Table]:
     """One table for each modality and regime: a line a method, a column an organ, for each measure."""
     places = product(tables.modalities_of(groups), _regimes(groups, population), TITLES)
     return [
@@ -195,11 +198,11 @@ def _organ_table(groups: Groups, place: Group, modality: str, measure: str) -> T
         for method in _methods(groups, place.population)
         if (key := Group(place.population, place.regime, method)) in groups
     ]
-    heading = f"{TITLES[measure]}, {modality}, {in_words(place.regime)}" + _suffix(place.population)
-    return Table(heading, [in_words(organ) for organ in organs], lines, digits=1 if measure == "hd95_mm" else 3)
+    title = f"{TITLES[measure]}, {modality}, {in_words(place.regime)}" + suffix(place.population)
+    return Table(title, [in_words(organ) for organ in organs], lines, digits=1 if measure == "hd95_mm" else 3)
 
 
-def _shares_of_central(groups: Groups, population: str) -> Table:
+def _shares_of_central(groups: Groups, population: Population) -> Table:
     """Dice of the methods that have both regimes, with a seed in common."""
     modalities = tables.modalities_of(groups)
     keys = [Group(population, Regime.FEDERATED, method) for method in _methods(groups, population)]
@@ -208,10 +211,10 @@ def _shares_of_central(groups: Groups, population: str) -> Table:
         for key in keys
         if key in groups
     ]
-    return Table(population, modalities, [line for line in lines if any(line.cells)])
+    return Table(heading(population), modalities, [line for line in lines if any(line.cells)])
 
 
-def _shares_of_baseline(groups: Groups, population: str, baseline: str) -> Table:
+def _shares_of_baseline(groups: Groups, population: Population, baseline: str) -> Table:
     """The baseline's own modality is where it can be compared: ``mr_only`` on MR, ``ct_only`` on CT, else all."""
     own = baseline.split("_only")[0].upper()
     modalities = [own] if own in tables.modalities_of(groups) else tables.modalities_of(groups)
@@ -226,16 +229,16 @@ def _shares_of_baseline(groups: Groups, population: str, baseline: str) -> Table
         )
         for method in _methods(groups, population)
     ]
-    return Table(population, [f"{modality}, {in_words(regime)}" for modality, regime in columns], lines)
+    return Table(heading(population), [f"{modality}, {in_words(regime)}" for modality, regime in columns], lines)
 
 
-def _ranks(groups: Groups, populations: Sequence[str]) -> list[tuple[str, dict[str, float]]]:
+def _ranks(groups: Groups, populations: Sequence[Population]) -> list[tuple[str, dict[str, float]]]:
     found = []
     for population in populations:
         for regime in _regimes(groups, population):
             ranks = tables.ranks(groups, population, regime)
             if ranks:
-                place = in_words(regime) + _suffix(population)
+                place = in_words(regime) + suffix(population)
                 found.append((place, dict(sorted(ranks.items(), key=lambda item: item[1]))))
     return found
 
@@ -248,11 +251,11 @@ def _is_shown(groups: Groups, modality: str, organ: str) -> bool:
     return any(_level(groups, key, modality, organ) for key in groups)
 
 
-def _methods(groups: Groups, population: str) -> list[str]:
+def _methods(groups: Groups, population: Population) -> list[str]:
     return list(dict.fromkeys(group.method for group in groups if group.population == population))
 
 
-def _regimes(groups: Groups, population: str) -> list[Regime]:
+def _regimes(groups: Groups, population: Population) -> list[Regime]:
     return [regime for regime in Regime if any((g.population, g.regime) == (population, regime) for g in groups)]
 
 
@@ -260,10 +263,6 @@ def _shared(values: Iterable[int]) -> int | None:
     """Return the one value that all are, or nothing."""
     different = set(values)
     return different.pop() if len(different) == 1 else None
-
-
-def _suffix(population: str) -> str:
-    return "" if population == "all" else f", {in_words(population)}"
 
 
 def _shown_arms(results: Results) -> dict[str, tuple[ArmSpec, ArmResult]]:

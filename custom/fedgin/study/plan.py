@@ -14,6 +14,7 @@ from fedgin.augment import augmentation_names
 from fedgin.config import Settings, load_settings, spelt
 from fedgin.data.site import Modality, OrganName
 from fedgin.errors import ConfigError
+from fedgin.study.population import Population
 
 # Fewer say nothing about a centre that was not measured; and without one of two there is no federation.
 LEAST_SITES = 3
@@ -192,9 +193,9 @@ class ArmSpec:
         return "_".join(f"{count}{modality.lower()}" for modality, count in self.training_patients) or "all"
 
     @property
-    def population(self) -> str:
-        """What arms that are compared have in common: their training patients, and an organ of their own."""
-        return f"{self.patients}_{self.organ}" if self.organ else self.patients
+    def population(self) -> Population:
+        """What arms that are compared have in common."""
+        return Population(self.patients, self.organ)
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fedgin.study.arm_result import ArmResult
 from fedgin.study.centres import Centres, by_centre
 from fedgin.study.plan import ArmSpec, Regime
+from fedgin.study.population import Population
 from fedgin.study.statistics import PairedTest, equivalence, gaps, mean_ranks, paired_tests, ratio_of
 from fedgin.train.evaluate.estimates import Estimate, Subject, mean_of
 from fedgin.train.evaluate.patient_values import MEASURES, subject_values
@@ -18,7 +19,7 @@ REFERENCE = "gin"
 class Group:
     """Runs that differ in their seed alone."""
 
-    population: str
+    population: Population
     regime: Regime
     method: str
 
@@ -47,7 +48,7 @@ class Test:
     """One comparison of the reference method with another.
 
     Attributes:
-        population: of training patients.
+        population: of both.
         regime: of both.
         method: the other one.
         test: over patients.
@@ -57,7 +58,7 @@ class Test:
         centres: the difference by site.
     """
 
-    population: str
+    population: Population
     regime: Regime
     method: str
     test: PairedTest
@@ -167,7 +168,7 @@ def _gaps(groups: Groups, first: Group, second: Group, seeds: Sequence[int]) -> 
     return gaps(*values) if values[0].keys() & values[1].keys() else {}
 
 
-def ranks(groups: Groups, population: str, regime: Regime) -> dict[str, float]:
+def ranks(groups: Groups, population: Population, regime: Regime) -> dict[str, float]:
     """Return the methods' mean ranks over all test patients, 1 is best, on the seeds that all of them have."""
     keys = [key for key in groups if key.population == population and key.regime is regime]
     seeds = common_seeds(groups, keys)
