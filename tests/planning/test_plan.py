@@ -90,6 +90,27 @@ def test_a_site_of_few_slices_makes_it_slices_which_hold_every_body() -> None:
         plan(fingerprint("a"), fingerprint("b", body=(400.0, 250.0, 40.0)), dimensions=3)
 
 
+def test_slices_are_counted_at_the_spacing_that_is_planned_in_the_end() -> None:
+    """A body of 1.9 m at 1 mm has more voxels than are ever prepared: they become larger, slabs of 17 mm too thin."""
+    whole = fingerprint("a", cases=60, spacing=(1.0, 1.0, 1.0), body=(560.0, 420.0, 1900.0), width=0.0)
+    slabs = fingerprint("b", "MR", spacing=(1.0, 1.0, 1.0), body=(350.0, 250.0, 17.0), width=0.0)
+    planned = plan(whole, slabs)
+    assert planned.experiment.spatial_dims == 2
+    assert reason(planned, "dimensions").endswith("which has 16 at least: b (17, 14 of 1.19 mm)")
+    with pytest.raises(ConfigError, match=r"too few slices for volumes: b \(17, 14 of 1\.19 mm\)"):
+        plan(whole, slabs, dimensions=3)
+    thicker = fingerprint("b", "MR", spacing=(1.0, 1.0, 1.0), body=(350.0, 250.0, 40.0), width=0.0)
+    spacing = plan(whole, thicker).experiment.preprocessing.spacing_mm
+    assert spacing == (1.19, 1.19, 1.19)
+
+
+def test_a_batch_is_no_larger_than_a_job_may_say() -> None:
+    small: dict[str, Any] = {"spacing": (2.0, 2.0, 2.0), "body": (30.0, 30.0, 400.0), "width": 0.0, "cases": 20_000}
+    planned = plan(fingerprint("a", **small), fingerprint("b", "MR", **small), dimensions=2, memory_gb=80.0)
+    assert planned.experiment.training.batch_size == 4096
+    assert "bound by what a job may say" in reason(planned, "batch_size")
+
+
 def test_less_memory_gives_smaller_patches_and_none_at_all_is_an_error() -> None:
     found = [fingerprint("a", spacing=(1.0, 1.0, 1.0)), fingerprint("b", "MR", spacing=(1.0, 1.0, 1.0))]
     sizes = [plan(*found, memory_gb=memory).experiment.preprocessing.size for memory in (2.0, 4.0, 16.0)]

@@ -20,6 +20,7 @@ from fedgin.planning.memory import training_bytes
 from fedgin.planning.pooling import pool
 from fedgin.planning.spacing import body_groups, choose_dimensions, groups_of, volume_spacing, within_volume
 from fedgin.planning.topology import Topology, plan_topology
+from fedgin.train.experiment import LARGEST_BATCH
 
 NumberT = TypeVar("NumberT", int, float)
 SMALLEST_BATCH = 2
@@ -67,12 +68,12 @@ def plan_geometry(sites: Sequence[Fingerprint], *, classes: int, memory_gb: floa
         ConfigError: not even the smallest batch fits into the memory.
     """
     known = [site for site in sites if site.training_cases]
-    spacing, why_spacing = volume_spacing(known)
+    spacing, why_spacing = within_volume(known, *volume_spacing(known))
+    # Larger voxels make fewer slices.
     found, why = choose_dimensions(known, spacing[2], dimensions)
     if found == 2:
         return _plan_slices(known, classes, memory_gb, why)
     shape = [pool(body_groups(known, axis), 50.0) / step for axis, step in zip(("x", "y", "z"), spacing, strict=True)]
-    spacing, shape, why_spacing = within_volume(known, spacing, shape, why_spacing)
     size, topology = _fit_patch(shape, spacing, classes, memory_gb)
     batch, why_batch = _batch(size, topology, classes, memory_gb, _voxels(known, shape))
     decisions = (why, why_spacing, _patch(size, shape, memory_gb), *_network(topology), why_batch)
@@ -132,11 +133,13 @@ def _batch(
 ) -> tuple[int, Decision]:
     pixels = math.prod(size)
     share = max(SMALLEST_BATCH, round(MOST_OF_ALL * voxels / pixels))
+    most = min(share, LARGEST_BATCH)
     batch = SMALLEST_BATCH
-    while batch < share and _fits(size, topology, classes, batch + 1, memory_gb):
+    while batch < most and _fits(size, topology, classes, batch + 1, memory_gb):
         batch += 1
     needed = _gigabytes(size, topology, classes, batch)
-    bound = "5 % of the training voxels" if batch == share else "the memory, or a site's limits by default"
+    bounds = {share: "5 % of the training voxels", LARGEST_BATCH: "what a job may say"}
+    bound = bounds.get(batch, "the memory, or a site's limits by default")
     reason = f"a step takes {needed:.1f} of {memory_gb:g} GB at most; bound by {bound}"
     return batch, Decision("batch_size", str(batch), reason, NNUNET)
 

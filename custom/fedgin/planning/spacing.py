@@ -15,22 +15,34 @@ COARSE_PERCENTILE = 10.0
 
 
 def choose_dimensions(known: Sequence[Fingerprint], step: float, asked: int | None) -> tuple[int, Decision]:
-    """Choose volumes, unless the median case of some site has too few slices for a patch."""
+    """Choose volumes, unless the median case of some site has too few slices for a patch.
+
+    Args:
+        known: sites that share numbers.
+        step: between the planned volumes' slices, in mm.
+        asked: 2 or 3; ``None`` leaves it to the rule.
+    """
     source = "asked for" if asked else HERE
-    flat = [
-        f"{site.site} ({site.training.slices['p50']:.0f})"
-        for site in known
-        if site.training.slices and site.training.length_mm and site.training.length_mm["p50"] / step < SIDE_STEP
-    ]
     if asked == 2:
         return 2, Decision("dimensions", "2", "slices, by --dimensions 2", source)
+    flat = ", ".join(said for site in known if (said := _too_flat(site, step)))
     if asked == 3 and flat:
-        raise ConfigError(f"too few slices for volumes: {', '.join(flat)}", "plan slices: --dimensions 2")
+        raise ConfigError(f"too few slices for volumes: {flat}", "plan slices: --dimensions 2")
     if flat:
-        reason = f"too few slices for a patch, which has {SIDE_STEP} at least: {', '.join(flat)}"
+        reason = f"too few slices for a patch, which has {SIDE_STEP} at least: {flat}"
         return 2, Decision("dimensions", "2", reason, source)
     reason = f"the median case of every site has {SIDE_STEP} slices or more at this spacing"
     return 3, Decision("dimensions", "3", reason, source)
+
+
+def _too_flat(site: Fingerprint, step: float) -> str:
+    """Name a site whose median case has too few slices so far apart, with their number; else nothing."""
+    slices, length = site.training.slices, site.training.length_mm
+    if not slices or not length or length["p50"] / step >= SIDE_STEP:
+        return ""
+    # Its own are enough: it is the plan that has fewer.
+    planned = f", {int(length['p50'] / step)} of {step:g} mm" if slices["p50"] >= SIDE_STEP else ""
+    return f"{site.site} ({slices['p50']:.0f}{planned})"
 
 
 def volume_spacing(known: Sequence[Fingerprint]) -> tuple[tuple[float, ...], Decision]:
@@ -50,17 +62,16 @@ def volume_spacing(known: Sequence[Fingerprint]) -> tuple[tuple[float, ...], Dec
 
 
 def within_volume(
-    known: Sequence[Fingerprint], spacing: tuple[float, ...], shape: list[float], why: Decision
-) -> tuple[tuple[float, ...], list[float], Decision]:
+    known: Sequence[Fingerprint], spacing: tuple[float, ...], why: Decision
+) -> tuple[tuple[float, ...], Decision]:
     """Enlarge voxels of which the largest case would have more than is ever prepared."""
     largest = math.prod(max(group.largest() for group in body_groups(known, axis)) for axis in ("x", "y", "z"))
     factor = (largest / math.prod(spacing) / MOST_VOXELS) ** (1 / 3)
     if factor <= 1.0:
-        return spacing, shape, why
+        return spacing, why
     enlarged = tuple(math.ceil(100 * step * factor) / 100 for step in spacing)
     reason = f"{why.reason}; enlarged, because a prepared volume has at most {MOST_VOXELS:,} voxels"
-    smaller = [side * old / new for side, old, new in zip(shape, spacing, enlarged, strict=True)]
-    return enlarged, smaller, Decision(why.key, numbers(enlarged), reason, f"{NNUNET}, {HERE}")
+    return enlarged, Decision(why.key, numbers(enlarged), reason, f"{NNUNET}, {HERE}")
 
 
 def body_groups(known: Sequence[Fingerprint], axis: str) -> list[Shared]:

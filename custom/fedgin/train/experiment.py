@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Beside the experiment.yaml of a job that scores a trained model: its weights, without code.
 EVALUATED_MODEL = "model.safetensors"
 DEFAULT_STEPS, DEFAULT_ORGAN_SHARE = 80, 0.75
+LARGEST_BATCH = 4096
 ROUND_LENGTHS = {"local_steps", "local_epochs"}
 
 
@@ -69,7 +70,7 @@ class TrainingSettings(Settings):
 
     local_steps: int | None = Field(default=None, ge=1, le=1_000_000)
     local_epochs: int | None = Field(default=None, ge=1, le=10_000)
-    batch_size: int = Field(default=16, ge=1, le=4096)
+    batch_size: int = Field(default=16, ge=1, le=LARGEST_BATCH)
     foreground_share: float | None = Field(default=None, ge=0.0, le=1.0)
     learning_rate: float = Field(default=3e-3, gt=0.0, le=1.0)
     weight_decay: float = Field(default=1e-4, ge=0.0, le=1.0)
