@@ -1,10 +1,16 @@
 """The check for a GPU runs on the CPU as well; what it says of a GPU nobody has seen yet."""
 
+import itertools
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 import torch
+from torch import Tensor
 
 from benchmarks.gpu import PATCH, check_draws, check_networks, measure_jobs
+from fedgin.augment.hooks import Guide
 
 CPU = torch.device("cpu")
 
@@ -20,3 +26,21 @@ def test_what_fails_is_said_and_does_not_hide_the_rest() -> None:
     first, *_, last = check_draws(CPU, ["nothing", "none"])
     assert (first.passed, last.passed) == (False, True)
     assert "unknown augmentation 'nothing'" in first.measured
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_a_view_that_is_no_number_on_the_device_fails_whichever_it_is(
+    monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    calls = itertools.count()
+
+    def views(image: Tensor, guide: Guide, *, gen: torch.Generator, body: Tensor) -> list[Tensor]:
+        found = [image, image]
+        if next(calls) == 1:  # the device's turn
+            found[broken] = torch.full_like(image, math.nan)
+        return found
+
+    monkeypatch.setattr("benchmarks.gpu.build_augmentation", lambda name: SimpleNamespace(guided_views=views))
+    first = check_draws(CPU, ["broken"])[0]
+    assert not first.passed
+    assert "differs by nan" in first.measured
