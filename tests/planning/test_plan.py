@@ -159,7 +159,7 @@ def test_thin_kernels_go_to_gin_too() -> None:
     assert planned.experiment.network.params["kernel_sizes"][0] == [1, 3, 3]
 
 
-def test_volumes_keep_the_largest_region_of_the_organs_for_which_that_was_measured() -> None:
+def test_volumes_alone_keep_the_largest_region_of_the_organs_for_which_that_was_measured() -> None:
     organs = {"liver": 0.7, "pancreas": 0.6, "spleen": 0.6}
     volumes = plan(fingerprint("a", organs=organs), fingerprint("b", organs=organs))
     assert volumes.experiment.spatial_dims == 3
@@ -167,6 +167,7 @@ def test_volumes_keep_the_largest_region_of_the_organs_for_which_that_was_measur
     assert "becomes background" in reason(volumes, "largest_region")
     slices = plan(fingerprint("a", organs=organs), fingerprint("b", organs=organs), dimensions=2)
     assert slices.experiment.postprocessing.largest_region == []
+    assert slices.experiment.augmentation.quality
     assert "largest_region" not in [decision.key for decision in slices.decisions]
 
 
