@@ -254,9 +254,17 @@ def test_a_site_uploads_no_log_and_has_a_privacy_scope(issued: Path, tmp_path: P
     local = unpacked(issued, "hospital-a", tmp_path) / "local"
     resources = json.loads((local / "resources.json.default").read_text())
     assert resources["allow_log_streaming"] is False
-    assert "site_log_streamer" not in {item["id"] for item in resources["components"]}
     privacy = json.loads((local / "privacy.json").read_text())
     assert privacy["default_scope"] in {scope["name"] for scope in privacy["scopes"]}
+
+
+@pytest.mark.parametrize("name", ["fedgin.example.org", "hospital-a"])
+def test_no_kit_sends_or_takes_logs(issued: Path, tmp_path: Path, name: str) -> None:
+    """FLARE's receiver writes, moves and deletes files by paths of the sender's choice, whoever it is."""
+    resources = json.loads((unpacked(issued, name, tmp_path) / "local" / "resources.json.default").read_text())
+    parts = [item["path"] for item in resources["components"]]
+    assert parts
+    assert [path for path in parts if path.startswith("nvflare.app_common.logging.")] == []
 
 
 READ_BY_FLARE = """

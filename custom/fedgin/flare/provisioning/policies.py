@@ -16,8 +16,8 @@ DEPLOYER = {"id": "app_deployer", "path": "fedgin.flare.client.job_deployer.JobD
 EVENTS = {"id": "security_events", "path": "fedgin.flare.audit.security_events.SecurityEvents", "args": {}}
 DOUBLE_START = {"id": "double_start", "path": "fedgin.flare.audit.double_start.DoubleStart", "args": {}}
 REQUEST_FILTER = {"id": "request_filter", "path": "fedgin.flare.audit.request_filter.RequestFilter", "args": {}}
-# Uploads the site's error log to the server.
-LOG_UPLOAD = "site_log_streamer"
+# A site's part that uploads its log, and the server's that stores it under whatever path a sender names.
+LOG_PARTS = ("site_log_streamer", "log_receiver")
 
 
 def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) -> None:
@@ -35,7 +35,7 @@ def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) 
     made = local / "resources.json.default"
     values = _merge(_read(made), _read(policies / "resources.json"))
     values |= {**resources(), "app_validator": VALIDATOR}
-    stock = [item for item in values["components"] if item["id"] != LOG_UPLOAD]
+    stock = [item for item in values["components"] if item["id"] not in LOG_PARTS]
     values["components"] = [*stock, EVENTS, DOUBLE_START, REQUEST_FILTER]
     if storage is not None:
         _store_in(storage, values)
