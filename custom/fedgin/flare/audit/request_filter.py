@@ -3,6 +3,9 @@
 FLARE's server forwards a message from one client to another, and a client does what an administrator's request says
 whoever sends it: it is authorised only where the sender asks for that. So one hospital could list another one's folders
 with the shell that every client answers. What a job needs goes between a site and the server alone.
+
+A job's process at the server does what the server asks of it, whoever asks: it looks at the sender of two commands
+alone. So one hospital could read what all of them measured, and have another one taken for dead.
 """
 
 import uuid
@@ -11,10 +14,12 @@ from typing import Any
 
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
+from nvflare.apis.fl_constant import ServerCommandNames
 from nvflare.apis.fl_context import FLContext
-from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, MessagePropKey, ReturnCode
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, MessagePropKey, MessageType, ReturnCode
 from nvflare.fuel.f3.cellnet.fqcn import FqcnInfo, same_family
 from nvflare.fuel.f3.cellnet.utils import make_reply
+from nvflare.fuel.f3.streaming.stream_const import STREAM_CHANNEL, STREAM_DATA_TOPIC, StreamHeaderKey
 from nvflare.fuel.hci.proto import ReplyKeyword
 from nvflare.private.admin_defs import error_reply
 from nvflare.private.defs import CellChannel, RequestHeader, SysCommandTopic, new_cell_message
@@ -25,6 +30,14 @@ from fedgin.flare.audit.security_log import Kind
 from fedgin.flare.federated_events import accept_ours_alone
 
 ALL = "*"
+# What a site's process of a job asks of the server's; FLARE looks at the token of both.
+FROM_SITES = frozenset({ServerCommandNames.GET_TASK, ServerCommandNames.SUBMIT_UPDATE})
+# Where the server's processes talk with each other, and where FLARE's network is shown, tested and stopped.
+OF_THE_SERVER = frozenset({CellChannel.SERVER_PARENT_LISTENER, "_net_manager"})
+# Many messages in one, which no filter of messages sees. FLARE sends it in that test of its network alone.
+BULK = (CellChannel.CELLNET, "bulk")
+# A piece of a request, not the word of its receiver that one came or was refused.
+PIECE = (STREAM_CHANNEL, STREAM_DATA_TOPIC)
 
 
 class RequestFilter(FLComponent):
@@ -32,6 +45,7 @@ class RequestFilter(FLComponent):
 
     - Both refuse every message between two participants of which neither is the server, and one that names another
       sender than the process that is connected.
+    - The server refuses what its own processes alone ask of each other, such as all sites' numbers, or a job's end.
     - Both refuse events that are not ours, see :mod:`~fedgin.flare.federated_events`.
     - A site refuses FLARE's shell (``ls``, ``cat``, ``grep``), whoever asks, and a job id that is none: with another
       text FLARE would delete a folder of the kit as a job's.
@@ -75,9 +89,11 @@ class RequestFilter(FLComponent):
             reason = "a message in another's name"
         elif not (origin.is_on_server or destination.is_on_server or same_family(origin, destination)):
             reason = "a message to another participant"
+        elif destination.is_on_server and not origin.is_on_server and _is_of_the_server(message):
+            reason = "the server's own processes ask each other for that"
         else:
             return None
-        self._say(sender.root, str(message.get_header(MessageHeaderKey.TOPIC)), reason)
+        self._say(sender.root, _asked(message)[1], reason)
         return make_reply(ReturnCode.UNAUTHENTICATED, error="refused")
 
     def _check_command(self, message: Any) -> Any:
@@ -96,6 +112,24 @@ class RequestFilter(FLComponent):
     def _say(self, sender: str, command: str, reason: str) -> None:
         line = with_fix(f"{sender} was refused '{command}': {reason}", "ask who runs it: no job needs that")
         tell_rarely(self, self._said, sender, line, Kind.COMMAND_REFUSED, command=command, reason=reason)
+
+
+def _is_of_the_server(message: Any) -> bool:
+    if message.get_header(MessageHeaderKey.MSG_TYPE) != MessageType.REQ:
+        return False  # a console's question about the network is the server's, and the site's is the answer
+    channel, topic = _asked(message)
+    if channel == CellChannel.SERVER_COMMAND:
+        return topic not in FROM_SITES
+    return channel in OF_THE_SERVER or (channel, topic) == BULK
+
+
+def _asked(message: Any) -> tuple[str, str]:
+    """Return channel and topic of a request; one that FLARE cuts into pieces has its own in each of them."""
+    sent = tuple(str(message.get_header(key)) for key in (MessageHeaderKey.CHANNEL, MessageHeaderKey.TOPIC))
+    if sent == PIECE:
+        sent = tuple(str(message.get_header(key)) for key in (StreamHeaderKey.CHANNEL, StreamHeaderKey.TOPIC))
+    channel, topic = sent
+    return channel, topic
 
 
 def _is_job_id(text: object) -> bool:
