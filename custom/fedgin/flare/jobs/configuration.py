@@ -81,7 +81,7 @@ def server_config(numbers: Numbers, federation: FederationSettings, *, first_rou
         _component("model_selector", "fedgin.flare.server.model_selector.AcceptedModelSelector"),
         _component("model_locator", f"{PT}.file_model_locator.PTFileModelLocator", {"pt_persistor_id": "persistor"}),
         _component("cross_site_results", RESULTS),
-        _component("round_metrics", f"{WIDGETS}.metrics_artifact_writer.MetricsArtifactWriter"),
+        _component("round_metrics", "fedgin.flare.server.round_metrics.RoundMetricsWriter"),
         _component("round_recorder", RECORDER),
         _component("checkpoint_keeper", "fedgin.flare.server.checkpoint_keeper.CheckpointKeeper"),
         _component("organ_survey", "fedgin.flare.server.organ_survey.OrganSurvey", own),

@@ -18,6 +18,7 @@ from fedgin.flare.organ_table import OrganTable, read_table
 from fedgin.flare.participation import RoundParticipation, read_participation
 from fedgin.flare.protocol import DICE, EVALUATED, SERVER_MODEL, SESSION, numbers
 from fedgin.flare.run.evaluation import find_evaluation_fault, read_scores
+from fedgin.flare.server.round_metrics import FILE as ROUND_METRICS
 from fedgin.train.evaluate.site_scores import SiteScores
 
 # Loggers of FLARE's transport: errors of a moment, as when our console asks for statistics before the job has any.
@@ -40,7 +41,7 @@ class RoundMetrics:
 
     @property
     def dice(self) -> dict[str, float]:
-        """Mean validation Dice by site; NaN where a site reported none, and FLARE leaves out NaN itself."""
+        """Mean validation Dice by site; NaN where a site reported none; NaN itself is left out."""
         return {site: metrics.get(DICE, math.nan) for site, metrics in sorted(self.sites.items())}
 
 
@@ -56,12 +57,12 @@ class RunResult:
 
     @property
     def rounds(self) -> list[RoundMetrics]:
-        """What FLARE's ``MetricsArtifactWriter`` has written so far; a line being written is left for later.
+        """What the server has written so far; a line being written is left for later.
 
         Raises:
             DataError: a line is none of the writer's.
         """
-        path = self.folder / "metrics" / "round_metrics.jsonl"
+        path = self.folder / ROUND_METRICS
         if not path.is_file():
             return []
         lines = path.read_bytes().split(b"\n")[:-1]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nvflare.apis.dxo import MetaKey, from_shareable
+from nvflare.apis.dxo import from_shareable
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
 from nvflare.apis.fl_constant import FLContextKey, ReturnCode
@@ -17,7 +17,8 @@ from fedgin.errors import FedginError, one_line
 from fedgin.flare.audit.security_log import Kind, record
 from fedgin.flare.federated_events import accept_ours_alone
 from fedgin.flare.participation import FILE, Absence, Contribution, ParticipationLog
-from fedgin.flare.protocol import AGGREGATED, CAUSE, MOST_METRICS, OUTLIERS, STATS, VERDICT, numbers
+from fedgin.flare.protocol import AGGREGATED, CAUSE, MOST_METRICS, OUTLIERS, STATS, VERDICT
+from fedgin.flare.server.round_metrics import sent_metrics
 from fedgin.flare.server.sender import sender
 from fedgin.train.evaluate.site_scores import SiteScores
 
@@ -133,11 +134,7 @@ class RoundRecorder(FLComponent):
             self._note_scores(site, result, fl_ctx)
 
     def _note_update(self, site: str, result: Shareable, fl_ctx: FLContext) -> None:
-        try:
-            sent = from_shareable(result).get_meta_prop(MetaKey.INITIAL_METRICS, {})
-            metrics, more = numbers(sent), max(0, len(sent) - MOST_METRICS)
-        except Exception:  # what a site sends may be anything; whether it counts is the aggregator's to say
-            metrics, more = {}, 0
+        metrics, more = sent_metrics(result)
         round_number = int(fl_ctx.get_prop(AppConstants.CURRENT_ROUND))
         if more:
             said = f"it sent {more} metrics more than the {MOST_METRICS} that are kept"
