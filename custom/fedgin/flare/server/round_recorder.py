@@ -19,7 +19,7 @@ from fedgin.flare.federated_events import accept_ours_alone
 from fedgin.flare.participation import FILE, Absence, Contribution, ParticipationLog
 from fedgin.flare.protocol import AGGREGATED, CAUSE, MOST_METRICS, OUTLIERS, STATS, VERDICT
 from fedgin.flare.server.round_metrics import sent_metrics
-from fedgin.flare.server.sender import sender
+from fedgin.flare.server.sender import refuse_other_names, sender
 from fedgin.train.evaluate.site_scores import SiteScores
 
 LONGEST_CAUSE = 400
@@ -39,6 +39,7 @@ class RoundRecorder(FLComponent):
     def __init__(self) -> None:
         super().__init__()
         accept_ours_alone()
+        refuse_other_names()
         self._log: ParticipationLog | None = None
         self._rounds: dict[str, dict[str, dict[str, float]]] = {}
         self._failures: list[str] = []
