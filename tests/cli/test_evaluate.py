@@ -14,7 +14,7 @@ from fedgin.flare.jobs.job import load_job
 from fedgin.flare.run.console import ConsoleError
 from tests.cli.test_run import Server
 from tests.deploy.bundles import make_bundle
-from tests.flare.run.evaluations import lay_out_evaluation, site_answer
+from tests.flare.run.evaluations import lay_out_evaluation, organ, site_answer, without_intervals
 from tests.places import JOBS
 
 WHOLE = {"a": site_answer(), "b": site_answer(dice=0.6)}
@@ -64,6 +64,15 @@ def test_the_sites_score_the_bundle_s_model_and_the_lead_gets_a_table(
     found = {path.name for path in (tmp_path / "out").iterdir()}
     assert found >= {"report.html", "site_scores.csv"}
     assert "provenance.json" not in found, "nothing was trained, so there is nothing to export"
+
+
+def test_an_interval_that_a_site_did_not_tell_is_explained(server: Server, evaluates: Run, tmp_path: Path) -> None:
+    few = without_intervals(organ(0.8))
+    lay_out_evaluation(tmp_path / "left", {"a": site_answer(mean=few, organs={"liver": few}), "b": WHOLE["b"]})
+    done = evaluates("--min-sites", "2")
+    assert done.exit_code == 0, done.exception
+    assert "0.800 [-]" in done.output
+    assert "tells no interval over fewer than 12 patients" in " ".join(done.output.split())
 
 
 def test_a_missing_site_is_no_success_and_the_others_scores_are_kept(

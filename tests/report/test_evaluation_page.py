@@ -7,7 +7,7 @@ from fedgin.flare.jobs.job import Job
 from fedgin.report.evaluation_page import write_evaluation_report, write_live_evaluation
 from fedgin.report.evaluation_table import site_table
 from tests.flare.jobs.evaluation_jobs import evaluating
-from tests.flare.run.evaluations import lay_out_evaluation, organ, site_answer
+from tests.flare.run.evaluations import lay_out_evaluation, organ, site_answer, without_intervals
 
 ROWS = [{"patient": 1, "case": 1, "organ": "liver", "dice": 0.91, "hd95_mm": 2.0, "surface_dice": 0.75}]
 
@@ -51,6 +51,18 @@ def test_a_mean_over_the_sites_of_a_modality_counts_each_site_the_same(tmp_path:
     assert liver.cells[-1].value == pytest.approx(0.7)
     assert liver.cells[-1].text() == "0.700"
     assert [cell.text() for cell in spleen.cells] == ["not labelled", "not labelled", "not labelled", "-"]
+
+
+def test_an_interval_that_a_site_did_not_tell_is_a_dash(tmp_path: Path) -> None:
+    few = without_intervals(organ(0.8))
+    result = lay_out_evaluation(tmp_path, {"a": site_answer(mean=few, organs={"liver": few})})
+    text = write_evaluation_report(tmp_path / "report.html", job("a"), "id", result).read_text()
+    assert "0.800 [-]" in text
+    assert "4.2 [-]" in text
+    assert "[-]: a site that does not show its cases tells no interval over fewer than 12 patients." in text
+    with (tmp_path / "site_scores.csv").open() as file:
+        row = next(csv.DictReader(file))
+    assert (row["mean"], row["low"], row["high"]) == ("0.8", "", "")
 
 
 def test_rows_by_case_are_of_the_sites_that_agreed_and_in_a_file(tmp_path: Path) -> None:

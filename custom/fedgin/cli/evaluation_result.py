@@ -20,7 +20,8 @@ def write_evaluation(console: Console, job: Job, job_id: str, result: RunResult,
         fault: what keeps it from being a success.
     """
     from fedgin.report.evaluation_page import not_scored, write_evaluation_report
-    from fedgin.report.evaluation_table import pooled_modalities, site_table
+    from fedgin.report.evaluation_table import LEGEND, pooled_modalities, site_table
+    from fedgin.train.evaluate.site_scores import NOT_TOLD
 
     scores = result.scores
     if not scores:
@@ -32,9 +33,12 @@ def write_evaluation(console: Console, job: Job, job_id: str, result: RunResult,
         table.add_column(f"{one_line(name)}\n{site.modality}, {site.patients} patients", justify="right")
     for modality in pooled_modalities(scores):
         table.add_column(f"mean over\n{modality} sites", justify="right")
-    for row in site_table(scores, job.experiment.organs):
-        table.add_row(row.organ, *(cell.text() for cell in row.cells))
+    rows = [[row.organ, *(cell.text() for cell in row.cells)] for row in site_table(scores, job.experiment.organs)]
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
+    if any(text.endswith(NOT_TOLD) for row in rows for text in row):
+        console.print(LEGEND)
     for line in not_scored(job, scores):
         console.print(f"not scored, or new to the model: {line}")
     console.print(f"Report: {report}")

@@ -10,6 +10,7 @@ from fedgin.flare.run.outcome import CASE_SCORES, SITE_SCORES
 from fedgin.flare.run.results import RunResult
 from fedgin.page import Verdict, write_page
 from fedgin.report.evaluation_table import (
+    LEGEND,
     MEASURES,
     Scores,
     case_scores_text,
@@ -45,6 +46,7 @@ def write_evaluation_report(path: Path, job: Job, job_id: str, result: RunResult
         "verdict": _verdict(fault, scores, gaps),
         "gaps": gaps,
         "scores": scores,
+        "legend": LEGEND,
         "pooled": pooled_modalities(scores),
         "tables": {title: site_table(scores, job.experiment.organs, name) for name, title in MEASURES.items()},
         "digits": {title: 1 if name == "hd95_mm" else 3 for name, title in MEASURES.items()},

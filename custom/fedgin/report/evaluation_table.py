@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from fedgin.data.site import Modality
-from fedgin.train.evaluate.site_scores import MeanDistance, MeanShare, OrganScores, SiteScores
+from fedgin.data.small_groups import TAIL_GROUP
+from fedgin.train.evaluate.site_scores import NOT_TOLD, MeanDistance, MeanShare, OrganScores, SiteScores
 
 MEAN = "mean of organs"
+# Under a table with such a cell.
+LEGEND = f"{NOT_TOLD}: a site that does not show its cases tells no interval over fewer than {TAIL_GROUP} patients"
 MEASURES = {
     "dice": "Dice",
     "surface_dice": "Surface Dice at 2 mm",
@@ -35,12 +38,12 @@ class Cell:
     patients: str = ""
 
     def text(self, digits: int = 3) -> str:
-        """Return the cell as a terminal shows it, with the interval where there is one."""
+        """Return the cell as a page or a terminal shows it; a mean over sites has no interval."""
         if self.value is None:
             return self.reason or "-"
         if self.mean is None:
             return f"{self.value:.{digits}f}"
-        return f"{self.value:.{digits}f} [{self.mean.low:.{digits - 1}f}, {self.mean.high:.{digits - 1}f}]"
+        return f"{self.value:.{digits}f} {self.mean.interval(digits - 1)}"
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def _mean_over_sites(cells: Sequence[Cell]) -> Cell:
 
 
 def site_scores_text(scores: Scores) -> str:
-    """Return all means as CSV, one row for each site, organ and measure."""
+    """Return all means as CSV, one row for each site, organ and measure; an interval that was not told is empty."""
     rows = [
         (name, site.modality, organ, found.patients, measure, *_numbers(getattr(found, measure)))
         for name, site in scores.items()
@@ -112,7 +115,8 @@ def case_scores_text(scores: Scores) -> str:
 
 
 def _numbers(mean: MeanShare | MeanDistance) -> tuple[str, str, str]:
-    return f"{mean.value:.6g}", f"{mean.low:.6g}", f"{mean.high:.6g}"
+    value, low, high = ("" if number is None else f"{number:.6g}" for number in (mean.value, mean.low, mean.high))
+    return value, low, high
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

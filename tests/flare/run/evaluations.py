@@ -20,6 +20,11 @@ def organ(dice: float, patients: int | str = 5) -> dict[str, Any]:
     }
 
 
+def without_intervals(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores of an organ as a site sends them that does not share its few cases."""
+    return {name: {"value": part["value"]} if isinstance(part, dict) else part for name, part in scores.items()}
+
+
 def site_answer(modality: str = "CT", dice: float = 0.8, **more: Any) -> dict[str, Any]:
     """Return a whole answer: the liver was scored, and the spleen is not labelled."""
     scored = {"mean": organ(dice), "organs": {"liver": organ(dice)}, "unlabelled": ["spleen"]}

@@ -19,6 +19,9 @@ from fedgin.train.evaluate.site_summary import summarise_site
 ORGANS = ["liver", "spleen", "aorta"]
 
 
+ONE_END = {"patients": 3, **{name: {"value": 0.5, "low": 0.4} for name in ("dice", "hd95_mm", "surface_dice")}}
+
+
 def site(*, share: bool = False, labels: Sequence[str] = ("liver", "spleen")) -> SiteContract:
     ids = {organ: number for number, organ in enumerate(labels, start=1)}
     return SiteContract(site="a", modality=Modality.CT, data_root=Path("."), labels=dict(ids), share_case_scores=share)
@@ -34,13 +37,37 @@ def of_patients(organ: str, *dice: float) -> list[CaseScore]:
 
 
 def test_an_organ_has_the_mean_over_patients_with_the_interval_of_our_reports() -> None:
-    found = summarise_site(of_patients("liver", 0.8, 0.6, 0.7, 0.9), site(), ORGANS)
-    expected = mean_of({("a", number): value for number, value in enumerate((0.8, 0.6, 0.7, 0.9), start=1)})
-    assert found.patients == 4
+    values = [0.05 * number for number in range(5, 17)]
+    found = summarise_site(of_patients("liver", *values), site(), ORGANS)
+    expected = mean_of({("a", number): value for number, value in enumerate(values, start=1)})
+    assert found.patients == 12
     told = found.organs["liver"].dice
     assert (told.value, told.low, told.high) == (expected.value, expected.low, expected.high)
-    assert found.organs["liver"].hd95_mm.value == pytest.approx(2.5)
+    assert found.organs["liver"].hd95_mm.value == pytest.approx(4.75)
     assert found.mean == found.organs["liver"]
+
+
+@pytest.mark.parametrize("patients", [3, 4, 11])
+def test_the_interval_of_a_small_group_would_be_its_patients_and_is_not_told(patients: int) -> None:
+    """Of three patients, low and high are the smallest and the largest, and the mean gives the third."""
+    scores = of_patients("liver", *(0.9 / number for number in range(1, patients + 1)))
+    found = summarise_site(scores, site(), ORGANS)
+    assert found.mean is not None
+    for told in (found.mean, found.organs["liver"]):
+        for mean in (told.dice, told.hd95_mm, told.surface_dice):
+            assert (mean.low, mean.high) == (None, None)
+    assert found.in_words() == f"Dice {found.mean.dice.value:.3f}, {patients} patients"
+    shared = summarise_site(scores, site(share=True), ORGANS).organs["liver"].dice
+    assert shared.low is not None
+    assert shared.high is not None
+    assert shared.low < shared.value < shared.high
+
+
+def test_an_organ_of_few_has_no_interval_where_the_mean_over_organs_has_one() -> None:
+    scores = of_patients("liver", *[0.5, 0.7] * 6) + of_patients("spleen", *[0.5, 0.7] * 2)
+    found = summarise_site(scores, site(), ORGANS)
+    assert found.mean is not None
+    assert [found.mean.dice.low is None, found.organs["spleen"].dice.low is None] == [False, True]
 
 
 def test_several_cases_of_a_patient_count_as_one() -> None:
@@ -119,6 +146,7 @@ def test_the_order_of_the_list_is_not_in_the_rows(seed: int, patients: list[list
         {"name": "Jane Doe"},
         {"organs": {"../x": None}},
         {"modality": "PET"},
+        {"mean": ONE_END, "organs": {"liver": ONE_END}},
         {"rows": [{"patient": 1, "case": 1, "organ": "liver", "dice": 7.0, "hd95_mm": 1.0, "surface_dice": 0.5}]},
     ],
 )

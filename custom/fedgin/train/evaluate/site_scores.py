@@ -16,20 +16,39 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Millimetres = Annotated[float, Field(ge=0.0, le=100_000.0)]
 
 
-class MeanShare(Settings):
-    """A mean over patients of a value from 0 to 1, with its 95 % bootstrap interval."""
+NOT_TOLD = "[-]"
+
+
+class _Mean(Settings):
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @model_validator(mode="after")
+    def _an_interval_has_two_ends(self) -> Self:
+        if (self.low is None) != (self.high is None):
+            raise ValueError("an interval has one end")
+        return self
+
+    def interval(self, digits: int) -> str:
+        """Return the interval as it is read."""
+        return NOT_TOLD if self.low is None else f"[{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+
+class MeanShare(_Mean):
+    """A mean over patients of a value from 0 to 1, with its 95 % bootstrap interval unless they are too few."""
 
     value: Share
-    low: Share
-    high: Share
+    low: Share | None = None
+    high: Share | None = None
 
 
-class MeanDistance(Settings):
-    """A mean over patients in millimetres, with its 95 % bootstrap interval."""
+class MeanDistance(_Mean):
+    """A mean over patients in millimetres, with its 95 % bootstrap interval unless they are too few."""
 
     value: Millimetres
-    low: Millimetres
-    high: Millimetres
+    low: Millimetres | None = None
+    high: Millimetres | None = None
 
 
 class OrganScores(Settings):
@@ -103,7 +122,8 @@ class SiteScores(Settings):
         if self.mean is None:
             return f"no score: {self.patients} patients, {self.why_no_score()}"
         dice = self.mean.dice
-        return f"Dice {dice.value:.3f} [{dice.low:.2f}, {dice.high:.2f}], {self.patients} patients"
+        interval = "" if dice.low is None else f" {dice.interval(2)}"
+        return f"Dice {dice.value:.3f}{interval}, {self.patients} patients"
 
     def why_no_score(self) -> str:
         """Return why organs have no score, by kind of reason; empty where each has one."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from fedgin.data.site import SiteContract
-from fedgin.data.small_groups import MIN_GROUP, suppress
+from fedgin.data.small_groups import MIN_GROUP, TAIL_GROUP, suppress
 from fedgin.train.evaluate.estimates import Estimate, mean_of
 from fedgin.train.evaluate.patient_values import MEASURES, subject_values
 from fedgin.train.evaluate.scores import CaseScore
@@ -18,7 +18,9 @@ def summarise_site(scores: Sequence[CaseScore], contract: SiteContract, organs: 
     """Return the means of a site by organ, and rows by case where the site agreed to them.
 
     A site that does not show its cases shows no number of fewer than :data:`~fedgin.data.small_groups.MIN_GROUP`
-    patients either: an organ that so few show is in no mean, not even in that over organs.
+    patients either: an organ that so few show is in no mean, not even in that over organs. Nor does it tell an interval
+    over fewer than :data:`~fedgin.data.small_groups.TAIL_GROUP` patients: the ends of one over three are the smallest
+    and the largest of the three values, and the mean gives the third.
 
     Args:
         scores: of the test cases, with surfaces compared.
@@ -26,7 +28,7 @@ def summarise_site(scores: Sequence[CaseScore], contract: SiteContract, organs: 
         organs: of the experiment.
     """
     shown = {organ: len(subject_values(scores, organ=organ)) for organ in organs}
-    least = 1 if contract.share_case_scores else MIN_GROUP
+    least, tails = (1, 1) if contract.share_case_scores else (MIN_GROUP, TAIL_GROUP)
     told = [organ for organ in organs if shown[organ] >= least]
     total = len({score.subject for score in scores})
     count = _exact if contract.share_case_scores else suppress
@@ -34,8 +36,8 @@ def summarise_site(scores: Sequence[CaseScore], contract: SiteContract, organs: 
     return SiteScores(
         modality=contract.modality,
         patients=count(total),
-        mean=_estimate(kept, None, count(len(subject_values(kept)), total)) if told else None,
-        organs={organ: _estimate(kept, organ, count(shown[organ], total)) for organ in told},
+        mean=_estimate(kept, None, count(len(subject_values(kept)), total), tails) if told else None,
+        organs={organ: _estimate(kept, organ, count(shown[organ], total), tails) for organ in told},
         unlabelled=tuple(organ for organ in organs if organ not in contract.labels),
         absent=tuple(organ for organ in organs if organ in contract.labels and not shown[organ]),
         withheld=tuple(organ for organ in organs if 0 < shown[organ] < least),
@@ -47,13 +49,14 @@ def _exact(count: int, total: int | None = None) -> int:
     return count
 
 
-def _estimate(scores: Sequence[CaseScore], organ: str | None, patients: int | str) -> OrganScores:
+def _estimate(scores: Sequence[CaseScore], organ: str | None, patients: int | str, tails: int) -> OrganScores:
     means = {measure: mean_of(subject_values(scores, organ=organ, measure=measure)) for measure in MEASURES}
-    return OrganScores.model_validate({"patients": patients} | {name: _mean(mean) for name, mean in means.items()})
+    told = {measure: _mean(mean, interval=mean.cases >= tails) for measure, mean in means.items()}
+    return OrganScores.model_validate({"patients": patients} | told)
 
 
-def _mean(estimate: Estimate) -> dict[str, float]:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+def _mean(estimate: Estimate, *, interval: bool) -> dict[str, float]:
+    return {"value": estimate.value} | ({"low": estimate.low, "high": estimate.high} if interval else {})
 
 
 def _rows(scores: Iterable[CaseScore], organs: Sequence[str]) -> tuple[CaseRow, ...]:
