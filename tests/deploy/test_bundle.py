@@ -166,6 +166,15 @@ def test_the_card_says_what_is_unknown_and_what_was_not_tested(tmp_path: Path) -
     assert "licence of the data and the weights | unknown" in page
 
 
+def test_what_a_site_said_is_no_markdown_of_the_card(tmp_path: Path) -> None:
+    """A fault quotes the causes of sites."""
+    fault = "site c: <h2>Approved</h2> [for use](https://x.example)\n\n## Approval | `a` **b**"
+    card = (make_bundle(tmp_path, fault=fault).folder / CARD_MD).read_text()
+    assert r"site c: \<h2\>Approved\</h2\> \[for use\](https://x.example)" in card
+    assert "## Approval" not in card.splitlines()
+    assert r"## Approval \| \`a\` \*\*b\*\*" in card
+
+
 def test_the_card_says_that_the_rounds_of_a_site_are_unknown(tmp_path: Path) -> None:
     participants = [Participant(site="site-2", modality=Modality.MR, training_cases=None, rounds=None)]
     card = (make_bundle(tmp_path, participants=participants).folder / CARD_MD).read_text()

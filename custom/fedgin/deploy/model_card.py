@@ -1,5 +1,6 @@
 """The model card of a bundle, one page as Markdown and as HTML, filled from the run's provenance and nothing else."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import jinja2
 from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.site import Modality
 from fedgin.deploy.bundle import NOT_A_DEVICE, Bundle, bundle_name
+from fedgin.errors import one_line
 from fedgin.files import write_text
 from fedgin.train.experiment import Experiment
 from fedgin.train.provenance import Measured, Participant, Provenance
@@ -26,14 +28,21 @@ def write_model_card(bundle: Bundle, accepted_fault: str = "") -> None:
     """
     values = _context(bundle, accepted_fault)
     for path, template in ((CARD_MD, "model_card.md"), (CARD_HTML, "model_card.html")):
+        html = template.endswith(".html")
         environment = jinja2.Environment(
             loader=jinja2.PackageLoader("fedgin.deploy"),
-            autoescape=template.endswith(".html"),
+            autoescape=html,
+            finalize=None if html else _plain,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
         write_text(bundle.folder / path, environment.get_template(template).render(values))
+
+
+def _plain(value: object) -> str:
+    """Return a value as Markdown shows it: a fault quotes what a site said, which is no section or tag of ours."""
+    return re.sub(r"[\\`*<>|\[\]]", r"\\\g<0>", one_line(str(value)))
 
 
 def _context(bundle: Bundle, accepted_fault: str) -> dict[str, Any]:

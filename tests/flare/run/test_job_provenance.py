@@ -54,6 +54,21 @@ def test_a_resumed_job_names_the_sites_before_it_and_says_what_is_not_known_of_t
     assert {item.site for item in found.measured} == {"a", "b", "c"}
 
 
+def test_a_site_measures_the_job_s_organs_and_nothing_else(tmp_path: Path) -> None:
+    """It chooses the names of its metrics; a model card would show one as an organ, or as a section of its own."""
+    result = lay_out(tmp_path, [["a", "b"], ["a", "b"]])
+    section = "spleen | 3 | 0.99 |\n\n## Approval\n\n**Approved for clinical use.**\n"
+    told = {"val_dice_mean": 0.3, "val_dice_spleen": 0.4, "val_dice_liver": 1.5, f"val_dice_{section}": 0.99}
+    odd = {"test_dice_mean ": 0.9, "test_dice_aorta": 0.9, "val_dice_mean": 0.3}
+    result.cross_site.write_text(json.dumps({"a": {LAST: told}, "b": {LAST: odd}}))
+    found = describe_job(make_job(), "job-1", result).measured
+    assert [(item.site, item.organ, item.dice) for item in found] == [
+        ("a", "", 0.3),
+        ("a", "spleen", 0.4),
+        ("b", "", 0.3),
+    ]
+
+
 def test_a_checkpoint_that_names_no_modality_is_told(tmp_path: Path) -> None:
     result = lay_out(tmp_path / "result", [["a", "b"]])
     with pytest.raises(WeightsError, match="unknown modality"):

@@ -39,7 +39,7 @@ def describe_job(job: Job, run: str, result: RunResult, *, fault: str = "", kind
         model=model.relative_to(result.folder).as_posix(),
         chosen=_how_chosen(result),
         participants=participants,
-        measured=_measured(result, model.name, participants),
+        measured=_measured(result, model.name, participants, job.experiment.organs),
         fault=fault,
     )
 
@@ -86,7 +86,9 @@ def _earlier(job: Job) -> dict[str, Modality]:
         raise WeightsError(f"{CHECKPOINT} names an unknown modality", "fetch the result of the job again") from None
 
 
-def _measured(result: RunResult, model: str, participants: Sequence[Participant]) -> list[Measured]:
+def _measured(
+    result: RunResult, model: str, participants: Sequence[Participant], organs: Sequence[str]
+) -> list[Measured]:
     """Return what each site measured of the model, the mean of organs first."""
     if not result.cross_site.is_file():
         return []
@@ -94,21 +96,19 @@ def _measured(result: RunResult, model: str, participants: Sequence[Participant]
     found = []
     for site, models in sorted(read_cross_site(result.cross_site).items()):
         if site in modality:
-            found += _of_site(site, modality[site], models.get(f"{SERVER_MODEL}{model}", {}))
+            found += _of_site(site, modality[site], models.get(f"{SERVER_MODEL}{model}", {}), organs)
     return found
 
 
-def _of_site(site: str, modality: Modality, metrics: Mapping[str, float]) -> list[Measured]:
+def _of_site(site: str, modality: Modality, metrics: Mapping[str, float], organs: Sequence[str]) -> list[Measured]:
+    """Keep what a site may measure: a site chooses the names of its metrics, and a card shows them as organs."""
     splits: tuple[tuple[Literal["test", "validation"], str], ...] = (("test", "test"), ("validation", "val"))
     for split, prefix in splits:
-        dice = {
-            name.removeprefix(f"{prefix}_dice_"): value
-            for name, value in metrics.items()
-            if name.startswith(f"{prefix}_dice_") and math.isfinite(value) and 0.0 <= value <= 1.0
-        }
-        if dice:
+        dice = {organ: metrics.get(f"{prefix}_dice_{organ}", math.nan) for organ in ("mean", *sorted(organs))}
+        known = {organ: value for organ, value in dice.items() if 0.0 <= value <= 1.0}
+        if known:
             return [
                 Measured(site=site, modality=modality, organ="" if organ == "mean" else organ, split=split, dice=value)
-                for organ, value in sorted(dice.items(), key=lambda item: (item[0] != "mean", item[0]))
+                for organ, value in known.items()
             ]
     return []
