@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from fedgin.data.site import load_site
 from fedgin.errors import ConfigError, WeightsError
 from fedgin.train.checkpoint import averaged_weights
 from fedgin.train.experiment import Experiment, Resumed
-from fedgin.train.site.resume import adopt_earlier_run
+from fedgin.train.site.resume import MADE_BY, open_folder
 from fedgin.train.site.session import SiteSession
 from tests.sites import tiny_experiment, write_site
 
@@ -28,7 +29,7 @@ class Federation:
 
     def open(self, name: str, run: str, experiment: Experiment) -> SiteSession:
         runs = self.root / "kits" / name
-        adopt_earlier_run(experiment, runs / run / "fedgin", runs)
+        open_folder(experiment, runs / run / "fedgin", runs)
         return SiteSession(experiment, self.contracts[name], runs / run / "fedgin")
 
     def round(self, run: str, weights: dict[str, Tensor], number: int, experiment: Experiment) -> dict[str, Tensor]:
@@ -74,20 +75,54 @@ def test_without_the_kept_optimiser_the_result_is_another(tmp_path: Path) -> Non
 def test_a_site_without_the_earlier_job_is_refused(tmp_path: Path) -> None:
     resumed = tiny_experiment(resumes={"job": "lost", "round": 2})
     with pytest.raises(ConfigError, match=r"nothing of job lost.*Fix: restore the folder lost"):
-        adopt_earlier_run(resumed, tmp_path / "new" / "fedgin", tmp_path)
+        open_folder(resumed, tmp_path / "new" / "fedgin", tmp_path)
 
 
 def test_the_earlier_folder_stays_and_the_own_one_is_not_overwritten(tmp_path: Path) -> None:
     earlier, folder = tmp_path / "old" / "fedgin", tmp_path / "new" / "fedgin"
-    earlier.mkdir(parents=True)
+    open_folder(tiny_experiment(), earlier, tmp_path)
     folder.parent.mkdir()
     (earlier / "local_model.pt").write_bytes(b"old")
     resumed = tiny_experiment(resumes={"job": "old", "round": 2})
-    adopt_earlier_run(resumed, folder, tmp_path)
+    open_folder(resumed, folder, tmp_path)
+    assert (folder / "local_model.pt").read_bytes() == b"old"
     (folder / "local_model.pt").write_bytes(b"new")
-    adopt_earlier_run(resumed, folder, tmp_path)
+    open_folder(resumed, folder, tmp_path)
     assert (folder / "local_model.pt").read_bytes() == b"new"
     assert (earlier / "local_model.pt").read_bytes() == b"old"
+
+
+FEDBN = {"name": "unet", "normalisation": "fedbn", "params": {"channels": [4, 8], "residual_units": 0}}
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        ({"federation": {"homomorphic_encryption": True}}, {}),
+        ({"network": FEDBN}, {"network": FEDBN | {"normalisation": "batch"}}),
+    ],
+)
+def test_a_job_cannot_take_over_what_another_experiment_keeps_at_the_site(
+    tmp_path: Path, first: dict[str, Any], other: dict[str, Any]
+) -> None:
+    """The encrypted job's local model, or the layers that stay, would leave with the next 'submit_model'."""
+    open_folder(tiny_experiment(**first), tmp_path / "first" / "fedgin", tmp_path)
+    new = tmp_path / "new" / "fedgin"
+    with pytest.raises(ConfigError, match=r"has kept of job first is of another experiment. Fix: .*fedgin resume"):
+        open_folder(tiny_experiment(**other, resumes={"job": "first", "round": 1}), new, tmp_path)
+    assert not new.exists()
+    open_folder(tiny_experiment(**first, resumes={"job": "first", "round": 1}), new, tmp_path)
+    with pytest.raises(ConfigError, match="has kept of job new is of another experiment"):
+        open_folder(tiny_experiment(**other), new, tmp_path)
+
+
+@pytest.mark.parametrize("mark", [None, b"", b"\xff"])
+def test_a_folder_that_does_not_say_whose_it_is_is_nobody_s(tmp_path: Path, mark: bytes | None) -> None:
+    (tmp_path / "first" / "fedgin").mkdir(parents=True)
+    if mark is not None:
+        (tmp_path / "first" / "fedgin" / MADE_BY).write_bytes(mark)
+    with pytest.raises(ConfigError, match="of another experiment"):
+        open_folder(tiny_experiment(resumes={"job": "first", "round": 1}), tmp_path / "new" / "fedgin", tmp_path)
 
 
 @pytest.mark.parametrize("job", ["../old", "a/b", "", "."])

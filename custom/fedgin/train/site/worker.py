@@ -30,7 +30,7 @@ from fedgin.errors import ConfigError, FedginError, unforeseen
 from fedgin.train.experiment import EVALUATED_MODEL, load_experiment
 from fedgin.train.site.evaluation import SiteEvaluation
 from fedgin.train.site.messages import Message, error_message, read_message, write_message
-from fedgin.train.site.resume import adopt_earlier_run
+from fedgin.train.site.resume import open_folder
 from fedgin.train.site.session import SiteSession
 from fedgin.train.site.update import InterruptedTaskError
 
@@ -108,7 +108,7 @@ class Worker:
                 model = self.experiment.with_name(EVALUATED_MODEL)
                 self.session = SiteEvaluation(experiment, contract, self.folder, model, progress=report)
             else:
-                adopt_earlier_run(experiment, self.folder, self.runs)
+                open_folder(experiment, self.folder, self.runs)
                 self.session = SiteSession(experiment, contract, self.folder, progress=report, source=self.contract)
         return self.session
 
