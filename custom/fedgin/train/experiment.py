@@ -172,18 +172,29 @@ class FederationSettings(Settings):
         return self
 
 
+MOST_EARLIER = 100
+JobId = Annotated[
+    str, StringConstraints(pattern=spelt(r"^[A-Za-z0-9_-]+$", "letters, digits, '_' and '-'"), max_length=64)
+]
+
+
 class Resumed(Settings):
     """Which job is gone on with; written by ``fedgin resume``.
 
     Attributes:
         job: FLARE's id of the job that ended early.
         round: the first round that is trained now, counted from 0.
+        earlier: the jobs that it resumed in its turn, the latest first; a site that was away has nothing later.
     """
 
-    job: Annotated[
-        str, StringConstraints(pattern=spelt(r"^[A-Za-z0-9_-]+$", "letters, digits, '_' and '-'"), max_length=64)
-    ]
+    job: JobId
     round: int = Field(ge=1)
+    earlier: list[JobId] = Field(default=[], max_length=MOST_EARLIER)
+
+    @property
+    def jobs(self) -> list[str]:
+        """All of them, the latest first."""
+        return [self.job, *self.earlier]
 
 
 class EvaluatedModel(Settings):

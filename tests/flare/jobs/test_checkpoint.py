@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,19 @@ def test_a_resumed_job_has_the_rounds_that_are_left(tmp_path: Path) -> None:
     assert (job.experiment.resumes.job, job.experiment.resumes.round) == ("old-job", 2)
     again = stage_resumed(job, "second-job", finish_round(tmp_path / "server", 3), tmp_path / "again")
     assert (again.first_round, again.rounds) == (4, 1)
+    assert again.experiment.resumes is not None
+    assert again.experiment.resumes.jobs == ["second-job", "old-job"]
+
+
+def test_a_job_may_be_resumed_any_number_of_times(tmp_path: Path) -> None:
+    job = load_job(resumed_job(tmp_path, finish_round(tmp_path / "server", 1)))
+    jobs = [f"job-{number}" for number in range(101)]
+    assert job.experiment.resumes is not None
+    resumes = job.experiment.resumes.model_copy(update={"job": jobs[0], "earlier": jobs[1:]})
+    job = replace(job, experiment=job.experiment.model_copy(update={"resumes": resumes}))
+    again = stage_resumed(job, "last", finish_round(tmp_path / "server", 3), tmp_path / "again")
+    assert again.experiment.resumes is not None
+    assert again.experiment.resumes.jobs == ["last", *jobs[:100]]
 
 
 def test_a_job_that_ended_in_its_evaluation_repeats_its_last_round(tmp_path: Path) -> None:

@@ -78,6 +78,17 @@ def test_a_site_without_the_earlier_job_is_refused(tmp_path: Path) -> None:
         open_folder(resumed, tmp_path / "new" / "fedgin", tmp_path)
 
 
+def test_a_site_that_was_away_goes_on_with_the_latest_job_that_it_has(tmp_path: Path) -> None:
+    """It had no part in the second job, which resumed the first; the third one resumes the second."""
+    for job, content in (("zeroth", b"0"), ("first", b"1")):
+        open_folder(tiny_experiment(), tmp_path / job / "fedgin", tmp_path)
+        (tmp_path / job / "fedgin" / "local_model.pt").write_bytes(content)
+    (tmp_path / "second").mkdir()
+    third = tiny_experiment(resumes={"job": "second", "round": 6, "earlier": ["first", "zeroth"]})
+    open_folder(third, tmp_path / "third" / "fedgin", tmp_path)
+    assert (tmp_path / "third" / "fedgin" / "local_model.pt").read_bytes() == b"1"
+
+
 def test_the_earlier_folder_stays_and_the_own_one_is_not_overwritten(tmp_path: Path) -> None:
     earlier, folder = tmp_path / "old" / "fedgin", tmp_path / "new" / "fedgin"
     open_folder(tiny_experiment(), earlier, tmp_path)
@@ -129,6 +140,8 @@ def test_a_folder_that_does_not_say_whose_it_is_is_nobody_s(tmp_path: Path, mark
 def test_the_job_to_resume_cannot_be_a_path(job: str) -> None:
     with pytest.raises(ValueError, match="job"):
         Resumed(job=job, round=1)
+    with pytest.raises(ValueError, match="earlier"):
+        Resumed(job="last", round=1, earlier=[job])
 
 
 @pytest.mark.parametrize("content", [b"", b"damaged", b"\x80\x04cos\nsystem\n"])

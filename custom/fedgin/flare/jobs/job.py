@@ -22,7 +22,14 @@ from fedgin.flare.jobs.meta import check_meta, make_meta, meta_name
 from fedgin.flare.jobs.numbers import Numbers
 from fedgin.folders import MARK, Mark, whole_folder
 from fedgin.registry import check_choice
-from fedgin.train.experiment import EVALUATED_MODEL, EvaluatedModel, Experiment, load_experiment, with_changes
+from fedgin.train.experiment import (
+    EVALUATED_MODEL,
+    MOST_EARLIER,
+    EvaluatedModel,
+    Experiment,
+    load_experiment,
+    with_changes,
+)
 
 # The name in meta.json of a job that a bundle completes.
 TEMPLATE = "evaluate"
@@ -233,15 +240,16 @@ def stage_resumed(job: Job, job_id: str, checkpoint: Path, target: Path) -> Job:
         WeightsError: the checkpoint is missing or damaged.
         ConfigError: it is of another job.
     """
-    earlier = job.experiment.resumes
-    if earlier is not None and not checkpoint.is_file():
+    jobs = [job_id, *(job.experiment.resumes.jobs if job.experiment.resumes else ())]
+    if len(jobs) > 1 and not checkpoint.is_file():
         # A resumed job of which nothing was kept is repeated: it carries the checkpoint that it began with.
-        job_id, checkpoint = earlier.job, job.folder / "app" / "config" / CHECKPOINT
+        jobs, checkpoint = jobs[1:], job.folder / CONFIG / CHECKPOINT
     start = read_round(checkpoint) + 1
     left = job.first_round + job.rounds - start
     if left < 1:
-        raise ConfigError(f"the checkpoint is of the last round of job {job_id}", "restore what the server kept")
-    values = job.experiment.model_dump(mode="json") | {"resumes": {"job": job_id, "round": start}}
+        raise ConfigError(f"the checkpoint is of the last round of job {jobs[0]}", "restore what the server kept")
+    resumes = {"job": jobs[0], "round": start, "earlier": jobs[1 : MOST_EARLIER + 1]}
+    values = job.experiment.model_dump(mode="json") | {"resumes": resumes}
     experiment = parse_settings(values, Experiment, source=f"resumed {job.name}")
     with whole_folder(target, holds=held(experiment)) as part:
         write_job(replace(job, experiment=experiment, rounds=left, weights=checkpoint), part)

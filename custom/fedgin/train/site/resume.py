@@ -8,7 +8,7 @@ from pathlib import Path
 from fedgin.errors import ConfigError, DataError
 from fedgin.files import write_text
 from fedgin.folders import MARK, whole_folder
-from fedgin.train.experiment import Experiment
+from fedgin.train.experiment import Experiment, Resumed
 
 # In the folder of a session: the hash of its experiment.
 MADE_BY = "experiment.sha256"
@@ -17,8 +17,10 @@ MADE_BY = "experiment.sha256"
 def open_folder(experiment: Experiment, folder: Path, runs: Path) -> None:
     """Make the folder of a session and write down whose it is; a resumed run gets a copy of the earlier job's.
 
-    The earlier job's folder stays as it is. With its optimiser state, local model and staying weights and the global
-    model a resumed run equals the uninterrupted one: every random stream is derived from seed, site and round.
+    A job that was resumed before has several earlier ones: the latest counts of which the site has anything, because it
+    may have been away since. The earlier job's folder stays as it is. With its optimiser state, local model and staying
+    weights and the global model a resumed run equals the uninterrupted one: every random stream is derived from seed,
+    site and round.
 
     A job says itself which one it resumes. So the earlier one must be of the same experiment: another one, without
     encryption or without layers that stay, would send what that one has kept here.
@@ -33,7 +35,7 @@ def open_folder(experiment: Experiment, folder: Path, runs: Path) -> None:
         DataError: the folder cannot be written.
     """
     if not folder.exists() and experiment.resumes is not None:
-        _adopt(experiment, folder, runs)
+        _adopt(experiment, experiment.resumes, folder, runs)
     made_by = folder / MADE_BY
     if not made_by.exists():
         _claim(made_by, experiment)
@@ -50,17 +52,17 @@ def _claim(made_by: Path, experiment: Experiment) -> None:
         raise DataError(f"{made_by.name} of the job cannot be written", fix) from None
 
 
-def _adopt(experiment: Experiment, folder: Path, runs: Path) -> None:
-    assert experiment.resumes is not None
-    earlier = runs / experiment.resumes.job / folder.name
-    if not earlier.is_dir():
+def _adopt(experiment: Experiment, resumes: Resumed, folder: Path, runs: Path) -> None:
+    job = next((job for job in resumes.jobs if (runs / job / folder.name).is_dir()), None)
+    if job is None:
         raise ConfigError(
-            f"this site has nothing of job {experiment.resumes.job}, which is to be resumed",
-            f"restore the folder {experiment.resumes.job} of the site's kit, or submit the job anew with 'fedgin run'",
+            f"this site has nothing of job {resumes.job}, which is to be resumed",
+            f"restore the folder {resumes.job} of the site's kit, or submit the job anew with 'fedgin run'",
         )
+    earlier = runs / job / folder.name
     if not _is_of(experiment, earlier):
-        raise _another(experiment.resumes.job)
-    with whole_folder(folder, holds=f"what resumes job {experiment.resumes.job}") as part:
+        raise _another(job)
+    with whole_folder(folder, holds=f"what resumes job {job}") as part:
         shutil.copytree(earlier, part, ignore=shutil.ignore_patterns(MARK), dirs_exist_ok=True)
 
 
