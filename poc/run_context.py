@@ -16,15 +16,19 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.workspace import Workspace
 from nvflare.fuel.f3.cellnet.registry import Registry
 
-from fedgin.flare.jobs.configuration import server_config
+from fedgin.flare.jobs.configuration import flare_config
+from fedgin.flare.jobs.files import CLIENT_CONFIG, EXPERIMENT, SERVER_CONFIG
 from fedgin.flare.jobs.numbers import Numbers
 from fedgin.train.experiment import Experiment
 
 JOB = "job-1"
+NUMBERS = Numbers(num_rounds=3, min_clients=1)
 
 
-def lay_out(root: Path, site: str, experiment: Experiment, contract: Path | None = None) -> Workspace:
-    """Make a workspace with the job's experiment and, for a site, its contract."""
+def lay_out(
+    root: Path, site: str, experiment: Experiment, contract: Path | None = None, numbers: Numbers = NUMBERS
+) -> Workspace:
+    """Make a workspace with the job's application and, for a site, its contract."""
     for folder in ("startup", "local"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     if contract is not None:
@@ -33,17 +37,15 @@ def lay_out(root: Path, site: str, experiment: Experiment, contract: Path | None
     workspace = Workspace(str(root), site)
     config = Path(workspace.get_app_config_dir(JOB))
     config.mkdir(parents=True, exist_ok=True)
-    (config / "experiment.yaml").write_text(yaml.safe_dump(experiment.model_dump(mode="json")))
+    (config / EXPERIMENT).write_text(yaml.safe_dump(experiment.model_dump(mode="json")))
+    for name, content in zip((SERVER_CONFIG, CLIENT_CONFIG), flare_config(experiment, numbers), strict=True):
+        (config / name).write_text(json.dumps(content))
     return workspace
 
 
 def lay_out_server(root: Path, experiment: Experiment, min_clients: int = 1) -> Workspace:
-    """Make the server's workspace, with the controller's configuration beside the experiment."""
-    workspace = lay_out(root, "server", experiment)
-    numbers = Numbers(num_rounds=1, min_clients=min_clients)
-    config = Path(workspace.get_app_config_dir(JOB)) / "config_fed_server.json"
-    config.write_text(json.dumps(server_config(numbers, experiment.federation)))
-    return workspace
+    """Make the server's workspace, whose controller has one round and needs so many sites."""
+    return lay_out(root, "server", experiment, numbers=Numbers(num_rounds=1, min_clients=min_clients))
 
 
 def make_context(workspace: Workspace, identity: str, clients: Sequence[str] = ()) -> FLContext:

@@ -11,9 +11,9 @@ from nvflare.apis.impl.job_def_manager import SimpleJobDefManager
 from nvflare.apis.server_engine_spec import ServerEngineSpec
 from nvflare.app_common.storages.filesystem_storage import FilesystemStorage
 
-from poc.run_context import JOB, came_from, lay_out, lay_out_server, make_context
+from poc.run_context import JOB, NUMBERS, came_from, lay_out, lay_out_server, make_context
 
-__all__ = ["JOB", "came_from", "lay_out", "lay_out_server", "make_context", "serve_jobs", "start"]
+__all__ = ["JOB", "NUMBERS", "came_from", "lay_out", "lay_out_server", "make_context", "serve_jobs", "start"]
 
 
 def start(component: FLComponent, context: FLContext) -> None:

@@ -14,9 +14,10 @@ from nvflare.apis.signal import Signal
 from nvflare.app_common.app_constant import AppConstants
 
 from fedgin.flare.client.executor import FedginExecutor
+from fedgin.flare.jobs.application import Application
 from fedgin.flare.protocol import CAUSE
 from fedgin.train.site.update import LocalUpdate
-from tests.flare.runs import lay_out, make_context
+from tests.flare.runs import NUMBERS, lay_out, make_context
 from tests.fuzz.mutations import check_text, fuzz, odd_values, plain
 from tests.sites import tiny_experiment
 
@@ -74,8 +75,9 @@ def tasks(draw: st.DrawFn) -> Shareable:
 
 
 def is_good(name: str, task: Shareable) -> bool:
-    """Tell whether a task should be done: it brings a model, and of a task to train the rounds are counts."""
-    counted = all(type(count) is int and 0 <= count < 2**31 for count in map(task.get_header, COUNTS))
+    """Tell whether a task should be done: it brings a model, and of a task to train the round is one of the job."""
+    number = task.get_header(AppConstants.CURRENT_ROUND)
+    counted = type(number) is int and 0 <= number < NUMBERS.num_rounds
     whole = task.get_header("__content_type__") == "DXO"
     good = {AppConstants.TASK_TRAIN: whole and counted, AppConstants.TASK_VALIDATION: whole}
     return good.get(name, True)
@@ -88,6 +90,7 @@ def test_every_task_is_done_or_refused_before_it_reaches_training(
 ) -> None:
     executor: Any = FedginExecutor()
     executor._process, executor._modality = FakeProcess(), "CT"
+    executor._application = Application(tiny_experiment(), NUMBERS)
     reply = executor.execute(name, task, context, Signal())
     if name not in TASKS[:3]:
         assert reply.get_return_code() == ReturnCode.TASK_UNKNOWN

@@ -15,7 +15,7 @@ class LimitError(FedginError):
 
 
 class Limits(Settings):
-    """What a job may use of the site's machine; all but the last four are checked before a job is deployed.
+    """What a job may use of the site's machine; all but the last four are checked before a job is deployed and started.
 
     Attributes:
         pause: take part in no job for now. One that runs goes on.
@@ -39,6 +39,18 @@ class Limits(Settings):
     cache_gb: float = Field(default=200.0, gt=0.0)
     cpu_threads: int | None = Field(default=None, ge=1, le=1024)
     gpu_memory_fraction: float = Field(default=1.0, gt=0.0, le=1.0)
+
+    def check_parameters(self, count: int, site: str) -> None:
+        """Refuse the network of a job that was deployed when the site still allowed it.
+
+        Raises:
+            LimitError: it has more than ``parameters`` weights.
+        """
+        if count > self.parameters:
+            raise LimitError(
+                f"site {site}: the network has {count:,} weights (at most {self.parameters:,})",
+                "make it smaller, or raise 'limits' in site.yaml",
+            )
 
     @property
     def seconds(self) -> float:

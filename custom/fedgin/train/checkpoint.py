@@ -82,6 +82,11 @@ def averaged_weights(network: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in unique_entries(network).items() if value.is_floating_point()}
 
 
+def count_weights(network: nn.Module) -> int:
+    """Return the number of a network's weights, as ``limits.parameters`` of a site means it."""
+    return sum(weights.numel() for weights in network.parameters())
+
+
 def unique_entries(network: nn.Module) -> dict[str, Tensor]:
     """Return the state dict with each tensor once, by its first name.
 

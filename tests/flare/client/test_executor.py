@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
+import yaml
 from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
 from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.shareable import Shareable
@@ -19,8 +21,10 @@ from typer.testing import CliRunner
 from fedgin.cli.site import site_app
 from fedgin.flare.audit.security_log import Kind, read_log
 from fedgin.flare.client.executor import FedginExecutor
+from fedgin.flare.jobs.checkpoint import CHECKPOINT, CIPHERTEXTS, CLAIMS, ROUND
 from fedgin.flare.protocol import CAUSE, FINGERPRINT, MODALITY, ORGANS, TRAINED, UPDATE_REFUSED
 from fedgin.flare.server.model import initial_network
+from fedgin.train.checkpoint import averaged_weights
 from fedgin.train.experiment import TrainingSettings
 from tests.flare.client.in_process import spawn_in_process
 from tests.flare.runs import lay_out, make_context
@@ -55,6 +59,10 @@ class Site:
 
     def do(self, task: str, shareable: Shareable, signal: Signal | None = None) -> Shareable:
         return self.executor.execute(task, shareable, self.context, signal or Signal())
+
+    def edit(self, **changes: object) -> None:
+        contract = Path(self.workspace.get_site_config_dir()) / "site.yaml"
+        contract.write_text(yaml.safe_dump(yaml.safe_load(contract.read_text()) | changes))
 
     def weights(self) -> dict[str, np.ndarray]:
         state = initial_network(str(self.experiment)).state_dict()
@@ -169,6 +177,79 @@ def test_a_refused_update_is_told_in_the_sites_logs(site: Site) -> None:
 def test_submit_model_before_training_is_an_error_reply(site: Site) -> None:
     assert site.do("submit_model", Shareable()).get_return_code() == ReturnCode.EXECUTION_EXCEPTION
     assert "local_model.pt does not exist" in site.errors[0]
+
+
+TASKS = (ORGANS, FINGERPRINT, "train", "validate", "submit_model")
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"limits": {"pause": True}}, "the site takes part in no job for now"),
+        ({"limits": {"local_steps": 1, "rounds": 2}}, "local_steps 2 (at most 1), rounds 3 (at most 2)"),
+        ({"limits": {"batch_pixels": 10}}, "batch_pixels 4,096 (at most 10)"),
+        ({"privacy": {"encrypted_jobs_only": True}}, "takes part in encrypted jobs only"),
+    ],
+)
+def test_a_job_that_was_deployed_before_the_site_forbade_it_does_nothing(
+    site: Site, changes: dict[str, object], cause: str
+) -> None:
+    """FLARE starts a job that lies in the kit without asking the validator again."""
+    site.edit(share_fingerprint=True, **changes)
+    for name in TASKS:
+        reply = site.do(name, task(site.weights()))
+        assert reply.get_return_code() == ReturnCode.EXECUTION_EXCEPTION
+        assert cause in reply.get_header(CAUSE)
+    assert not (Path(site.workspace.get_run_dir("job-1")) / "fedgin").exists()
+    events = read_log(Path(site.workspace.get_root_dir())).events
+    assert [(event.kind, event.task) for event in events] == [(Kind.TASK_REFUSED, name) for name in TASKS]
+
+
+def test_a_network_larger_than_the_site_allows_by_now_is_not_trained(site: Site) -> None:
+    site.edit(limits={"parameters": 100})
+    for name in ("train", "validate", "submit_model"):
+        assert "weights (at most 100). Fix: make it" in site.do(name, task(site.weights())).get_header(CAUSE)
+
+
+def test_a_job_that_runs_when_the_site_begins_to_pause_goes_on(site: Site) -> None:
+    assert site.do(ORGANS, Shareable()).get_return_code() == ReturnCode.OK
+    site.edit(limits={"pause": True})
+    assert site.do("train", task(site.weights())).get_return_code() == ReturnCode.OK, site.errors
+
+
+@pytest.mark.parametrize("number", [3, 2**40, -1, True, "0"])
+def test_no_round_is_trained_that_the_job_does_not_have(site: Site, number: object) -> None:
+    """Its length is what was signed and deployed, not what the task says."""
+    shareable = task(site.weights(), total=100)
+    shareable.set_header(AppConstants.CURRENT_ROUND, number)
+    reply = site.do("train", shareable)
+    assert reply.get_return_code() == ReturnCode.EXECUTION_EXCEPTION
+    assert ("is no count" if number in (True, "0") else "but the job has rounds 1 to 3. Fix:") in reply.get_header(
+        CAUSE
+    )
+
+
+def test_the_length_of_a_run_is_the_job_s_whatever_the_task_says(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    totals = []
+
+    def note(settings: TrainingSettings, step: int, total: int) -> float:
+        totals.append(total)
+        return 1e-3
+
+    monkeypatch.setattr("fedgin.train.trainer.learning_rate", note)
+    assert site.do("train", task(site.weights(), total=99)).get_return_code() == ReturnCode.OK, site.errors
+    assert set(totals) == {3 * tiny_experiment().training.steps}
+
+
+def test_a_resumed_job_has_the_rounds_that_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(tmp_path, monkeypatch, resumes={"job": "lost", "round": 2})
+    kept = averaged_weights(tiny_experiment().initial_network())
+    facts = {ROUND: "1", CLAIMS: "{}", CIPHERTEXTS: "[]"}
+    safetensors.torch.save_file(kept, site.experiment.with_name(CHECKPOINT), metadata=facts)
+    for number in (0, 1, 5):
+        cause = site.do("train", task(site.weights(), number)).get_header(CAUSE)
+        assert cause.startswith(f"the task is for round {number + 1}, but the job has rounds 3 to 5. Fix: ")
+    assert "nothing of job lost" in site.do("train", task(site.weights(), 2)).get_header(CAUSE)
 
 
 def test_an_unknown_task_is_named(site: Site) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fedgin.data.cache import CachedCase
+from fedgin.data.limits import LimitError, Limits
 from fedgin.data.regions import find_regions
 from fedgin.data.site import load_site
 from fedgin.errors import ConfigError, DataError, WeightsError
@@ -106,6 +107,13 @@ def test_another_model_than_the_signed_one_is_refused(tmp_path: Path) -> None:
         with pytest.raises(WeightsError, match="not the one that came with the job"):
             evaluation.validate(weights, "it", stop=never)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_larger_than_the_site_allows_by_now_is_not_scored(tmp_path: Path) -> None:
+    evaluation = open_evaluation(tmp_path)
+    evaluation.contract = evaluation.contract.model_copy(update={"limits": Limits(parameters=100)})
+    with pytest.raises(LimitError, match=r"site site-1: the network has [0-9,]+ weights \(at most 100\)"):
+        evaluation.validate(model(), "it", stop=never)
 
 
 def test_an_abort_keeps_nothing(tmp_path: Path) -> None:

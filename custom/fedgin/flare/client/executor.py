@@ -26,6 +26,10 @@ from fedgin.flare.audit.security_log import Kind, record
 from fedgin.flare.client.site_process import Places, SiteProcess
 from fedgin.flare.client.weights import weights_from_shareable, weights_to_dxo
 from fedgin.flare.federated_events import accept_ours_alone
+from fedgin.flare.jobs.application import Application, read_application
+from fedgin.flare.jobs.configuration import first_round
+from fedgin.flare.jobs.files import EXPERIMENT
+from fedgin.flare.jobs.limits import check_allowed
 from fedgin.flare.protocol import (
     CAUSE,
     DICE,
@@ -39,7 +43,6 @@ from fedgin.flare.protocol import (
     UPDATE_REFUSED,
     WITHHELD,
 )
-from fedgin.train.experiment import load_experiment
 from fedgin.train.site.update import InterruptedTaskError
 
 
@@ -49,6 +52,10 @@ class FedginExecutor(Executor):
     The experiment comes with the job (``app/config/experiment.yaml``), the site contract from the site
     (``local/site.yaml``). ``train`` receives full weights and returns their difference; the validation metrics that go
     with it are those of the received model, as FLARE's ``IntimeModelSelector`` expects.
+
+    Whether the site allows the job is asked before the first task, too, not by the
+    :class:`~fedgin.flare.jobs.job_validator.JobValidator` alone: at its server's word FLARE starts any job that lies in
+    the kit, such as one of last year, without deploying it again.
 
     Privacy settings of the site are applied in the session, not by a result filter of FLARE's privacy scope: a filter
     runs on every answer, so a repeated task would get a second draw of noise, and ``submit_model`` weights whose
@@ -62,6 +69,7 @@ class FedginExecutor(Executor):
         super().__init__()
         accept_ours_alone()
         self._process: SiteProcess | None = None
+        self._application: Application | None = None
         self._modality = ""
         self._limits = Limits()
         self._arrays: ArrayLimit | None = None
@@ -107,6 +115,7 @@ class FedginExecutor(Executor):
             self._log_refusal(task_name, cause, fl_ctx)
             return make_reply(ReturnCode.TASK_UNKNOWN)
         try:
+            self._allowed(fl_ctx)
             return tasks[task_name](shareable, fl_ctx, abort_signal)
         except InterruptedTaskError as error:
             if abort_signal.triggered or not self._overdue():
@@ -129,11 +138,20 @@ class FedginExecutor(Executor):
         except FedginError as error:
             self.log_error(fl_ctx, str(error))
 
+    def _allowed(self, fl_ctx: FLContext) -> Application:
+        """Return what the job says, as it was deployed here; a site that pauses later goes on with it."""
+        if self._application is None:
+            application = read_application(_app(fl_ctx))
+            # Nothing of a network is built here: the session counts its weights.
+            check_allowed(_load_contract(*_contract_of(fl_ctx)), application, parameters=0)
+            self._application = application
+        return self._application
+
     def _organs(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         """Say which organs of the job the site labels, and in how many training cases; nothing is opened for it."""
         contract = _load_contract(*_contract_of(fl_ctx))
         cases = str(suppress(len(parse_datalist(contract.datalist).training)))
-        organs = load_experiment(_experiment(fl_ctx)).organs
+        organs = self._allowed(fl_ctx).experiment.organs
         return DXO(DataKind.METRICS, data=dict.fromkeys(contract.labels.keys() & organs, cases)).to_shareable()
 
     def _fingerprint(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
@@ -147,8 +165,8 @@ class FedginExecutor(Executor):
 
     def _train(self, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         process = self._open(fl_ctx)
-        round_number = _count(shareable, AppConstants.CURRENT_ROUND)
-        rounds = _count(shareable, AppConstants.NUM_ROUNDS)
+        application = self._allowed(fl_ctx)
+        round_number, rounds = _round(shareable, application), application.numbers.num_rounds
         received = weights_from_shareable(shareable, source=f"round {round_number + 1}")
         update = process.train(received, round_number, rounds, stop=self._stop(abort_signal))
         self.log_info(
@@ -201,25 +219,31 @@ class FedginExecutor(Executor):
             contract = _load_contract(path, site)
             self._modality, self._limits = contract.modality.value, contract.limits
             run = Path(workspace.get_run_dir(fl_ctx.get_job_id()))
-            places = Places(_experiment(fl_ctx), path, run / SESSION, runs=run.parent)
+            places = Places(_app(fl_ctx) / "config" / EXPERIMENT, path, run / SESSION, runs=run.parent)
             self._process = SiteProcess(site, places, log=lambda line: self.log_info(fl_ctx, line))
         return self._process
 
 
-def _count(shareable: Shareable, header: str) -> int:
-    count = shareable.get_header(header)
-    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 2**31:
-        raise ConfigError(f"the task's header '{header}' is no count", "use this package's job on the server too")
-    return count
+def _round(shareable: Shareable, application: Application) -> int:
+    """Return the round that the server asks for, if the job that was deployed here has it."""
+    header, fix = AppConstants.CURRENT_ROUND, "use this package's job on the server too"
+    number = shareable.get_header(header)
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise ConfigError(f"the task's header '{header}' is no count", fix)
+    first = first_round(application.experiment)
+    if not first <= number < first + application.numbers.num_rounds:
+        last = first + application.numbers.num_rounds
+        raise ConfigError(f"the task is for round {number + 1:,}, but the job has rounds {first + 1} to {last}", fix)
+    return number
 
 
 def _kit(fl_ctx: FLContext) -> Path:
     return Path(fl_ctx.get_engine().get_workspace().get_root_dir())
 
 
-def _experiment(fl_ctx: FLContext) -> Path:
+def _app(fl_ctx: FLContext) -> Path:
     workspace: Workspace = fl_ctx.get_engine().get_workspace()
-    return Path(workspace.get_app_config_dir(fl_ctx.get_job_id())) / "experiment.yaml"
+    return Path(workspace.get_app_dir(fl_ctx.get_job_id()))
 
 
 def _contract_of(fl_ctx: FLContext) -> tuple[Path, str]:

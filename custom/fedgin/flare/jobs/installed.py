@@ -101,13 +101,14 @@ def answer_to(what: Mapping[str, Any]) -> Mapping[str, Any]:
 def _build(experiment: Experiment, file: str) -> int:
     import torch
 
+    from fedgin.train.checkpoint import count_weights
     from fedgin.train.pretrained import check_entries
 
     with torch.device("meta"):
         network = experiment.initial_network()
     if file and experiment.starts_from:
         check_entries(network, experiment.starts_from, Path(file))
-    return sum(weights.numel() for weights in network.parameters())
+    return count_weights(network)
 
 
 def _find_fault(classes: Sequence[str]) -> dict[str, str]:

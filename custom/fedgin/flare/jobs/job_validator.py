@@ -12,7 +12,7 @@ from nvflare.lighter.utils import verify_folder_signature_and_get_signers
 
 from fedgin.config import load_settings
 from fedgin.data.site import SiteContract, load_site
-from fedgin.errors import ConfigError, FedginError, PrivacyError
+from fedgin.errors import ConfigError, FedginError
 from fedgin.files import hash_files
 from fedgin.flare.audit.security_log import Kind, record
 from fedgin.flare.jobs.application import Application, read_application
@@ -21,7 +21,7 @@ from fedgin.flare.jobs.encryption_key import NO_KEY, SERVER_KEY, SITE_KEY
 from fedgin.flare.jobs.encryption_library import check_encryption_installed
 from fedgin.flare.jobs.files import SIGNATURE_FILES
 from fedgin.flare.jobs.installed import check_installed, count_parameters
-from fedgin.flare.jobs.limits import check_limits
+from fedgin.flare.jobs.limits import check_allowed
 from fedgin.kit_path import check_kit_path
 from fedgin.manifest import check_manifest
 from fedgin.train.pretrained_file import MODELS
@@ -66,8 +66,7 @@ class JobValidator(AppValidator):
             application, parameters = _check_application(app, self.kit)
             if (self.kit / "startup" / "fed_client.json").is_file():
                 contract = _check_contract(self.kit / "local" / "site.yaml")
-                check_limits(contract.limits, application, parameters)
-                _check_encrypted(contract, application)
+                check_allowed(contract, application, parameters)
         except FedginError as error:
             return str(error.below(app, self.kit))
         except Exception as error:  # its text could quote a path of this machine
@@ -114,14 +113,6 @@ def _check_application(app: Path, kit: Path) -> tuple[Application, int]:
     if encrypted and not any((kit / "startup" / key).is_file() for key in (SERVER_KEY, SITE_KEY)):
         raise ConfigError("this kit has no key of the encryption", NO_KEY)
     return read, parameters
-
-
-def _check_encrypted(contract: SiteContract, application: Application) -> None:
-    """Refuse what the server could read at a site that allows none of it; a fingerprint has a consent of its own."""
-    experiment = application.experiment
-    wanted = contract.privacy is not None and contract.privacy.encrypted_jobs_only
-    if wanted and not experiment.collects and not experiment.federation.homomorphic_encryption:
-        raise PrivacyError(f"site {contract.site} takes part in encrypted jobs only", "submit an encrypted job")
 
 
 def _check_contract(path: Path) -> SiteContract:

@@ -1,10 +1,31 @@
-"""Whether a job keeps to the limits that a site has set."""
+"""Whether a job keeps to what a site allows: asked before it is deployed there, and again when it starts."""
 
 from collections.abc import Mapping
 
 from fedgin.data.limits import LimitError, Limits
+from fedgin.data.site import SiteContract
+from fedgin.errors import PrivacyError
 from fedgin.flare.jobs.application import Application
 from fedgin.train.experiment import Experiment
+
+
+def check_allowed(contract: SiteContract, application: Application, parameters: int) -> None:
+    """Compare what a job asks for, and what its server could read, with what the site allows.
+
+    Args:
+        contract: of the site.
+        application: of the job.
+        parameters: weights of its network, as :func:`fedgin.flare.jobs.installed.count_parameters` counts them.
+
+    Raises:
+        LimitError: see :func:`check_limits`.
+        PrivacyError: the site takes part in encrypted jobs only. A fingerprint has a consent of its own.
+    """
+    check_limits(contract.limits, application, parameters)
+    experiment = application.experiment
+    wanted = contract.privacy is not None and contract.privacy.encrypted_jobs_only
+    if wanted and not experiment.collects and not experiment.federation.homomorphic_encryption:
+        raise PrivacyError(f"site {contract.site} takes part in encrypted jobs only", "submit an encrypted job")
 
 
 def check_limits(limits: Limits, application: Application, parameters: int) -> None:
@@ -13,7 +34,7 @@ def check_limits(limits: Limits, application: Application, parameters: int) -> N
     Args:
         limits: of the site.
         application: of the job.
-        parameters: weights of its network, as :func:`fedgin.flare.jobs.installed.count_parameters` counts them.
+        parameters: see :func:`check_allowed`.
 
     Raises:
         LimitError: the site pauses, or the job is too large; names every number that is.

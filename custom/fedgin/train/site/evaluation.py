@@ -12,7 +12,7 @@ from fedgin.data.datalist import Split
 from fedgin.data.prepare import Progress, choose_device, prepare_site
 from fedgin.data.site import SiteContract
 from fedgin.errors import ConfigError, DataError, WeightsError
-from fedgin.train.checkpoint import load_weights
+from fedgin.train.checkpoint import count_weights, load_weights
 from fedgin.train.evaluate.evaluator import Segmentation, score, segment
 from fedgin.train.evaluate.scores import CaseScore
 from fedgin.train.evaluate.site_summary import summarise_site
@@ -81,11 +81,13 @@ class SiteEvaluation:
         Raises:
             InterruptedTaskError: ``stop`` said true.
             WeightsError: the server sent another model than the one that the lead signed, or it does not fit.
+            LimitError: the network is larger than the site allows.
             DataError: the scores cannot be kept.
         """
         source = f"site {self.contract.site}, evaluated model"
         self._check_same(weights, source)
         network = self.experiment.initial_network()
+        self.contract.limits.check_parameters(count_weights(network), self.contract.site)
         load_weights(network, weights, source=source)
         scores: list[CaseScore] = []
         done = 0
