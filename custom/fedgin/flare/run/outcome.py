@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nvflare.apis.job_def import ALL_SITES, SERVER_SITE_NAME, JobMetaKey, RunStatus
+from pydantic import BaseModel, Field, ValidationError
 
 from fedgin.errors import DataError, one_line
 from fedgin.flare.jobs.job import Job, read_job
@@ -16,6 +17,14 @@ from fedgin.flare.run.results import RunResult, first_errors
 JOB, RECORD, REPORT = "job", "job_record.json", "report.html"
 # Beside the page of a job that evaluated a model: the means of all sites, and the cases of those that show them.
 SITE_SCORES, CASE_SCORES = "site_scores.csv", "case_scores.csv"
+
+
+class _Record(BaseModel):
+    """What is taken from FLARE's record of a job; the file in a result's folder may hold anything."""
+
+    deploy_map: dict[str, list[str]] = Field(default={})
+    min_clients: int
+    job_deploy_detail: list[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,14 +76,14 @@ def read_outcome(result: RunResult) -> Outcome:
     try:
         meta = dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
         [submitted] = (folder / JOB).iterdir()
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         raise DataError(
             f"{folder} is no result of a job", "give a folder that 'fedgin run' or 'fedgin fetch' left"
         ) from None
     job = as_submitted(read_job(submitted), meta, result)
     status = job_status(meta)
     fault = f"it ended as {status}" if status != RunStatus.FINISHED_COMPLETED.value else result.fault(job, job.sites)
-    said = [one_line(str(line)) for line in meta.get(JobMetaKey.JOB_DEPLOY_DETAIL.value) or []]
+    said = [one_line(str(line)) for line in _read_record(meta, job).job_deploy_detail or []]
     causes = (*(line for line in said if not line.endswith(": OK")), *first_errors(folder / "error_log.txt"))
     return Outcome(job, one_line(str(meta.get(JobMetaKey.JOB_ID.value))), result, fault, causes)
 
@@ -86,13 +95,27 @@ def as_submitted(job: Job, meta: Mapping[str, Any], result: RunResult) -> Job:
         job: as the lead has it.
         meta: FLARE's record of it.
         result: what it left, with the sites that FLARE deployed it to.
+
+    Raises:
+        DataError: the record is not as FLARE writes it.
     """
-    named = {site for sites in dict(meta.get(JobMetaKey.DEPLOY_MAP.value, {})).values() for site in sites}
+    record = _read_record(meta, job)
+    named = {site for sites in record.deploy_map.values() for site in sites}
     sites = {site for done in result.participation for site in done.expected}
-    least = int(meta.get(JobMetaKey.MIN_CLIENTS.value, job.min_clients))
+    least = record.min_clients
     if ALL_SITES in named:
         # It was submitted past 'fedgin run': nobody said that a site may be missing.
         least = max(least, len(sites))
     else:
         sites |= named - {SERVER_SITE_NAME}
     return replace(job, sites=tuple(sorted(sites)), min_clients=least)
+
+
+def _read_record(meta: Mapping[str, Any], job: Job) -> _Record:
+    try:
+        return _Record.model_validate({JobMetaKey.MIN_CLIENTS.value: job.min_clients, **meta})
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise DataError(
+            f"the record of job {job.name} is not as FLARE writes it: '{one_line(place)}'", "fetch the result again"
+        ) from None
