@@ -70,6 +70,16 @@ def test_many_rounds_cost_as_much_as_one_with_less_noise(multiplier: float, coun
     assert epsilon([multiplier] * count, DELTA) == pytest.approx(once, rel=1e-9)
 
 
+def test_noise_that_needs_less_than_delta_has_epsilon_0() -> None:
+    assert epsilon([1000.0], 1e-2) == 0.0
+
+
+def test_an_epsilon_that_is_no_number_stays_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is over every budget."""
+    monkeypatch.setattr("opacus.accountants.RDPAccountant.get_epsilon", lambda *_, **__: math.nan)
+    assert math.isnan(epsilon([1.0], DELTA))
+
+
 def test_the_order_of_different_rounds_does_not_matter() -> None:
     assert epsilon([1.0, 5.0, 1.0], DELTA) == pytest.approx(epsilon([5.0, 1.0, 1.0], DELTA))
 

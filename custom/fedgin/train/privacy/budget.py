@@ -44,7 +44,9 @@ def epsilon(multipliers: Sequence[float], delta: float) -> float:
     accountant = RDPAccountant()
     for multiplier in multipliers:
         accountant.step(noise_multiplier=multiplier / 2.0, sample_rate=1.0)
-    return float(accountant.get_epsilon(delta, alphas=ORDERS))
+    spent = float(accountant.get_epsilon(delta, alphas=ORDERS))
+    # The conversion gives less than 0 where delta alone is more than the noise needs. NaN stays NaN, over any budget.
+    return 0.0 if spent < 0.0 else spent
 
 
 class Charge(Settings):
