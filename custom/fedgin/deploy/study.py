@@ -10,7 +10,8 @@ from fedgin.data.dicom.header import quiet_reading
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.dicom.rules import IngestRules, LabelRules, LabelSource
 from fedgin.data.dicom.scan import Progress, Scan, Series, scan_tree
-from fedgin.data.dicom.segmentation import Algorithm, make_report, make_segmentation, read_sources
+from fedgin.data.dicom.segmentation import Algorithm, make_report, make_segmentation
+from fedgin.data.dicom.sources import read_sources
 from fedgin.data.dicom.stack import Stack
 from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume

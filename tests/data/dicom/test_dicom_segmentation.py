@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from fedgin.data.dicom.checks import check_series
 from fedgin.data.dicom.scan import scan_tree
-from fedgin.data.dicom.segmentation import MAY_BE_BLANK, Algorithm, make_report, make_segmentation, read_sources
+from fedgin.data.dicom.segmentation import Algorithm, make_report, make_segmentation
+from fedgin.data.dicom.sources import MAY_BE_BLANK, read_sources
 from fedgin.data.dicom.stack import Stack
 from fedgin.errors import DataError
 from tests.data.dicom.enhanced import as_enhanced

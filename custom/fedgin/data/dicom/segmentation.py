@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import highdicom
 import numpy as np
-import pydicom
 from highdicom.sr import (
     AlgorithmIdentification,
     Comprehensive3DSR,
@@ -38,15 +37,7 @@ from pydicom.uid import UID
 
 from fedgin.data.dicom.stack import Stack
 from fedgin.data.organs import ORGANS, PLAIN
-from fedgin.errors import DataError
 
-# What a SEG takes from its images and refers to them by.
-IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
-# What the standard lets be blank, but not absent; de-identified exports drop it all the same.
-MAY_BE_BLANK = (
-    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
-    *("AccessionNumber", "SliceThickness"),
-)
 ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
 # For an organ without a code: the label keeps its name.
 ORGAN = ("91772007", "Organ")
@@ -76,56 +67,6 @@ class Algorithm:
     notes: tuple[str, ...]
 
 
-def read_sources(stack: Stack) -> list[Dataset]:
-    """Read the headers of a stack's images, without pixels, in the order of the stack; of enhanced images once a file.
-
-    Raises:
-        DataError: the images lack an identifier that a segmentation must refer to, as some de-identified exports do, or
-            they are several enhanced images.
-    """
-    paths = dict.fromkeys(item.path for item in stack.slices)
-    if len(paths) > 1 and stack.slices[0].frame is not None:
-        raise DataError(
-            "the series is in several enhanced images, to which no DICOM SEG can refer",
-            "export it as one enhanced image; the labels are written as NIfTI all the same",
-        )
-    sources: list[Dataset] = [pydicom.dcmread(path, stop_before_pixels=True, force=True) for path in paths]
-    for source in sources:
-        # De-identified exports blank identifiers even in the body; the file meta group keeps these two.
-        for keyword in ("SOPClassUID", "SOPInstanceUID"):
-            if not source.get(keyword):
-                setattr(source, keyword, source.file_meta.get(f"MediaStorage{keyword}", ""))
-        for keyword in MAY_BE_BLANK:
-            source.setdefault(keyword, None)
-    missing = [keyword for keyword in IDENTIFIERS if not all(source.get(keyword) for source in sources)]
-    if missing:
-        raise DataError(
-            f"the images have no {', '.join(missing)}, so no DICOM SEG can refer to them",
-            "export the series with its identifiers; the labels are written as NIfTI all the same",
-        )
-    _share_orientation(sources, stack)
-    return sources
-
-
-def _share_orientation(sources: Sequence[Dataset], stack: Stack) -> None:
-    """Say the one orientation of a stack where highdicom looks for it, and to the last digit alike in all images.
-
-    Enhanced images may say it frame by frame, and scanners may round it otherwise in each image.
-    """
-    frame = stack.slices[0].frame
-    if frame is None:
-        for source in sources:
-            source.ImageOrientationPatient = sources[0].ImageOrientationPatient
-        return
-    for source in sources:
-        shared = source.get("SharedFunctionalGroupsSequence") or [Dataset()]
-        for keyword in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
-            groups = source.PerFrameFunctionalGroupsSequence[frame]
-            if keyword not in shared[0] and keyword in groups:
-                setattr(shared[0], keyword, groups[keyword].value)
-        source.SharedFunctionalGroupsSequence = shared
-
-
 def make_segmentation(
     sources: Sequence[Dataset],
     stack: Stack,
@@ -136,7 +77,7 @@ def make_segmentation(
     """Return a DICOM SEG of the organs that were found, one segment an organ, numbered as in ``labels``.
 
     Args:
-        sources: the sources of :func:`read_sources`.
+        sources: the sources of :func:`fedgin.data.dicom.sources.read_sources`.
         stack: the series.
         labels: uint8 [X, Y, Z] on ``stack.target``, organ positions plus 1.
         organs: the organs by position; an organ without a voxel gets no segment.
@@ -189,7 +130,7 @@ def make_report(
     """Return a measurement report (TID 1500) with the volume of each segment in millilitres, and the notes as comments.
 
     Args:
-        sources: the sources of :func:`read_sources`.
+        sources: the sources of :func:`fedgin.data.dicom.sources.read_sources`.
         segmentation: of :func:`make_segmentation`.
         volumes_ml: the volumes in millilitres, by organ.
         algorithm: what segmented.
