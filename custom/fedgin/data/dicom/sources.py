@@ -1,9 +1,12 @@
 """The headers of the images that a DICOM SEG and an SR refer to, such that highdicom takes them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import pydicom
+from highdicom import PatientSexValues, SpecificCharacterSetValues
 from pydicom.dataset import Dataset
+from pydicom.valuerep import DA, TM
 
 from fedgin.data.dicom.stack import Stack
 from fedgin.errors import DataError
@@ -15,6 +18,14 @@ MAY_BE_BLANK = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
     *("AccessionNumber", "SliceThickness"),
 )
+# Of these, what highdicom parses, and how; archives hold dates without a day, and sexes in their own language.
+PARSED: Mapping[str, Callable[[str], object]] = {
+    "PatientBirthDate": DA,
+    "PatientSex": PatientSexValues,
+    "StudyDate": DA,
+    "StudyTime": TM,
+    "SliceThickness": float,
+}
 
 
 def read_sources(stack: Stack) -> list[Dataset]:
@@ -45,7 +56,26 @@ def read_sources(stack: Stack) -> list[Dataset]:
             "export the series with its identifiers; the labels are written as NIfTI all the same",
         )
     _share_orientation(sources, stack)
+    _make_legible(sources[0])
     return sources
+
+
+def _make_legible(source: Dataset) -> None:
+    """Decode the text of the image from which SEG and SR take patient and study, and blank what cannot be parsed.
+
+    They have it as UTF-8: highdicom refuses character sets that Japan and Korea use, and a blank one.
+    """
+    for tag in list(source.keys()):
+        with suppress(Exception):  # pydicom raises many kinds; what cannot be read stays as it is
+            element = source[tag]  # which decodes it
+            for item in element.value if element.VR == "SQ" else ():
+                item.decode()
+    source.SpecificCharacterSet = SpecificCharacterSetValues.UNICODE_IN_UTF8.value
+    for keyword, parse in PARSED.items():
+        try:
+            parse(source[keyword].value)
+        except (ValueError, TypeError):
+            source[keyword].value = None
 
 
 def _share_orientation(sources: Sequence[Dataset], stack: Stack) -> None:

@@ -1,0 +1,112 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.config import disable_value_validation
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from fedgin.data.dicom.header import quiet_reading
+from fedgin.data.dicom.segmentation import make_report, make_segmentation
+from fedgin.data.dicom.sources import read_sources
+from tests.data.dicom.series import SeriesSpec, write_series
+from tests.data.dicom.test_dicom_segmentation import ALGORITHM, ORGANS, checked_stack, marked_labels, said_by_dciodvfy
+
+JAPANESE = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+KOREAN = "Hong^Gildong=洪^吉洞=홍^길동"
+
+
+def setting(**values: object) -> Callable[[int, pydicom.Dataset], None]:
+    def change(_: int, dataset: pydicom.Dataset) -> None:
+        for keyword, value in values.items():
+            setattr(dataset, keyword, value)
+
+    return change
+
+
+def objects_of(folder: Path, change: Callable[[int, pydicom.Dataset], None]) -> list[pydicom.Dataset]:
+    """Return SEG and SR, as they are read again, of a series with a change in each header."""
+    with disable_value_validation():
+        write_series(folder / "dicom", SeriesSpec(change=change))
+    with quiet_reading():
+        stack = checked_stack(folder / "dicom")
+        sources = read_sources(stack)
+        made = make_segmentation(sources, stack, marked_labels(stack), ORGANS, ALGORITHM)
+        report = make_report(sources, made, {"left_kidney": 1.0, "right_kidney": 2.0}, ALGORITHM)
+        for dataset, name in ((made, "seg.dcm"), (report, "sr.dcm")):
+            dataset.save_as(folder / name)
+    return [pydicom.dcmread(folder / name) for name in ("seg.dcm", "sr.dcm")]
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        (["", "ISO 2022 IR 87"], JAPANESE),
+        (["ISO 2022 IR 13", "ISO 2022 IR 87"], "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう"),
+        (["", "ISO 2022 IR 149"], KOREAN),
+        ("ISO_IR 100", "Müller^Jörg"),
+        ("ISO 2022 IR 100", "Müller^Jörg"),
+        ("ISO_IR 6", "Müller^Jörg"),
+        ("", "Müller^Jörg"),
+        ("ISO_IR 192", "Müller^Jörg=山田^太郎"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+    ],
+)
+def test_a_name_survives_in_every_character_set(tmp_path: Path, charset: str | list[str], name: str) -> None:
+    coded = Dataset()
+    coded.CodeValue, coded.CodingSchemeDesignator, coded.CodeMeaning = "1", "99LOCAL", name.split("=")[-1]
+    written = "ISO_IR 100" if charset in ("ISO_IR 6", "") else charset
+    change = setting(SpecificCharacterSet=written, PatientName=name, ProcedureCodeSequence=Sequence([coded]))
+
+    def as_exported(number: int, dataset: pydicom.Dataset) -> None:
+        """Old exports have 8-bit text and name no character set, or the one without such text."""
+        change(number, dataset)
+        if written != charset:
+            dataset.PatientName = pydicom.valuerep.PersonName(name.encode("latin-1"))
+            coded.CodeMeaning = "Abdomen"
+            dataset.SpecificCharacterSet = charset
+
+    for made in objects_of(tmp_path, as_exported):
+        assert made.SpecificCharacterSet == "ISO_IR 192"
+        assert str(made.PatientName) == name
+        assert made.ProcedureCodeSequence[0].CodeMeaning == coded.CodeMeaning
+    for file in ("seg.dcm", "sr.dcm"):
+        assert [line for line in said_by_dciodvfy(tmp_path / file) if "99LOCAL" not in line] == []
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("PatientBirthDate", "19500000"),
+        ("PatientBirthDate", "XX"),
+        ("StudyDate", "00000000"),
+        ("StudyDate", "20201301"),
+        ("StudyTime", "12:00:00"),
+        ("StudyTime", "246060"),
+        ("StudyTime", "120000.0000000"),
+        ("PatientSex", "W"),
+        ("PatientSex", "f"),
+        ("PatientSex", ["F", "M"]),
+    ],
+)
+def test_what_may_be_blank_and_cannot_be_read_is_blank(tmp_path: Path, keyword: str, value: str) -> None:
+    for made in objects_of(tmp_path, setting(**{keyword: value})):
+        assert not made[keyword].value
+        assert made.PatientID == "PAT0042-SECRET"
+    for file in ("seg.dcm", "sr.dcm"):
+        said = [line for line in said_by_dciodvfy(tmp_path / file) if "needed to build DICOMDIR" not in line]
+        assert said == []
+
+
+def test_a_thickness_with_a_comma_is_blank(tmp_path: Path) -> None:
+    def with_comma(_: int, dataset: pydicom.Dataset) -> None:
+        dataset["SliceThickness"] = pydicom.DataElement("SliceThickness", "LO", "1,25", already_converted=True)
+
+    assert len(objects_of(tmp_path, with_comma)) == 2
+
+
+def test_dates_and_times_that_can_be_read_stay(tmp_path: Path) -> None:
+    values = {"PatientBirthDate": "19500102", "StudyDate": "20200304", "StudyTime": "101112.5", "PatientSex": "F"}
+    for made in objects_of(tmp_path, setting(**values)):
+        assert {keyword: str(made[keyword].value) for keyword in values} == values
