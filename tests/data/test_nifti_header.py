@@ -104,6 +104,6 @@ def test_training_refuses_a_contradiction_in_either_file(tmp_path: Path, role: s
     stored = nibabel.load(path)
     stored.set_sform(np.eye(4))
     nibabel.save(stored, path)
-    with pytest.raises(DataError, match=f"the header of the {role} contradicts itself") as caught:
+    with pytest.raises(DataError, match=f"the {role} has a header that contradicts itself") as caught:
         (read_image if role == "image" else read_label)(case)
     assert str(tmp_path) not in str(caught.value)

@@ -1,6 +1,8 @@
 import json
+import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -222,3 +224,49 @@ def test_an_image_of_an_untrained_modality_goes_through_the_trained_layers(
 def test_volumes_are_those_of_the_voxels() -> None:
     labels = np.array([[[0, 1, 1, 2]]], dtype=np.uint8)
     assert measure(labels, ["liver", "spleen", "pancreas"], 0.5) == {"liver": 1.0, "spleen": 0.5, "pancreas": 0.0}
+
+
+def write_raw(path: Path, offset: int, *numbers: float) -> None:
+    """Write an image with a sform alone, and float32 numbers into its header."""
+    image = nibabel.Nifti1Image(make_volume("CT", 0)[0], AFFINE)
+    image.set_qform(AFFINE, code=0)
+    content = bytearray(image.to_bytes())
+    content[offset : offset + 4 * len(numbers)] = struct.pack(f"<{len(numbers)}f", *numbers)
+    path.write_bytes(content)
+
+
+def contradict(path: Path) -> None:
+    image = nibabel.Nifti1Image(make_volume("CT", 0)[0], AFFINE)
+    mirrored = AFFINE.copy()
+    mirrored[0] *= -1
+    image.set_qform(mirrored, code=1)
+    image.set_sform(AFFINE, code=1)
+    nibabel.save(image, path)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (contradict, "has a header that contradicts itself: its sform says that the axes lead to"),
+        (lambda path: write_raw(path, 80, 8.0, 8.0, 9.0), "its pixdim says 8 x 8 x 9 mm"),
+        (lambda path: write_raw(path, 312, 0.0, 0.0, 0.0, 0.0), "has no valid geometry in its header"),
+        (lambda path: write_raw(path, 280, *[float("nan")] * 4), "has no valid geometry in its header"),
+        (
+            lambda path: nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 4), np.complex64), AFFINE), path),
+            "holds colours or complex numbers",
+        ),
+    ],
+    ids=["mirrored qform", "another pixdim", "flat", "NaN", "complex"],
+)
+def test_a_header_that_validation_refuses_is_refused(tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
+    make(tmp_path / "a.nii")
+    with pytest.raises(DataError, match=said):
+        read_nifti(tmp_path / "a.nii")
+
+
+def test_a_header_that_says_nothing_of_the_place_is_a_warning(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(make_volume("CT", 0)[0], None)
+    image.header.set_zooms((8.0, 8.0, 5.0))
+    nibabel.save(image, tmp_path / "a.nii")
+    found = open_segmenter(make_bundle(tmp_path).folder).segment(read_nifti(tmp_path / "a.nii"), Modality.CT)
+    assert "its header sets neither sform nor qform: its sides and its position are a guess" in found.warnings

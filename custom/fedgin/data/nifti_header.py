@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 SPACING_TOLERANCE = 0.01
 # Axes that point further apart than this lead to another side of the body, or to another axis.
 LARGEST_TURN_DEGREES = 45.0
+# Two statements of one place may differ by the rounding of quaternions, which reaches a tenth of this.
+APART_MM = 1.0
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def read_image(case: Case) -> Volume:
             constant, or intensities that contradict the site's modality.
     """
     volume = load_volume(case, "image")
-    refuse_contradiction(case, "image", volume)
+    refuse_contradiction(f"{case}: the image", volume)
     voxels = np.asarray(volume.voxels, dtype=np.float32)
     refuse_not_finite(case, voxels)
     refuse_constant(case, voxels)
@@ -76,7 +76,7 @@ def read_label(case: Case) -> Volume:
             that ``site.yaml`` does not name.
     """
     volume = load_volume(case, "label")
-    refuse_contradiction(case, "label", volume)
+    refuse_contradiction(f"{case}: the label", volume)
     return Volume(as_label_ids(case, volume.voxels), volume.affine)
 
 
@@ -99,66 +99,80 @@ def load_volume(case: Case, role: Literal["image", "label"]) -> Volume:
         DataError: neither NIfTI in one file nor PNG, unreadable, not one number a voxel, neither two- nor
             three-dimensional, or without valid geometry.
     """
-    path = case.image if role == "image" else case.label
-    volume = _read_png(case, path, role) if path.suffix.lower() == ".png" else _read_nifti(case, path, role)
-    voxels, affine = volume.voxels, volume.affine
-    if voxels.dtype.kind not in "iuf":
-        raise DataError(f"{case}: the {role} holds colours or complex numbers", "export one number a voxel")
-    if voxels.ndim == 2 or set(voxels.shape[3:]) == {1}:  # many tools write one time point as a fourth axis
-        voxels = voxels.reshape((*voxels.shape, 1)[:3])
-    if voxels.ndim != 3 or 0 in voxels.shape:
-        raise DataError(
-            f"{case}: the {role} has {_by(voxels.shape)} voxels; two or three axes are needed",
-            "export one slice or one 3D volume",
-        )
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise DataError(f"{case}: the {role} has no valid geometry in its header", "export it with its geometry")
-    return Volume(voxels, affine, volume.header)
-
-
-def _read_nifti(case: Case, path: Path, role: str) -> Volume:
+    path, what = case.image if role == "image" else case.label, f"{case}: the {role}"
+    if path.suffix.lower() == ".png":
+        return _checked_form(_read_png(case, path, what), what)
     if not path.name.lower().endswith(NIFTI_ENDINGS):
         # Such as .hdr, whose voxels are in a second file: no hash would notice that they changed.
-        raise DataError(
-            f"{case}: the {role} file ends in none of {', '.join((*NIFTI_ENDINGS, '.png'))}", "convert it to NIfTI"
-        )
+        raise DataError(f"{what} file ends in none of {', '.join((*NIFTI_ENDINGS, '.png'))}", "convert it to NIfTI")
+    return load_nifti(path, what)
+
+
+def load_nifti(path: Path, what: str) -> Volume:
+    """Read a NIfTI file in the data type of the file; only its form is checked.
+
+    Args:
+        path: the file.
+        what: it is, as an error names it: "the image".
+
+    Raises:
+        DataError: as :func:`load_volume`.
+    """
     try:
         image = nibabel.load(path)
         size = math.prod(image.shape)
     except Exception:  # nibabel raises many kinds; all mean the same to the reader, and their texts quote the path
-        raise DataError(f"{case}: the {role} file is not readable as NIfTI", "write the file again") from None
+        raise DataError(f"{what} file is not readable as NIfTI", "write the file again") from None
     if size > LARGEST_VOLUME:
         # Before a voxel is read: a file of a few kilobytes can hold gigabytes of zeros.
         raise DataError(
-            f"{case}: the {role} says it has {_by(image.shape)} voxels, more than {LARGEST_VOLUME:,}",
+            f"{what} says it has {_by(image.shape)} voxels, more than {LARGEST_VOLUME:,}",
             "cut the volume to the region of the task, or correct the header",
         )
     try:
         affine = np.asarray(image.affine, dtype=np.float64)
-        return Volume(read_voxels(image, path), affine, check_header(image.header, image.shape))
+        volume = Volume(read_voxels(image, path), affine, check_header(image.header, image.shape))
     except Exception:  # as above
-        raise DataError(f"{case}: the {role} file is not readable as NIfTI", "write the file again") from None
+        raise DataError(f"{what} file is not readable as NIfTI", "write the file again") from None
+    return _checked_form(volume, what)
 
 
-def _read_png(case: Case, path: Path, role: str) -> Volume:
+def _checked_form(volume: Volume, what: str) -> Volume:
+    """Return a volume with three axes, or refuse what has no such form."""
+    voxels, affine = volume.voxels, volume.affine
+    if voxels.dtype.kind not in "iuf":
+        raise DataError(f"{what} holds colours or complex numbers", "export one number a voxel")
+    if voxels.ndim == 2 or set(voxels.shape[3:]) == {1}:  # many tools write one time point as a fourth axis
+        voxels = voxels.reshape((*voxels.shape, 1)[:3])
+    if voxels.ndim != 3 or 0 in voxels.shape:
+        raise DataError(
+            f"{what} has {_by(voxels.shape)} voxels; two or three axes are needed",
+            "export one slice or one 3D volume",
+        )
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise DataError(f"{what} has no valid geometry in its header", "export it with its geometry")
+    return Volume(voxels, affine, volume.header)
+
+
+def _read_png(case: Case, path: Path, what: str) -> Volume:
     """Read a grey slice with the pixel size and directions that the site states."""
     if case.png is None:
         raise DataError(f"{case}: PNG slices carry no pixel size", "give 'png: {pixel_mm: ...}' in site.yaml")
     try:
         voxels = read_pixels(path)
     except Exception:  # as many kinds as with NIfTI
-        raise DataError(f"{case}: the {role} file is not readable as PNG", "write the file again") from None
+        raise DataError(f"{what} file is not readable as PNG", "write the file again") from None
     if voxels.ndim != 2:
-        raise DataError(f"{case}: the {role} is a colour picture", "export grey PNG slices, labels as plain ids")
+        raise DataError(f"{what} is a colour picture", "export grey PNG slices, labels as plain ids")
     right, front = ({"R": 1, "A": 1, "L": -1, "P": -1}[letter] * case.png.pixel_mm for letter in case.png.axes)
     return Volume(voxels.T, np.diag([right, front, 1.0, 1.0]))
 
 
-def refuse_contradiction(case: Case, role: Literal["image", "label"], volume: Volume) -> None:
+def refuse_contradiction(what: str, volume: Volume) -> None:
     """Raise :class:`DataError` when the header states two spacings, or two directions of an axis."""
     if volume.header.contradiction:
         raise DataError(
-            f"{case}: the header of the {role} contradicts itself: {volume.header.contradiction}",
+            f"{what} has a header that contradicts itself: {volume.header.contradiction}",
             "export it from the original series; programs that read the other statement see another patient",
         )
 

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedgin.data.label_values import count_ids
-from fedgin.data.nifti_file import read_voxels
 from fedgin.data.preprocessing import preprocess
 from fedgin.data.regions import keep_largest_regions
 from fedgin.data.site import Modality
-from fedgin.data.volumes import Volume, is_hu_like
+from fedgin.data.volumes import Volume, is_hu_like, load_nifti, refuse_contradiction
 from fedgin.deploy.bundle import Bundle, load_bundle
 from fedgin.deploy.unlike import describe_cuts, find_unlike
 from fedgin.errors import DataError
@@ -106,20 +105,11 @@ def read_nifti(path: Path) -> Volume:
     """Read a NIfTI image as float32.
 
     Raises:
-        DataError: the file is unreadable, or no image of two or three axes.
+        DataError: the file is unreadable, no image of two or three axes, or its header contradicts itself.
     """
-    try:
-        image = nibabel.load(path)
-        voxels = np.asarray(read_voxels(image, path), dtype=np.float32)
-    except Exception:  # nibabel raises many kinds, which quote the path
-        raise DataError("the image is not readable as NIfTI", "export the series again") from None
-    while voxels.ndim > 3 and voxels.shape[-1] == 1:
-        voxels = voxels[..., 0]
-    if voxels.ndim == 2:
-        voxels = voxels[:, :, None]
-    if voxels.ndim != 3 or 0 in voxels.shape:
-        raise DataError(f"the image has {voxels.ndim} axes", "export one slice or one 3D volume")
-    return Volume(voxels, np.asarray(image.affine, dtype=np.float64))
+    image = load_nifti(path, "the image")
+    refuse_contradiction("the image", image)
+    return Volume(np.asarray(image.voxels, dtype=np.float32), image.affine, image.header)
 
 
 def guess_modality(volume: Volume) -> Modality:

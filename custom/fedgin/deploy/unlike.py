@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgin.data.look import look_at
+from fedgin.data.nifti_header import APART_MM, HeaderCheck
 from fedgin.data.organs import IN_PIECES, ORGANS, PLAIN
 from fedgin.data.regions import Cut, bounding_box, find_regions, label_boxes
 from fedgin.data.site import Modality
@@ -35,7 +36,7 @@ def find_unlike(
         volumes_ml: the volumes in millilitres, by organ.
         provenance: what is known of the training.
     """
-    found = _unlike_image(image, modality, provenance)
+    found = [*_doubtful_place(image.header), *_unlike_image(image, modality, provenance)]
     boxes = label_boxes(labels, len(volumes_ml))
     for position, (organ, ml) in enumerate(volumes_ml.items(), start=1):
         box = boxes[position - 1]
@@ -85,6 +86,14 @@ def find_pieces(mask: NDArray[np.bool_]) -> Pieces:
     box = bounding_box(largest)
     assert box is not None, "a piece has a voxel"
     return Pieces(regions.count, float(np.count_nonzero(largest) / np.count_nonzero(mask)), box)
+
+
+def _doubtful_place(header: HeaderCheck) -> list[str]:
+    if header.unset:
+        return ["its header sets neither sform nor qform: its sides and its position are a guess"]
+    if header.apart_mm > APART_MM:
+        return [f"its sform and its qform place voxels up to {header.apart_mm:.1f} mm apart; the sform is used"]
+    return []
 
 
 def _unlike_image(image: Volume, modality: Modality, provenance: Provenance) -> list[str]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fedgin.data.datalist import Case
 from fedgin.data.label_values import UnknownIdsError, as_label_ids
+from fedgin.data.nifti_header import APART_MM
 from fedgin.data.validation.anatomy import measure_anatomy
 from fedgin.data.validation.content import hash_case
 from fedgin.data.validation.facts import CaseFacts, ImageFacts, LabelFacts, measure_image, measure_label
@@ -29,9 +30,6 @@ from fedgin.data.volumes import (
 SPACING_MM = (0.2, 12.0)
 # Less than this is a stray voxel or a slip of the brush: the smallest abdominal organs (adrenals) have 1 ml and more.
 TINY_ML = 0.5
-# Two statements of one place may differ by the rounding of quaternions, which reaches a tenth of this.
-APART_MM = 1.0
-
 
 Role = Literal["image", "label"]
 # Each asks for what the ones before it have shown: NaN has no extremes, a constant image no modality.
@@ -129,7 +127,7 @@ def _check_headers(case: Case, volumes: Mapping[Role, Volume | None]) -> list[Fi
     for role, volume in volumes.items():
         with collect(findings, "geometry_contradicts", case):
             if volume is not None:
-                refuse_contradiction(case, role, volume)
+                refuse_contradiction(f"{case}: the {role}", volume)
     unset = [role for role, volume in volumes.items() if volume and volume.header.unset]
     if unset:
         message = f"{case}: the header of {' and '.join(unset)} sets neither sform nor qform: sides are a guess"
