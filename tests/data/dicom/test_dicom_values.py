@@ -15,6 +15,7 @@ from pydicom.uid import (
 
 from fedgin.data.dicom.convert import fits_int16, rescale
 from fedgin.data.dicom.reasons import Reason
+from tests.data.dicom.enhanced import as_enhanced
 from tests.data.dicom.series import (
     SeriesSpec,
     make_rules,
@@ -61,6 +62,27 @@ def test_compressed_pixels_are_decoded(tmp_path: Path, syntax: pydicom.uid.UID, 
     plain = make_slices(SeriesSpec(shape=(16, 16), dtype=dtype))
     packed = make_slices(SeriesSpec(shape=(16, 16), dtype=dtype, change=lambda _, dataset: dataset.compress(syntax)))
     write_slices(tmp_path / "dicom", packed)
+    assert run(tmp_path).converted == 1
+    assert world_error(the_image(tmp_path), plain) < 1e-3
+
+
+@pytest.mark.parametrize("syntax", [JPEGLSLossless, RLELossless])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_table_of_offsets_of_one_file_is_not_taken_for_that_of_the_next(
+    tmp_path: Path, syntax: pydicom.uid.UID, frames: int
+) -> None:
+    """The streams of three slices without noise and of three with it differ in length; other facts are shared."""
+
+    def flatten_the_first(number: int, dataset: pydicom.Dataset) -> None:
+        if number < 3:
+            dataset.PixelData = np.full((16, 16), number, np.uint16).tobytes()
+
+    spec = SeriesSpec(shape=(16, 16), uid="1.2.3", frame="1.2.4", study="1.2.5", change=flatten_the_first)
+    plain, packed = make_slices(spec), make_slices(spec)
+    files = packed if frames == 1 else [as_enhanced(packed[:3]), as_enhanced(packed[3:])]
+    for dataset in files:
+        dataset.compress(syntax, encapsulate_ext=True)
+    write_slices(tmp_path / "dicom", files)
     assert run(tmp_path).converted == 1
     assert world_error(the_image(tmp_path), plain) < 1e-3
 

@@ -148,8 +148,15 @@ def convert_facts(path: Path, dataset: pydicom.Dataset, syntax: str, *, placed: 
         rescale_type=text(dataset, "RescaleType").upper(),
         slope=number(dataset, "RescaleSlope", 1.0),
         intercept=number(dataset, "RescaleIntercept", 0.0),
-        pixel=tuple(as_pixel_options(dataset).items()) if "Rows" in dataset else (),
+        pixel=_pixel_options(dataset),
     )
+
+
+def _pixel_options(dataset: pydicom.Dataset) -> tuple[tuple[str, Any], ...]:
+    """Without a table of offsets: each file has its own, and frames are found one after the other without it."""
+    if "Rows" not in dataset:
+        return ()
+    return tuple((name, value) for name, value in as_pixel_options(dataset).items() if name != "extended_offsets")
 
 
 def _is_cut_off(dataset: pydicom.Dataset, sop_class: str) -> bool:
