@@ -172,6 +172,48 @@ def test_inverted_display_does_not_invert_hounsfield_units(tmp_path: Path) -> No
     assert world_error(the_image(tmp_path), slices) < 1e-3
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, None])
+@pytest.mark.parametrize("high_bit", [11, 13, 15])
+@pytest.mark.parametrize("signed", [True, False])
+def test_the_bits_of_a_value_are_found_and_others_are_not_part_of_it(
+    tmp_path: Path, syntax: pydicom.uid.UID | None, high_bit: int, signed: bool
+) -> None:
+    """Twelve bits of a word are the value; above and below are those of an overlay, as old exports have them."""
+    spec = SeriesSpec(shape=(16, 12), dtype="int16" if signed else "uint16", syntax=syntax or ExplicitVRLittleEndian)
+    slices, rng = make_slices(spec), np.random.default_rng(3)
+    twins = make_slices(spec)
+    for dataset, twin in zip(slices, twins, strict=True):
+        low, high = (-2048, 2047) if signed else (0, 4095)
+        values = rng.integers(low, high, (16, 12), endpoint=True).astype(spec.dtype)
+        values[0, :2] = low, high
+        write_pixels(dataset, values)
+        mask, shift = 0xFFF, high_bit - 11
+        overlay = rng.integers(0, 65535, (16, 12), dtype=np.uint16, endpoint=True) & ~np.uint16(mask << shift)
+        write_pixels(twin, ((values.view(np.uint16) & mask) << shift | overlay).astype(np.uint16))
+        twin.BitsStored, twin.HighBit, twin.PixelRepresentation = 12, high_bit, int(signed)
+        twin.SOPInstanceUID, twin.ImagePositionPatient = dataset.SOPInstanceUID, dataset.ImagePositionPatient
+        if syntax is None:
+            twin.compress(RLELossless)
+    write_slices(tmp_path / "dicom", twins)
+    assert run(tmp_path).converted == 1
+    assert world_error(the_image(tmp_path), slices) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("stored", "high", "syntax"), [(12, 15, JPEGLSLossless), (16, 11, ExplicitVRLittleEndian), (12, 16, RLELossless)]
+)
+def test_a_highest_bit_that_cannot_be_is_refused(
+    tmp_path: Path, stored: int, high: int, syntax: pydicom.uid.UID
+) -> None:
+    def change(_: int, dataset: pydicom.Dataset) -> None:
+        if syntax != ExplicitVRLittleEndian:
+            dataset.compress(syntax)
+        dataset.BitsStored, dataset.HighBit = stored, high
+
+    write_series(tmp_path / "dicom", SeriesSpec(shape=(16, 12), change=change))
+    assert reasons(run(tmp_path)) == [Reason.HIGH_BIT]
+
+
 def test_without_rescale_the_stored_values_stay(tmp_path: Path) -> None:
     slices = write_series(tmp_path / "dicom", SeriesSpec(modality="MR"))
     run(tmp_path, make_rules(modality="MR"))

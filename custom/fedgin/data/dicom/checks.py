@@ -7,7 +7,7 @@ from pydicom.uid import RTStructureSetStorage
 
 from fedgin.data.dicom.facts import Facts, SliceHeader
 from fedgin.data.dicom.parts import is_localiser, part_scouts, split_volumes
-from fedgin.data.dicom.pixel_data import has_decoder
+from fedgin.data.dicom.pixel_data import has_decoder, is_in_word
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.dicom.rules import IngestRules
 from fedgin.data.dicom.scan import Series
@@ -88,7 +88,10 @@ def _check_values(series: Series, rules: IngestRules) -> Reason | None:
         return Reason.NOT_HU
     if any(facts.nonlinear or not _is_linear(facts) for facts in series.all_facts):
         return Reason.NONLINEAR
-    return None if all(has_decoder(facts.syntax) for facts in series.all_facts) else Reason.NO_DECODER
+    if not all(has_decoder(facts.syntax) for facts in series.all_facts):
+        return Reason.NO_DECODER
+    whole = all(is_in_word(facts.syntax, dict(facts.pixel), facts.shift) for facts in series.all_facts)
+    return None if whole else Reason.HIGH_BIT
 
 
 def _check_grid(series: Series, _: IngestRules) -> Reason | None:

@@ -57,4 +57,5 @@ def fits_int16(values: NDArray[np.generic]) -> bool:
 
 
 def _decoded(item: SliceHeader) -> NDArray[np.generic]:
-    return decode(item.path, item.place, item.facts.syntax, dict(item.facts.pixel), item.frame)
+    words = decode(item.path, item.place, item.facts.syntax, dict(item.facts.pixel), item.frame)
+    return words >> item.facts.shift if item.facts.shift else words

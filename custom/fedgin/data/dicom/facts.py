@@ -43,6 +43,7 @@ class Facts:
         slope: rescale slope.
         intercept: rescale intercept.
         pixel: (option, value) pairs with which pydicom decodes the pixel data; empty without an image.
+        shift: number of bits of a stored word below those of the value; negative where the header cannot be right.
     """
 
     patient: str
@@ -67,6 +68,7 @@ class Facts:
     slope: float
     intercept: float
     pixel: tuple[tuple[str, Any], ...]
+    shift: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,8 @@ FACT_TAGS = tuple(
         *("SpecificCharacterSet", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
         *("Modality", "SeriesNumber", "SeriesDescription", "SOPClassUID", "ImageType", "BurnedInAnnotation"),
         *("SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "PlanarConfiguration", "Rows", "Columns"),
-        *("BitsAllocated", "BitsStored", "PixelRepresentation", "PixelSpacing", "ImageOrientationPatient"),
-        *("RescaleSlope", "RescaleIntercept", "RescaleType"),
+        *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelSpacing"),
+        *("ImageOrientationPatient", "RescaleSlope", "RescaleIntercept", "RescaleType"),
     )
 )
 FACT_SEQUENCES = ("ModalityLUTSequence", "ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence")
@@ -149,14 +151,29 @@ def convert_facts(path: Path, dataset: pydicom.Dataset, syntax: str, *, placed: 
         slope=number(dataset, "RescaleSlope", 1.0),
         intercept=number(dataset, "RescaleIntercept", 0.0),
         pixel=_pixel_options(dataset),
+        shift=_bits_below(dataset),
     )
 
 
 def _pixel_options(dataset: pydicom.Dataset) -> tuple[tuple[str, Any], ...]:
-    """Without a table of offsets: each file has its own, and frames are found one after the other without it."""
+    """Return what pydicom asks for, without a table of offsets: each file has its own, and frames lie in their order.
+
+    pydicom clears the bits above a value, and extends its sign, where the value begins at the lowest bit. Bits below it
+    count as stored here, and are shifted out later.
+    """
     if "Rows" not in dataset:
         return ()
-    return tuple((name, value) for name, value in as_pixel_options(dataset).items() if name != "extended_offsets")
+    options = as_pixel_options(dataset)
+    options.pop("extended_offsets", None)
+    if shift := _bits_below(dataset):
+        options["bits_stored"] += shift
+    return tuple(options.items())
+
+
+def _bits_below(dataset: pydicom.Dataset) -> int:
+    """Return where the lowest bit of a value is (DICOM PS3.5, 8.1.1)."""
+    stored, high = dataset.get("BitsStored"), dataset.get("HighBit")
+    return 0 if stored is None or high is None else int(high) + 1 - int(stored)
 
 
 def _is_cut_off(dataset: pydicom.Dataset, sop_class: str) -> bool:

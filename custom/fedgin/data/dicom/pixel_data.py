@@ -19,6 +19,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEGLSTransferSyntaxes,
     JPEGTransferSyntaxes,
+    RLELossless,
 )
 
 from fedgin.data.dicom import jpeg
@@ -35,6 +36,8 @@ _META_START, _META_MOST = 132, 2048
 # Bytes: a volume of 512 slices of 1024 x 1024.
 LARGEST_INFLATED = 2**30
 _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+# What stores words as they are; other streams hold values, and say themselves of how many bits.
+_WORDS = (*_NATIVE, RLELossless)
 _JPEG = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes)
 
 
@@ -113,10 +116,21 @@ def has_decoder(syntax: str) -> bool:
         return False
 
 
+def is_in_word(syntax: str, options: dict[str, Any], shift: int) -> bool:
+    """Tell whether the bits of a value are where they can be.
+
+    Args:
+        syntax: the transfer syntax.
+        options: image pixel elements; the bits below a value count as stored.
+        shift: number of bits below a value.
+    """
+    return shift == 0 or (shift > 0 and syntax in _WORDS and options["bits_stored"] <= options["bits_allocated"])
+
+
 def decode(
     path: Path, place: PixelPlace, syntax: str, options: dict[str, Any], frame: int | None = None
 ) -> NDArray[Any]:
-    """Return the stored values [rows, columns] of one frame.
+    """Return the stored words [rows, columns] of one frame, without what is above the highest bit of a value.
 
     Args:
         path: the file.
@@ -130,7 +144,7 @@ def decode(
     """
     if place.start is None:
         dataset = pydicom.dcmread(path, force=True)
-        dataset.file_meta.TransferSyntaxUID = UID(syntax)
+        dataset.file_meta.TransferSyntaxUID, dataset.BitsStored = UID(syntax), options["bits_stored"]
         return dataset.pixel_array if frame is None else pixel_array(dataset, index=frame)
     if place.length is not None and place.length < _native_bytes(options):
         raise ValueError("less pixel data than the image needs")  # what follows would be taken for pixels

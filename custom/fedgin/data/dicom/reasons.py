@@ -78,6 +78,11 @@ class Reason(Enum):
         "export each orientation as a series of its own",
     )
     NO_DECODER = ("no_decoder", "the compressed transfer syntax has no decoder here", _NO_DECODER_FIX)
+    HIGH_BIT = (
+        "high_bit",
+        "the highest bit contradicts the number of bits stored, or the compression",
+        _NO_DECODER_FIX,
+    )
     TOO_FEW_SLICES = ("too_few_slices", "fewer slices than 'minimum_slices'", "export all slices, or lower the minimum")
     DUPLICATE_SLICE = (
         "duplicate_slice",
