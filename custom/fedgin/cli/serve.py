@@ -31,6 +31,7 @@ def serve(
 
     Example: fedgin serve bundle --config node.yaml
     """
+    from fedgin.data.dicom.header import quiet_reading
     from fedgin.deploy.bundle import NOT_A_DEVICE
     from fedgin.deploy.node.settings import load_node
     from fedgin.folders import folder_to_itself
@@ -45,7 +46,8 @@ def serve(
     logging.getLogger("fedgin.node").setLevel(logging.INFO)
     # Its lines quote what peers say.
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
-    with folder_to_itself(settings.spool, "the spool of a DICOM node"):
+    # For the whole process: its threads read headers at any time.
+    with quiet_reading(), folder_to_itself(settings.spool, "the spool of a DICOM node"):
         _serve(bundle, settings, console)
 
 

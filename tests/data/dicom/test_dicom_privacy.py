@@ -1,5 +1,7 @@
 import gzip
+import logging
 import stat
+import warnings
 from pathlib import Path
 
 import pydicom
@@ -8,6 +10,7 @@ from pydicom.uid import RTStructureSetStorage
 from typer.testing import CliRunner
 
 from fedgin.cli.site import site_app
+from fedgin.data.dicom.header import quiet_reading
 from tests.data.dicom.series import PLANTED, SeriesSpec, make_slices, write_seg, write_series, write_slices
 from tests.data.dicom.test_dicom_labels import BOTH, labelled
 
@@ -104,3 +107,13 @@ def test_nothing_convertible_is_exit_code_1(tmp_path: Path) -> None:
 def test_help_has_an_example() -> None:
     result = CliRunner().invoke(site_app, ["ingest", "--help"])
     assert "Example: fedgin site ingest" in result.output
+
+
+@pytest.mark.parametrize("name", ["pydicom", "pydicom.pixels.decoders.base", "highdicom.base"])
+def test_what_a_library_logs_while_headers_are_read_is_kept_back(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    with quiet_reading():
+        logging.getLogger(name).error("Zwiebelkuchen")
+        warnings.warn("Zwiebelkuchen", stacklevel=1)
+    assert caplog.text == ""
+    logging.getLogger(name).error("nobody")
+    assert "nobody" in caplog.text

@@ -11,6 +11,7 @@ import psutil
 import pydicom
 import pytest
 import yaml
+from pydicom.config import disable_value_validation
 from typer.testing import CliRunner
 
 from fedgin.cli.main import app
@@ -24,6 +25,8 @@ from tests.real_data import real_dicom_series
 PATIENCE = 240.0
 # More than an image has, less than its SEG.
 ROOM = 8192
+# A part of a UID has no leading zero: pydicom quotes it in a warning, wherever it is read.
+NOT_VALID = "1.2.840.0999.1"
 
 
 class Node:
@@ -138,11 +141,12 @@ def test_a_full_disk_refuses_images_and_delays_results_and_loses_nothing(node: N
 
 
 def test_two_studies_at_once_and_a_bad_one_are_kept_apart(node: Node, tmp_path: Path) -> None:
-    for name, spec in {
-        "a": SeriesSpec(count=12, shape=(40, 40)),
-        "b": SeriesSpec(count=12, shape=(40, 40), seed=1),
-    }.items():
-        write_series(tmp_path / name, spec)
+    with disable_value_validation():
+        for name, spec in {
+            "a": SeriesSpec(count=12, shape=(40, 40), study=NOT_VALID),
+            "b": SeriesSpec(count=12, shape=(40, 40), seed=1),
+        }.items():
+            write_series(tmp_path / name, spec)
     write_series(tmp_path / "few", SeriesSpec(count=3))
     node.start()
     mixed = [
@@ -158,4 +162,4 @@ def test_two_studies_at_once_and_a_bad_one_are_kept_apart(node: Node, tmp_path: 
         assert len(images) == 1
         assert results <= images
     said = node.said()
-    assert not [value for value in (*PLANTED.values(), "PAT0042-SECRET") if value in said]
+    assert not [value for value in (*PLANTED.values(), "PAT0042-SECRET", NOT_VALID) if value in said]

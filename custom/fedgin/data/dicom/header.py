@@ -39,16 +39,18 @@ _LONGEST_FIRST_VALUE = 1024
 
 @contextmanager
 def quiet_reading() -> Iterator[None]:
-    """Keep back what pydicom warns and logs: it quotes header values, and those may be identifiers."""
-    logger = logging.getLogger("pydicom")
-    before = logger.disabled
+    """Keep back what pydicom and highdicom warn and log: they quote header values, and those may be identifiers."""
+    # By level, because that holds for the loggers below these, too.
+    before = {logger: logger.level for logger in map(logging.getLogger, ("pydicom", "highdicom"))}
     with catch_warnings(), disable_value_validation():
         simplefilter("ignore")
-        logger.disabled = True
+        for logger in before:
+            logger.setLevel(logging.CRITICAL + 1)
         try:
             yield
         finally:
-            logger.disabled = before
+            for logger, level in before.items():
+                logger.setLevel(level)
 
 
 class DamagedHeaderError(DataError):
