@@ -64,6 +64,12 @@ class DataError(FedginError):
     code = "FG-020"
 
 
+class NotWrittenError(DataError):
+    """The disk is full, or a folder cannot be written: no fault of an image, and the next one would fail as well."""
+
+    code = "FG-023"
+
+
 class WeightsError(FedginError):
     """Network weights are missing, damaged or do not fit the network."""
 

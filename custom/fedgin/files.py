@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from fedgin.errors import NotWrittenError
+
 # How the name of an unfinished file begins.
 PART = ".part-"
 
@@ -51,6 +53,25 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text with :func:`whole_file`."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Say in one line, without a path, that something cannot be written.
+
+    Args:
+        what: is written: "the results".
+
+    Raises:
+        NotWrittenError: in place of ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise NotWrittenError(
+            f"{what} cannot be written: {error.strerror}",
+            "free disk space, or mend the rights, then repeat the command",
+        ) from None
 
 
 @contextlib.contextmanager

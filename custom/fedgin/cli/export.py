@@ -34,6 +34,7 @@ def export(
 
     Example: fedgin export runs/demo/arms/fedgin --out bundle
     """
+    from fedgin.files import writing
     from fedgin.folders import whole_folder
     from fedgin.train.provenance import read_provenance
 
@@ -49,7 +50,7 @@ def export(
     weights = read_model(run, provenance)
     # Names of runs repeat: every demo has an arm 'fedgin'.
     holds = f"the bundle of {provenance.run}, weights {hash_weights(weights)[:12]}"
-    with whole_folder(out, holds=holds, overwrite=overwrite) as part:
+    with writing("the bundle"), whole_folder(out, holds=holds, overwrite=overwrite) as part:
         write_model_card(write_bundle(part, provenance, weights), provenance.fault)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{provenance.chosen}\nBundle: {out}\nModel card: {out / CARD_HTML}")

@@ -14,6 +14,7 @@ from fedgin.cli.options import Output, Overwrite
 from fedgin.cli.tables import print_json, print_rows
 
 if TYPE_CHECKING:
+    from fedgin.deploy.predict import Segmenter
     from fedgin.deploy.results import Result
 
 
@@ -35,18 +36,35 @@ def predict(
     from fedgin.deploy.bundle import NOT_A_DEVICE
     from fedgin.deploy.predict import open_segmenter
     from fedgin.deploy.results import RESULT
-    from fedgin.deploy.results import predict as segment_all
+    from fedgin.files import writing
     from fedgin.folders import whole_folder
-    from fedgin.report.prediction_page import PAGE, Pictures, write_prediction_page
+    from fedgin.report.prediction_page import PAGE
 
     # Standard output is the table's, or the program's that reads it.
     console = Console(highlight=False, soft_wrap=True, stderr=output is Format.JSON)
     console.print(NOT_A_DEVICE)
-    segmenter, pictures = open_segmenter(bundle), Pictures()
+    segmenter = open_segmenter(bundle)
     # A folder says what it holds in a file that may be copied on, so that a path, which may name a patient, is hashed.
     place = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:12]
     holds = f"predictions of input {place} by bundle {segmenter.bundle.sha256[:12]}"
-    with whole_folder(out, holds=holds, overwrite=overwrite) as part, Progress(console=console, transient=True) as bar:
+    with writing("the results"), whole_folder(out, holds=holds, overwrite=overwrite) as part:
+        results = _segment_all(segmenter, source, part, console)
+    if output is Format.JSON:
+        print_json([asdict(result) for result in results])
+    else:
+        _print(results)
+    console.print(f"Results: {out / RESULT}\nLook at (local only): {out / PAGE}")
+    if any(result.problem for result in results):
+        raise typer.Exit(1)
+
+
+def _segment_all(segmenter: "Segmenter", source: Path, part: Path, console: Console) -> "list[Result]":
+    """Write labels, DICOM objects, ``result.json`` and the page into a folder, with a progress bar."""
+    from fedgin.deploy.results import predict as segment_all
+    from fedgin.report.prediction_page import PAGE, Pictures, write_prediction_page
+
+    pictures = Pictures()
+    with Progress(console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
         results = segment_all(
             segmenter,
@@ -56,13 +74,7 @@ def predict(
             pictures.draw,
         )
         write_prediction_page(part / PAGE, segmenter.bundle, results, pictures)
-    if output is Format.JSON:
-        print_json([asdict(result) for result in results])
-    else:
-        _print(results)
-    console.print(f"Results: {out / RESULT}\nLook at (local only): {out / PAGE}")
-    if any(result.problem for result in results):
-        raise typer.Exit(1)
+    return results
 
 
 def _print(results: "list[Result]") -> None:

@@ -32,19 +32,23 @@ def validate(
     from fedgin.cli.findings import print_findings
     from fedgin.data.site import load_site
     from fedgin.data.validation.record import default_folder, describe
+    from fedgin.files import writing
     from fedgin.folders import made_folder
 
     contract = load_site(site_yaml)
     # Before hours of checks: a folder that cannot be had is told at once.
     folder = made_folder(out or default_folder(contract))
     validation, inputs = _validate(contract, folder)
-    _write(folder, validation, inputs)
+    # What took hours is told before a full disk can end it.
+    console = Console(highlight=False)
     if output is Format.JSON:
         typer.echo(json.dumps(describe(validation), indent=2))
     else:
-        console = Console(highlight=False)
         print_findings(console, validation.findings)
         console.print(f"{contract.site}: [bold]{validation.verdict}[/], {len(validation.facts)} cases")
+    with writing("the validation"):
+        _write(folder, validation, inputs)
+    if output is not Format.JSON:
         console.print(f"Look at (local only): {folder / 'validation.html'}", soft_wrap=True)
         console.print(f"May be shared:        {folder / 'fingerprint.json'}", soft_wrap=True)
     raise typer.Exit(validation.verdict.exit_code)

@@ -1,6 +1,5 @@
 """Segment everything an input holds and write the results; one bad image never stops the others."""
 
-import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -13,18 +12,12 @@ from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume
 from fedgin.deploy.predict import Prediction, Segmenter, guess_modality, read_nifti, stem, write_labels
 from fedgin.deploy.study import Refused, StudyImage, read_study, write_objects
-from fedgin.errors import DataError, FedginError, unforeseen
-from fedgin.files import write_text
+from fedgin.errors import DataError, FedginError, NotWrittenError, unforeseen
+from fedgin.files import write_text, writing
 
 RESULT = "result.json"
 REPORT_IT = "report it with this line"
 Progress = Callable[[str, int, int], None]
-
-
-class NotWrittenError(DataError):
-    """The disk is full, or the folder cannot be written: no fault of an image, and the next one would fail as well."""
-
-    code = "FG-023"
 
 
 @dataclass
@@ -85,7 +78,7 @@ def predict(
         "weights_sha256": segmenter.bundle.sha256,
         "results": [asdict(result) for result in results],
     }
-    with _writing():
+    with writing("the results"):
         write_text(out / RESULT, json.dumps(record, indent=1) + "\n")
     return results
 
@@ -142,16 +135,6 @@ def _one(
     return result
 
 
-@contextlib.contextmanager
-def _writing() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise NotWrittenError(
-            f"the results cannot be written: {error.strerror}", "free disk space, then repeat the command"
-        ) from None
-
-
 def _read(image: Path | StudyImage | Refused) -> tuple[Volume, Modality]:
     if isinstance(image, Path):
         volume = read_nifti(image)
@@ -172,7 +155,7 @@ def _write(
     segmenter: Segmenter,
     out: Path,
 ) -> None:
-    with _writing():
+    with writing("the results"):
         labels = out / f"{result.name}_seg.nii.gz"
         write_labels(labels, prediction.labels, volume.affine)
         result.files.append(labels.name)

@@ -1,8 +1,7 @@
 """Turn a DICOM tree into a dataset: orchestration only; what is decided and how is in the neighbouring files."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,7 @@ from fedgin.data.dicom.scan import Progress, Scan, Series, scan_tree
 from fedgin.data.dicom.site_files import Labelled, check_site_draft, write_datalist, write_site_draft
 from fedgin.data.dicom.stack import Stack
 from fedgin.errors import ConfigError, DataError, FedginError
-from fedgin.files import remove_parts
+from fedgin.files import remove_parts, writing
 
 # The class for label maps (DICOM 2024) is not in pydicom's dictionary yet.
 SEGMENTATIONS = (SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7")
@@ -77,10 +76,11 @@ def ingest(source: Path, out: Path, rules: IngestRules, private: Path, progress:
 
     Raises:
         ConfigError: folders inside each other, a damaged key, or a ``site.yaml`` that contradicts the rules.
-        DataError: no DICOM file, or ``out`` or ``private`` cannot be written.
+        DataError: no DICOM file.
+        NotWrittenError: ``out`` or ``private`` cannot be written.
     """
     _refuse_nesting(source, out, private)
-    with _written_to("the private folder"):
+    with writing("the private folder"):
         pseudonyms = open_pseudonyms(private)
     check_site_draft(out, rules)
     label_files = list_label_files(rules.labels, out)
@@ -89,21 +89,12 @@ def ingest(source: Path, out: Path, rules: IngestRules, private: Path, progress:
         scan.series = [part for series in scan.series for part in take_apart(series, rules)]
         if not scan.series and not scan.lost:
             raise DataError("DICOM_DIR holds no DICOM object", "give the folder that the PACS export wrote")
-        with _written_to("OUT"):
+        with writing("OUT"):
             out.mkdir(parents=True, exist_ok=True)
-        with _written_to("the private folder"):
+        with writing("the private folder"):
             write_private_table(private_table(private, out), scan, label_files, pseudonyms)
-        with _written_to("OUT"):
+        with writing("OUT"):
             return _Run(source, label_files, out, rules, pseudonyms, progress, IngestReport(scan)).finish()
-
-
-@contextmanager
-def _written_to(folder: str) -> Iterator[None]:
-    """Name the folder that cannot be written, without its path."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{folder} cannot be written: {error.strerror}", "free disk space or mend rights") from None
 
 
 def _refuse_nesting(source: Path, out: Path, private: Path) -> None:

@@ -9,8 +9,8 @@ from fedgin.deploy.node.sender import send
 from fedgin.deploy.node.settings import NodeSettings
 from fedgin.deploy.node.spool import Phase, Spool, SpooledStudy, StudyState
 from fedgin.deploy.predict import Segmenter
-from fedgin.deploy.results import REPORT_IT, NotWrittenError, Result, predict
-from fedgin.errors import FedginError, unforeseen
+from fedgin.deploy.results import REPORT_IT, Result, predict
+from fedgin.errors import FedginError, NotWrittenError, unforeseen
 from fedgin.folders import whole_folder
 
 LOG = logging.getLogger("fedgin.node")
