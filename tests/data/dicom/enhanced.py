@@ -24,7 +24,8 @@ def as_enhanced(slices: Sequence[pydicom.Dataset], change: FrameChange | None = 
     dataset.PixelData = b"".join(item.PixelData for item in slices)
     dataset["PixelData"].VR = "OW"
     shared = pydicom.Dataset()
-    shared.PixelMeasuresSequence = [group(PixelSpacing=slices[0].PixelSpacing)]
+    measures = {"PixelSpacing": slices[0].PixelSpacing, "SliceThickness": slices[0].SliceThickness}
+    shared.PixelMeasuresSequence = [group(**measures)]
     dataset.SharedFunctionalGroupsSequence = [shared]
     frames = [groups_of(item) for item in slices]
     for number, frame in enumerate(frames):

@@ -2,6 +2,8 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import highdicom
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -14,12 +16,22 @@ from fedgin.data.dicom.sources import MAY_BE_BLANK, read_sources
 from fedgin.data.dicom.stack import Stack
 from fedgin.errors import DataError
 from tests.data.dicom.enhanced import as_enhanced
-from tests.data.dicom.series import SAGITTAL, SeriesSpec, make_rules, make_slices, write_series, write_slices
+from tests.data.dicom.series import (
+    AXIAL,
+    SAGITTAL,
+    SeriesSpec,
+    make_rules,
+    make_slices,
+    run,
+    write_series,
+    write_slices,
+)
 from tests.real_data import real_dicom_series
 
 ALGORITHM = Algorithm("abdomen-test", "0.1.0", "ab" * 32, ("Research only", "Warning: liver was not found"))
 ORGANS = ["left_kidney", "right_kidney", "liver"]
 OBLIQUE = (0.96, 0.28, 0.0, -0.28, 0.96, 0.0)
+TILTED = (1.0, 0.0, 0.0, 0.0, 0.955336, 0.29552)
 SERIES: dict[str, dict[str, object]] = {
     "axial": {},
     "reversed": {"step": -2.5},
@@ -217,3 +229,57 @@ def test_what_may_be_blank_may_be_absent(tmp_path: Path) -> None:
             delattr(dataset, keyword)
 
     check_segmentation(read_stack(tmp_path / "dicom", change=strip), tmp_path / "seg.dcm")
+
+
+def rounded(step: float, decimals: int) -> Callable[[int, pydicom.Dataset], None]:
+    def change(number: int, dataset: pydicom.Dataset) -> None:
+        place = np.array(dataset.ImagePositionPatient, dtype=float)
+        normal = np.cross(*np.array(dataset.ImageOrientationPatient, dtype=float).reshape(2, 3))
+        place += (step - 2.5) * number * normal
+        dataset.ImagePositionPatient = [f"{value:.{decimals}f}" for value in place]
+        dataset.SpacingBetweenSlices = 0.1  # some scanners mean the gap
+
+    return change
+
+
+@pytest.mark.parametrize("enhanced", [False, True])
+@pytest.mark.parametrize("orientation", [AXIAL, OBLIQUE, TILTED], ids=["axial", "oblique", "tilted"])
+@pytest.mark.parametrize(("step", "decimals"), [(0.625, 2), (1 / 3, 2), (1.25, 6)])
+def test_each_frame_lies_on_its_image_and_refers_to_it_though_positions_are_rounded(
+    tmp_path: Path, step: float, decimals: int, orientation: Sequence[float], enhanced: bool
+) -> None:
+    slices = make_slices(SeriesSpec(count=12, orientation=orientation, change=rounded(step, decimals)))
+    write_slices(tmp_path / "dicom", [as_enhanced(slices)] if enhanced else slices)
+    stack = checked_stack(tmp_path / "dicom")
+    labels = marked_labels(stack)
+    made = make_segmentation(read_sources(stack), stack, labels, ORGANS, ALGORITHM)
+    made.save_as(tmp_path / "seg.dcm")
+    assert said_by_dciodvfy(tmp_path / "seg.dcm") == []
+    np.testing.assert_array_equal(drawn_by_hand(made, stack.target.affine, labels.shape), labels)
+    places = {(item.instance, item.frame): item.position for item in stack.slices}
+    for frame in made.PerFrameFunctionalGroupsSequence:
+        [source] = frame.DerivationImageSequence[0].SourceImageSequence
+        number = source.ReferencedFrameNumber - 1 if enhanced else None
+        assert (
+            tuple(frame.PlanePositionSequence[0].ImagePositionPatient)
+            == places[source.ReferencedSOPInstanceUID, number]
+        )
+    [measures] = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    assert measures.SpacingBetweenSlices == pytest.approx(stack.geometry.spacing[0])
+
+
+def test_highdicom_and_ingest_read_a_segmentation_of_rounded_positions(tmp_path: Path) -> None:
+    write_series(tmp_path / "dicom", SeriesSpec(count=12, change=rounded(0.625, 2)))
+    stack = checked_stack(tmp_path / "dicom")
+    labels = marked_labels(stack)
+    make_segmentation(read_sources(stack), stack, labels, ORGANS, ALGORITHM).save_as(tmp_path / "dicom" / "seg.dcm")
+    read = highdicom.seg.segread(tmp_path / "dicom" / "seg.dcm")
+    instances = [item.instance for item in stack.slices]
+    found = read.get_pixels_by_source_instance(instances, combine_segments=True, ignore_spatial_locations=True)
+    np.testing.assert_array_equal(found, stack.planes(labels))
+    rules = make_rules(
+        labels={"source": "dicom_seg", "map": {"left_kidney": "left_kidney", "right_kidney": "right_kidney"}}
+    )
+    assert run(tmp_path, rules).labelled == 1
+    [path] = (tmp_path / "out" / "labels").iterdir()
+    np.testing.assert_array_equal(np.asarray(nibabel.load(path).dataobj), labels)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import highdicom
 import numpy as np
+from highdicom import PlanePositionSequence
 from highdicom.sr import (
     AlgorithmIdentification,
     Comprehensive3DSR,
@@ -27,7 +28,6 @@ from highdicom.sr import (
     TrackingIdentifier,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
-from highdicom.volume import Volume as DicomVolume
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
@@ -89,12 +89,13 @@ def make_segmentation(
     found = [position for position, _ in enumerate(organs, start=1) if np.any(labels == position)]
     if not found:
         raise ValueError("no organ was found")
-    volume = DicomVolume(labels, stack.target.affine, "PATIENT", frame_of_reference_uid=_frame_of_reference(sources))
-    slices = volume.match_geometry(stack.geometry)
-    masks = np.stack([slices.array == position for position in found], axis=-1).astype(np.uint8)
+    planes = stack.planes(labels)
+    masks = np.stack([planes == position for position in found], axis=-1).astype(np.uint8)
     made = highdicom.seg.Segmentation(
         source_images=list(sources),
-        pixel_array=slices.with_array(masks, channels={"SegmentNumber": list(range(1, len(found) + 1))}),
+        pixel_array=masks,
+        # The images' own positions, as they were rounded: on others a frame would lie on no image, and refer to none.
+        plane_positions=[PlanePositionSequence("PATIENT", item.position) for item in stack.slices],
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[
             _describe(number, organs[position - 1], sources, algorithm)
@@ -251,7 +252,3 @@ def _comments(notes: Sequence[str]) -> ContainerContentItem:
         for note in notes
     )
     return item
-
-
-def _frame_of_reference(sources: Sequence[Dataset]) -> str | None:
-    return str(sources[0].get("FrameOfReferenceUID", "")) or None

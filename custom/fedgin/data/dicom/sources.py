@@ -6,7 +6,7 @@ from contextlib import suppress
 import pydicom
 from highdicom import PatientSexValues, SpecificCharacterSetValues
 from pydicom.dataset import Dataset
-from pydicom.valuerep import DA, TM
+from pydicom.valuerep import DA, TM, DSfloat
 
 from fedgin.data.dicom.stack import Stack
 from fedgin.errors import DataError
@@ -55,7 +55,7 @@ def read_sources(stack: Stack) -> list[Dataset]:
             f"the images have no {', '.join(missing)}, so no DICOM SEG can refer to them",
             "export the series with its identifiers; the labels are written as NIfTI all the same",
         )
-    _share_orientation(sources, stack)
+    _share_grid(sources, stack)
     _make_legible(sources[0])
     return sources
 
@@ -78,15 +78,18 @@ def _make_legible(source: Dataset) -> None:
             source[keyword].value = None
 
 
-def _share_orientation(sources: Sequence[Dataset], stack: Stack) -> None:
+def _share_grid(sources: Sequence[Dataset], stack: Stack) -> None:
     """Say the one orientation of a stack where highdicom looks for it, and to the last digit alike in all images.
 
-    Enhanced images may say it frame by frame, and scanners may round it otherwise in each image.
+    Enhanced images may say it frame by frame, and scanners may round it otherwise in each image. The distance between
+    slices is that of the stack: some headers have the gap between them instead, or none.
     """
+    distance = DSfloat(float(stack.geometry.spacing[0]), auto_format=True)
     frame = stack.slices[0].frame
     if frame is None:
         for source in sources:
             source.ImageOrientationPatient = sources[0].ImageOrientationPatient
+            source.SpacingBetweenSlices = distance
         return
     for source in sources:
         shared = source.get("SharedFunctionalGroupsSequence") or [Dataset()]
@@ -94,4 +97,5 @@ def _share_orientation(sources: Sequence[Dataset], stack: Stack) -> None:
             groups = source.PerFrameFunctionalGroupsSequence[frame]
             if keyword not in shared[0] and keyword in groups:
                 setattr(shared[0], keyword, groups[keyword].value)
+        shared[0].PixelMeasuresSequence[0].SpacingBetweenSlices = distance
         source.SharedFunctionalGroupsSequence = shared
