@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -5,14 +6,16 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+from highdicom.volume import VolumeGeometry
 from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from fedgin.data.dicom.reasons import Reason
+from fedgin.data.dicom.rtstruct import fill
 from fedgin.data.dicom.rules import IngestRules
 from tests.data.dicom.enhanced import group
-from tests.data.dicom.series import CORONAL, SeriesSpec, make_rules, reasons, run, write_seg, write_series
+from tests.data.dicom.series import CORONAL, SeriesSpec, make_rules, make_slices, reasons, run, write_seg, write_series
 from tests.data.dicom.test_dicom_labels import BOTH, MAP, label_error
 
 # Corners (row, column) around pixel centres of a slice, by organ and slice: the same boxes as LIVER and KIDNEY.
@@ -109,6 +112,75 @@ def test_an_organ_is_neither_larger_nor_smaller_than_its_contour_and_an_inner_co
     drawn = labels(tmp_path)
     assert int(drawn[1].sum()) == pytest.approx(np.pi * (15.0**2 - 6.0**2), rel=0.02)
     assert drawn[1, 20, 20] == 0
+
+
+def box(top: float, left: float, bottom: float, right: float) -> list[tuple[float, float]]:
+    return [(top, left), (top, right), (bottom, right), (bottom, left)]
+
+
+def boxes(*limits: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    mask = np.zeros((20, 20), dtype=np.bool_)
+    for top, left, bottom, right in limits:
+        mask[top : bottom + 1, left : right + 1] = True
+    return mask
+
+
+OUTER, HOLE, ISLAND = (2, 2, 16, 16), (5, 5, 13, 13), (8, 8, 10, 10)
+
+
+@pytest.mark.parametrize(
+    ("contours", "expected"),
+    [
+        pytest.param([(2, 2, 8, 8), (5, 5, 12, 12)], boxes((2, 2, 8, 8), (5, 5, 12, 12)), id="overlap"),
+        pytest.param([(2, 2, 8, 5), (2, 5, 8, 9)], boxes((2, 2, 8, 9)), id="one row of voxels in common"),
+        pytest.param([OUTER, HOLE], boxes(OUTER) & ~boxes(HOLE), id="hole"),
+        pytest.param([OUTER, HOLE, ISLAND], boxes(OUTER) & ~boxes(HOLE) | boxes(ISLAND), id="island"),
+        pytest.param(
+            [OUTER, (4, 4, 8, 8), (6, 6, 12, 12)],
+            boxes(OUTER) & ~boxes((4, 4, 8, 8)) & ~boxes((6, 6, 12, 12)),
+            id="holes that overlap",
+        ),
+        pytest.param(
+            [(2, 2, 16, 9), (2, 8, 16, 16), (5, 7, 8, 11)],
+            boxes((2, 2, 16, 16)) & ~boxes((5, 7, 8, 11)),
+            id="hole in two that overlap",
+        ),
+    ],
+)
+def test_contours_that_touch_are_united_and_one_inside_is_a_hole_in_whatever_order(
+    tmp_path: Path, contours: list[tuple[int, int, int, int]], expected: NDArray[np.bool_]
+) -> None:
+    slices = make_slices(SeriesSpec(shape=(20, 20), spacing=(1.0, 1.0)))
+    for order in itertools.permutations(contours):
+        # A little beyond the centres of the outermost voxels.
+        rings = [box(top - 0.1, left - 0.1, bottom + 0.1, right + 0.1) for top, left, bottom, right in order]
+        write_structures(tmp_path / "rs", slices, {"Liver": {0: rings}})
+        np.testing.assert_array_equal(filled(tmp_path / "rs", slices), expected)
+
+
+def test_contours_that_exclude_each_other_do_so_where_they_overlap(tmp_path: Path) -> None:
+    slices = make_slices(SeriesSpec(shape=(20, 20), spacing=(1.0, 1.0)))
+    first, second = (2, 2, 8, 8), (5, 5, 12, 12)
+    rings = [box(top - 0.1, left - 0.1, bottom + 0.1, right + 0.1) for top, left, bottom, right in (first, second)]
+    write_structures(tmp_path / "rs", slices, {"Liver": {0: rings}}, kind="CLOSEDPLANAR_XOR")
+    np.testing.assert_array_equal(filled(tmp_path / "rs", slices), boxes(first) ^ boxes(second))
+
+
+def filled(path: Path, slices: Sequence[pydicom.Dataset]) -> NDArray[np.bool_]:
+    """Return the only mask of the first structure."""
+    first = slices[0]
+    grid = VolumeGeometry.from_attributes(
+        image_position=first.ImagePositionPatient,
+        image_orientation=first.ImageOrientationPatient,
+        rows=first.Rows,
+        columns=first.Columns,
+        pixel_spacing=first.PixelSpacing,
+        spacing_between_slices=2.5,
+        number_of_frames=len(slices),
+        coordinate_system="PATIENT",
+    )
+    [mask] = fill(pydicom.dcmread(path), 1, grid).values()
+    return mask
 
 
 def moved(organ: dict[int, list[list[tuple[float, float]]]], rows: float) -> dict[int, list[list[tuple[float, float]]]]:

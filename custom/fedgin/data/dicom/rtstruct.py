@@ -4,8 +4,7 @@ Polygons are scikit-image's: a voxel belongs to an organ when its centre lies in
 corners of contours to whole voxels first, which makes every organ about half a voxel larger on each side.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pydicom
@@ -17,9 +16,12 @@ from fedgin.data.dicom.elements import text
 from fedgin.data.dicom.stack import POSITION_TOLERANCE_MM
 
 Mask = NDArray[np.bool_]
+# Row and column of each voxel inside a contour.
+Inside = tuple[NDArray[np.intp], NDArray[np.intp]]
 # A contour along the outer edge of the image lies half a voxel beyond the last centre, and is rounded.
 _EDGE = 1.0
-_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+_EXCLUSIVE = "CLOSEDPLANAR_XOR"
+_CLOSED = ("CLOSED_PLANAR", _EXCLUSIVE)
 
 
 class OffTheSlicesError(Exception):
@@ -41,7 +43,8 @@ def drawn_structures(dataset: pydicom.Dataset) -> set[int]:
 def fill(dataset: pydicom.Dataset, structure: int, grid: VolumeGeometry) -> dict[int, Mask]:
     """Return the mask [rows, columns] of a structure on every slice where it was drawn.
 
-    A contour inside another one is a hole.
+    A contour that lies wholly within others is a hole in them, one within a hole an island, in whatever order they are
+    listed; contours that overlap or touch are united. Those of kind ``CLOSEDPLANAR_XOR`` exclude each other.
 
     Args:
         dataset: the RTSTRUCT.
@@ -52,23 +55,45 @@ def fill(dataset: pydicom.Dataset, structure: int, grid: VolumeGeometry) -> dict
         OffTheSlicesError: contours do not lie on slices, or as on every other slice only.
         ValueError: a contour is not closed.
     """
-    masks: dict[int, Mask] = defaultdict(lambda: np.zeros(grid.spatial_shape[1:], dtype=np.bool_))
-    seen = set()
-    for points in _contours(dataset, structure):
+    shape = grid.spatial_shape[1:]
+    drawn: dict[int, dict[tuple[str, bytes, bytes], Inside]] = {}
+    for kind, points in _contours(dataset, structure):
         slice_index, corners = _on_slice(points, grid)
-        inside = polygon(corners[:, 0], corners[:, 1], grid.spatial_shape[1:])
-        filled = slice_index, *(indices.tobytes() for indices in inside)
-        # A second one would undo the first. It may begin at another corner, so what it fills tells it.
-        masks[slice_index][inside] ^= filled not in seen
-        seen.add(filled)
-    drawn = sorted(masks)
-    if len(drawn) > 1 and np.median(np.diff(drawn)) > 1:
+        rows, columns = polygon(corners[:, 0], corners[:, 1], shape)
+        # One that is listed twice may begin at another corner, so what it fills tells it.
+        drawn.setdefault(slice_index, {})[kind, rows.tobytes(), columns.tobytes()] = rows, columns
+    if len(drawn) > 1 and np.median(np.diff(sorted(drawn))) > 1:
         raise OffTheSlicesError
-    return dict(masks)
+    masks = {}
+    for slice_index, contours in drawn.items():
+        mask = _unite((inside for (kind, *_), inside in contours.items() if kind != _EXCLUSIVE), shape)
+        for (kind, *_), inside in contours.items():
+            if kind == _EXCLUSIVE:
+                mask[inside] ^= True
+        masks[slice_index] = mask
+    return masks
 
 
-def _contours(dataset: pydicom.Dataset, structure: int) -> Iterator[NDArray[np.float64]]:
-    """Yield the corners [N, 3] of every closed contour, LPS+ mm; points alone mark places and no organ."""
+def _unite(contours: Iterable[Inside], shape: tuple[int, ...]) -> Mask:
+    """Fill the outer contours, clear the holes in them, fill the islands in these, and so on.
+
+    How deep a contour lies is told by the larger ones alone: those of one depth may overlap, and an inner one may lie
+    across two of them.
+    """
+    levels: list[Mask] = []
+    for inside in sorted(contours, key=lambda inside: -inside[0].size):
+        depth = next((depth for depth in range(len(levels), 0, -1) if levels[depth - 1][inside].all()), 0)
+        if depth == len(levels):
+            levels.append(np.zeros(shape, dtype=np.bool_))
+        levels[depth][inside] = True
+    mask = np.zeros(shape, dtype=np.bool_)
+    for depth, level in enumerate(levels):
+        mask[level] = depth % 2 == 0
+    return mask
+
+
+def _contours(dataset: pydicom.Dataset, structure: int) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Yield kind and corners [N, 3] of every closed contour, LPS+ mm; points alone mark places and no organ."""
     for item in dataset.ROIContourSequence:
         if int(item.ReferencedROINumber) != structure:
             continue
@@ -78,7 +103,7 @@ def _contours(dataset: pydicom.Dataset, structure: int) -> Iterator[NDArray[np.f
                 continue
             if kind not in _CLOSED:
                 raise ValueError("a contour is not closed")
-            yield np.array(contour.ContourData, dtype=np.float64).reshape(-1, 3)
+            yield kind, np.array(contour.ContourData, dtype=np.float64).reshape(-1, 3)
 
 
 def _on_slice(points: NDArray[np.float64], grid: VolumeGeometry) -> tuple[int, NDArray[np.float64]]:
