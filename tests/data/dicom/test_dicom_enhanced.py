@@ -7,6 +7,7 @@ import pytest
 from highdicom.legacy import LegacyConvertedEnhancedCTImage
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless, generate_uid
 
+from fedgin.data.dicom.private_table import private_table
 from fedgin.data.dicom.reasons import Reason
 from tests.data.dicom.enhanced import as_enhanced, group, write_enhanced
 from tests.data.dicom.series import (
@@ -92,7 +93,7 @@ def test_a_stack_is_chosen(tmp_path: Path) -> None:
     write_enhanced(tmp_path / "dicom" / "enhanced", [*first, *second], name)
     report = run(tmp_path)
     assert (report.converted, reasons(report)) == (0, [Reason.SEVERAL_PARTS] * 2)
-    assert "stack: 2" in (tmp_path / "private" / "PRIVATE-do-not-share-out.csv").read_text()
+    assert "stack: 2" in private_table(tmp_path / "private", tmp_path / "out").read_text()
     report = run(tmp_path, make_rules(parts={"stack": 2}))
     assert (report.converted, reasons(report)) == (1, [Reason.OTHER_PART])
     assert world_error(the_image(tmp_path), second) < 1e-3

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
 
 from fedgin.data.datalist import Split, list_cases
+from fedgin.data.dicom.private_table import private_table
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.dicom.rules import IngestRules
 from fedgin.data.site import load_site
@@ -156,7 +157,7 @@ def test_a_segmentation_without_preamble_is_read(tmp_path: Path) -> None:
     pydicom.dcmwrite(path, dataset, implicit_vr=True, little_endian=True, enforce_file_format=False)
     assert run(tmp_path, rules()).labelled == 1
     assert label_error(tmp_path, slices) < 1e-3
-    assert "Liver; Left Kidney" in (tmp_path / "private" / "PRIVATE-do-not-share-out.csv").read_text()
+    assert "Liver; Left Kidney" in private_table(tmp_path / "private", tmp_path / "out").read_text()
 
 
 def references(path: Path, *uids: str) -> None:

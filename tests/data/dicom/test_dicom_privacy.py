@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from fedgin.cli.site import site_app
 from fedgin.data.dicom.header import quiet_reading
-from tests.data.dicom.series import PLANTED, SeriesSpec, make_slices, write_seg, write_series, write_slices
+from fedgin.data.dicom.ingest import ingest
+from fedgin.data.dicom.private_table import private_table
+from tests.data.dicom.series import PLANTED, SeriesSpec, make_rules, make_slices, write_seg, write_series, write_slices
 from tests.data.dicom.test_dicom_labels import BOTH, labelled
 
 RULES = """
@@ -86,7 +88,7 @@ def test_the_private_table_leads_back_and_is_for_the_owner_only(tmp_path: Path) 
     (tmp_path / "ingest.yaml").write_text(RULES)
     command = ["ingest", str(tmp_path / "dicom"), str(tmp_path / "out"), "--rules", str(tmp_path / "ingest.yaml")]
     CliRunner().invoke(site_app, command, catch_exceptions=False)
-    table = tmp_path / "out.private" / "PRIVATE-do-not-share-out.csv"
+    table = private_table(tmp_path / "out.private", tmp_path / "out")
     assert stat.S_IMODE(table.stat().st_mode) == 0o600
     (image,) = (tmp_path / "out" / "images").iterdir()
     patient, series = image.name.removesuffix(".nii").split("_")
@@ -117,3 +119,18 @@ def test_what_a_library_logs_while_headers_are_read_is_kept_back(name: str, capl
     assert caplog.text == ""
     logging.getLogger(name).error("nobody")
     assert "nobody" in caplog.text
+
+
+def test_two_datasets_of_one_name_have_a_private_table_each(tmp_path: Path) -> None:
+    for modality in ("CT", "MR"):
+        write_series(tmp_path / modality / "in", SeriesSpec(modality=modality, patient=f"PAT-{modality}"))
+        rules = make_rules(modality=modality)
+        ingest(
+            tmp_path / modality / "in", tmp_path / modality / "abdomen", rules, tmp_path / "private", lambda *_: None
+        )
+    tables = sorted((tmp_path / "private").glob("*.csv"))
+    assert [table.name.startswith("PRIVATE-do-not-share-abdomen") for table in tables] == [True, True]
+    assert sorted(text.split("id:")[1].split(",")[0] for text in (table.read_text() for table in tables)) == [
+        "pat-ct",
+        "pat-mr",
+    ]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
+from fedgin.data.dicom.private_table import private_table
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.dicom.rtstruct import fill
 from fedgin.data.dicom.rules import IngestRules
@@ -95,7 +96,7 @@ def test_contours_are_filled_where_they_lie(tmp_path: Path, spec: SeriesSpec) ->
     report = run(tmp_path, rules())
     assert (report.labelled, reasons(report)) == (1, [])
     assert label_error(tmp_path, slices) < 1e-3
-    assert "Liver; Left Kidney" in (tmp_path / "private" / "PRIVATE-do-not-share-out.csv").read_text()
+    assert "Liver; Left Kidney" in private_table(tmp_path / "private", tmp_path / "out").read_text()
 
 
 def circle(radius: float) -> list[tuple[float, float]]:

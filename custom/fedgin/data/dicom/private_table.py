@@ -1,7 +1,9 @@
 """The one place where pseudonyms and originals stand side by side: a file beside the key that never leaves the site."""
 
 import csv
+import hashlib
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,8 +32,12 @@ _NAMED = ["SegmentSequence", "StructureSetROISequence"]
 
 
 def private_table(folder: Path, out: Path) -> Path:
-    """Return the path of the table of a dataset; its name warns."""
-    return folder / f"PRIVATE-do-not-share-{out.name}.csv"
+    """Return the path of the table of a dataset; its name warns.
+
+    It ends in a hash of the dataset's path: two datasets of one name may share the folder of the key.
+    """
+    place = out.resolve()
+    return folder / f"PRIVATE-do-not-share-{place.name}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}.csv"
 
 
 def write_private_table(path: Path, scan: Scan, label_files: Sequence[Path], pseudonyms: Pseudonyms) -> None:
