@@ -34,6 +34,7 @@ def serve(
     from fedgin.data.dicom.header import quiet_reading
     from fedgin.deploy.bundle import NOT_A_DEVICE
     from fedgin.deploy.node.settings import load_node
+    from fedgin.files import writing
     from fedgin.folders import folder_to_itself
 
     console = Console(highlight=False, soft_wrap=True)
@@ -48,6 +49,8 @@ def serve(
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     # For the whole process: its threads read headers at any time.
     with quiet_reading(), folder_to_itself(settings.spool, "the spool of a DICOM node"):
+        with writing("the spool"):
+            settings.spool.chmod(0o700)  # it holds patient data, whatever the umask is
         _serve(bundle, settings, console)
 
 

@@ -1,6 +1,7 @@
 """A DICOM node as a hospital runs it: a process of its own, real senders, a real archive."""
 
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -148,7 +149,10 @@ def test_two_studies_at_once_and_a_bad_one_are_kept_apart(node: Node, tmp_path: 
         }.items():
             write_series(tmp_path / name, spec)
     write_series(tmp_path / "few", SeriesSpec(count=3))
+    spool = node.folder / "spool"
+    spool.mkdir(mode=0o755)
     node.start()
+    assert stat.S_IMODE(spool.stat().st_mode) == 0o700, "the images in it name patients"
     mixed = [
         path for pair in zip(*(sorted((tmp_path / name).iterdir()) for name in "ab"), strict=True) for path in pair
     ]
