@@ -28,11 +28,13 @@ def times(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in (folder / "out").glob("[il]*/*")}
 
 
-def test_a_second_run_writes_nothing_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_second_run_writes_nothing_again(tmp_path: Path, compress: bool) -> None:
     labelled(tmp_path)
-    run(tmp_path, rules())
+    wanted = rules().model_copy(update={"compress": compress})
+    run(tmp_path, wanted)
     before, text = times(tmp_path), (tmp_path / "out" / "datalist.json").read_text()
-    report = run(tmp_path, rules())
+    report = run(tmp_path, wanted)
     assert (report.converted, report.kept, report.labelled) == (0, 1, 1)
     assert times(tmp_path) == before
     assert (tmp_path / "out" / "datalist.json").read_text() == text

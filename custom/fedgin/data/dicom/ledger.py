@@ -36,7 +36,8 @@ class Ledger:
         write_text(self._record(product), json.dumps(values))
 
     def _record(self, product: Path) -> Path:
-        return self._out / ".ingest" / f"{product.name}.json"
+        # With its folder: an image and its label have one name where images are compressed.
+        return self._out / ".ingest" / f"{product.parent}-{product.name}.json"
 
 
 def content_key(pseudonyms: Pseudonyms, files: Iterable[SliceHeader], *settings: str) -> str:
