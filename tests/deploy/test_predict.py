@@ -71,6 +71,21 @@ def test_an_image_that_a_disk_changed_is_refused(tmp_path: Path) -> None:
         read_nifti(path)
 
 
+def test_endings_in_capitals_are_segmented_and_the_shadows_of_macos_are_not(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path)
+    write_image(tmp_path / "in", "a.nii.gz").rename(tmp_path / "in" / "A.NII.GZ")
+    write_image(tmp_path / "in", "b.Nii")
+    (tmp_path / "in" / "._A.nii.gz").write_bytes(b"\0\5\x16\7Mac OS X")
+    (tmp_path / "out").mkdir()
+    found = predict(open_segmenter(bundle.folder), tmp_path / "in", tmp_path / "out", lambda *_: None)
+    assert [(item.name, item.files, item.problem) for item in found] == [
+        ("A", ["A_seg.nii.gz"], ""),
+        ("b", ["b_seg.nii.gz"], ""),
+    ]
+    [alone] = predict(open_segmenter(bundle.folder), tmp_path / "in" / "A.NII.GZ", tmp_path / "out", lambda *_: None)
+    assert alone.files == ["A_seg.nii.gz"]
+
+
 def test_the_table_has_every_name_whole_and_none_is_markup(tmp_path: Path) -> None:
     make_bundle(tmp_path)
     name = "[red]" + "a-long-name-of-an-image-" * 4 + "end"

@@ -1,4 +1,4 @@
-"""Read the voxels of a NIfTI file that was opened: all of the file, so that damage is noticed and not trained on."""
+"""Find NIfTI files, and read all of one, so that damage is noticed and not trained on."""
 
 import gzip
 from pathlib import Path
@@ -8,7 +8,28 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+NIFTI_ENDINGS = (".nii", ".nii.gz")
 _BLOCK = 2**20
+
+
+def nifti_files(folder: Path) -> list[Path]:
+    """Return the NIfTI files directly in a folder, sorted, however their endings are written.
+
+    Hidden ones are none: macOS puts a ``._NAME`` beside each file on another system's disk. ``OSError`` passes through.
+    """
+    named = (path for path in folder.iterdir() if path.name.lower().endswith(NIFTI_ENDINGS))
+    return sorted(path for path in named if not path.name.startswith(".") and not path.is_dir())
+
+
+def nifti_stem(path: Path) -> str:
+    """Return the name of a NIfTI file without its ending.
+
+    Example:
+        >>> nifti_stem(Path("a.1.NII.GZ"))
+        'a.1'
+    """
+    bare = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    return bare.stem if bare.suffix.lower() == ".nii" else bare.name
 
 
 def read_voxels(image: nibabel.Nifti1Image, path: Path) -> NDArray[Any]:

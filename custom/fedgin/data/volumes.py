@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from fedgin.data.datalist import Case
 from fedgin.data.label_values import as_label_ids
-from fedgin.data.nifti_file import read_voxels
+from fedgin.data.nifti_file import NIFTI_ENDINGS, read_voxels
 from fedgin.data.nifti_header import NOTHING_TO_SAY, HeaderCheck, check_header, largest_distance_mm
 from fedgin.data.png_file import read_pixels
 from fedgin.data.site import Modality, ids_of
 from fedgin.errors import DataError
 
-NIFTI_ENDINGS = (".nii", ".nii.gz")
 # Two grids are one when no voxel corner differs by more than this; NIfTI stores affines in single precision.
 GRID_TOLERANCE_MM = 0.01
 # Four times a CT of the whole body in slices of 512 x 512.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedgin.data.label_values import count_ids
+from fedgin.data.nifti_file import nifti_stem
 from fedgin.data.preprocessing import preprocess
 from fedgin.data.regions import keep_largest_regions
 from fedgin.data.site import Modality
@@ -84,7 +85,7 @@ class Segmenter:
         source = Path(image)
         volume = read_nifti(source)
         prediction = self.segment(volume, guess_modality(volume))
-        target = Path(folder) / f"{stem(source)}_seg.nii.gz"
+        target = Path(folder) / f"{nifti_stem(source)}_seg.nii.gz"
         write_labels(target, prediction.labels, volume.affine)
         return str(target)
 
@@ -129,11 +130,6 @@ def measure(labels: NDArray[np.uint8], organs: list[str], voxel_ml: float) -> di
     """Return the volume of each organ in millilitres."""
     counts = count_ids(labels)
     return {organ: float(counts[position] * voxel_ml) for position, organ in enumerate(organs, start=1)}
-
-
-def stem(path: Path) -> str:
-    """Return the name of a NIfTI file without ``.nii`` or ``.nii.gz``."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
 def _refuse_senseless(image: Volume) -> None:

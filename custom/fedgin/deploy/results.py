@@ -1,5 +1,6 @@
 """Segment everything an input holds and write the results; one bad image never stops the others."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -8,9 +9,10 @@ from pathlib import Path
 
 from fedgin.data.dicom.header import looks_like_dicom
 from fedgin.data.dicom.reasons import Reason
+from fedgin.data.nifti_file import nifti_files, nifti_stem
 from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume
-from fedgin.deploy.predict import Prediction, Segmenter, guess_modality, read_nifti, stem, write_labels
+from fedgin.deploy.predict import Prediction, Segmenter, guess_modality, read_nifti, write_labels
 from fedgin.deploy.study import Refused, StudyImage, read_study, write_objects
 from fedgin.errors import DataError, FedginError, NotWrittenError, unforeseen
 from fedgin.files import write_text, writing
@@ -85,16 +87,18 @@ def predict(
 
 def _images(source: Path, progress: Progress) -> Iterator[tuple[str, Path | StudyImage | Refused]]:
     if source.is_file():
-        yield stem(source), source
+        yield nifti_stem(source), source
         return
     if not source.is_dir():
         raise DataError("INPUT does not exist", "give a NIfTI file, a folder of them, or a DICOM study")
-    files = sorted([*source.glob("*.nii"), *source.glob("*.nii.gz")])
-    if len({stem(path) for path in files}) < len(files):
+    files: list[Path] = []
+    with contextlib.suppress(OSError):  # of a folder that may not be listed the reader of studies says so
+        files = nifti_files(source)
+    if len({nifti_stem(path) for path in files}) < len(files):
         raise DataError("two files differ in their endings .nii and .nii.gz alone", "rename one of them")
     if files:
         _refuse_dicom(source)
-        yield from ((stem(path), path) for path in files)
+        yield from ((nifti_stem(path), path) for path in files)
     else:
         yield from ((f"series-{item.position}", item) for item in read_study(source, progress))
 

@@ -70,6 +70,15 @@ def test_a_label_file_in_any_order_of_axes_lies_on_the_image(
     np.testing.assert_array_equal(label.affine, the_image(tmp_path).affine)
 
 
+def test_an_ending_in_capitals_is_one_and_a_shadow_of_macos_is_no_label(tmp_path: Path) -> None:
+    write_series(tmp_path / "dicom" / "a")
+    image = reference(tmp_path)
+    write_mask(tmp_path, "a.nii.gz", image, marked(image.shape)).rename(tmp_path / "masks" / "a.NII.GZ")
+    (tmp_path / "masks" / "._a.nii.gz").write_bytes(b"\0\5\x16\7Mac OS X")
+    report = run(tmp_path, rules(tmp_path))
+    assert (report.labelled, reasons(report)) == (1, [])
+
+
 @pytest.mark.parametrize("name", ["study-7", "CT"])
 def test_a_folder_names_its_only_series(tmp_path: Path, name: str) -> None:
     write_series(tmp_path / "dicom" / "study-7" / "CT")

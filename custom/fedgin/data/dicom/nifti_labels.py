@@ -11,12 +11,11 @@ from fedgin.data.datalist import Case, Split
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.dicom.rules import IngestRules, LabelRules, LabelSource
 from fedgin.data.dicom.stack import POSITION_TOLERANCE_MM, Stack
+from fedgin.data.nifti_file import nifti_files, nifti_stem
 from fedgin.data.nifti_header import largest_distance_mm
 from fedgin.data.site import OTHERS
 from fedgin.data.volumes import map_organs, read_label, with_axes_of
 from fedgin.errors import ConfigError, DataError
-
-_ENDINGS = (".nii.gz", ".nii")
 
 
 @dataclass
@@ -43,7 +42,7 @@ def list_label_files(rules: LabelRules, out: Path) -> list[Path]:
     if rules.folder.resolve().is_relative_to(out.resolve()):
         raise ConfigError("'labels.folder' lies in OUT", "keep the labels and the dataset in separate folders")
     try:
-        files = sorted(path for path in rules.folder.iterdir() if path.name.endswith(_ENDINGS) and path.is_file())
+        files = [path for path in nifti_files(rules.folder) if path.is_file()]
     except OSError as error:
         raise ConfigError(
             f"'labels.folder' cannot be read: {error.strerror}", "correct the path or the rights"
@@ -68,7 +67,7 @@ def find_owners(files: Sequence[Path], stacks: Mapping[str, Stack], source: Path
             by_name.setdefault(name, set()).add(key)
     owners = Owners()
     for path in files:
-        series = sorted(by_name.get(_stem(path), ()))
+        series = sorted(by_name.get(nifti_stem(path), ()))
         if len(series) == 1:
             owners.files.setdefault(series[0], []).append(path)
         else:
@@ -114,7 +113,3 @@ def _as_case(path: Path, rules: IngestRules) -> Case:
     for number, organ in rules.labels.map.items():
         ids[organ] = (*ids.get(organ, ()), int(number))
     return Case(rules.site, rules.modality, Split.TRAINING, 1, 1, path, path, ids, ignore=OTHERS)
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")
