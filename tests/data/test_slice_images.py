@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from fedgin.data.datalist import Split
+from fedgin.data.datalist import Split, list_cases
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.site import load_site
@@ -165,3 +165,12 @@ def test_real_heart_slices_are_prepared_and_scored(tmp_path: Path, modality: str
     cases = prepare(tmp_path / "site.yaml", COMMON).cases[Split.VALIDATION]
     network = torch.nn.Conv2d(1, 7, 1)
     assert {score.organ for score in evaluate(network, cases, torch.device("cpu"), in_one_piece=())} <= set(COMMON)
+
+
+def test_a_label_of_one_bit_has_the_ids_0_and_1(tmp_path: Path) -> None:
+    path = write_png_site(tmp_path)
+    expected = read_pair(list_cases(load_site(path))[Split.TRAINING][0])[1].voxels
+    for label in tmp_path.glob("*_seg.png"):
+        Image.fromarray(np.asarray(Image.open(label)) > 0).save(label)
+        assert Image.open(label).mode == "1"
+    np.testing.assert_array_equal(read_pair(list_cases(load_site(path))[Split.TRAINING][0])[1].voxels, expected)
