@@ -11,7 +11,8 @@ from PIL import Image
 def read_pixels(path: Path) -> NDArray[Any]:
     """Return the pixels [row, column] of a grey picture, or with a third axis those of one in colours.
 
-    Those of a picture of one bit are 0 and 1. A picture with a palette holds numbers of palette entries, which are no greys; its entries say which it is.
+    Those of a picture of one bit are 0 and 1. A picture with a palette holds numbers of palette entries, which are no
+    greys; its entries say which it is.
 
     Raises:
         Exception: the file is no PNG, or damaged; Pillow raises many kinds.
