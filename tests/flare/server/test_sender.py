@@ -10,7 +10,7 @@ import pytest
 from nvflare.apis.analytix import AnalyticsDataType
 from nvflare.apis.client import Client
 from nvflare.apis.event_type import EventType
-from nvflare.apis.fl_constant import EventScope, FedEventHeader, FLContextKey, ReservedKey
+from nvflare.apis.fl_constant import EventScope, FedEventHeader, FLContextKey, ReservedKey, ServerCommandNames
 from nvflare.apis.fl_context import FLContext, FLContextManager
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
@@ -77,6 +77,17 @@ class JobProcess:
         answer = self.agent.aux_communicate(new_cell_message(headers, metric))
         return str(answer.get_header(MessageHeaderKey.RETURN_CODE))
 
+    def ask(self, site: str, named: object) -> str:
+        """Let a site ask for a task under a name; return the code of the answer."""
+        request = Shareable()
+        if named is not None:
+            context = FLContext()
+            context.set_prop(ReservedKey.IDENTITY_NAME, named, private=False, sticky=True)
+            request.set_peer_context(context)
+        headers = {MessageHeaderKey.TOPIC: ServerCommandNames.GET_TASK, CellMessageHeaderKeys.TOKEN: f"token of {site}"}
+        answer = self.agent.execute_command(new_cell_message(headers, request))
+        return str(answer.get_header(MessageHeaderKey.RETURN_CODE))
+
     @property
     def folders(self) -> set[str]:
         return {path.name for path in (self.folder / "tb_events").iterdir()}
@@ -101,6 +112,15 @@ def test_a_site_s_metrics_come_under_its_own_name_alone(process: JobProcess) -> 
         time.sleep(0.01)
     assert process.received == ["hospital-a"]
     assert process.folders == {"hospital-a"}
+
+
+def test_nobody_but_a_site_itself_says_that_it_is_alive(process: JobProcess) -> None:
+    for site, named in (
+        *(("hospital-a", "hospital-b"), ("hospital-a", "server"), ("hospital-a", None)),
+        *(("hospital-c", "hospital-c"), ("hospital-c", "hospital-a")),
+    ):
+        assert process.ask(site, named) == ReturnCode.AUTHENTICATION_ERROR
+    assert process.ask("hospital-a", "hospital-a") == ReturnCode.OK
 
 
 def test_a_process_that_knows_no_site_yet_asks_to_try_again(process: JobProcess) -> None:
