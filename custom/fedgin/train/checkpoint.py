@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fedgin.errors import WeightsError
 from fedgin.files import whole_file
+from fedgin.train.experiment import Experiment
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
@@ -85,6 +86,12 @@ def averaged_weights(network: nn.Module) -> dict[str, Tensor]:
 def count_weights(network: nn.Module) -> int:
     """Return the number of a network's weights, as ``limits.parameters`` of a site means it."""
     return sum(weights.numel() for weights in network.parameters())
+
+
+def count_initial_weights(experiment: Experiment) -> int:
+    """Return how many weights the experiment's network has, without memory for them."""
+    with torch.device("meta"):
+        return count_weights(experiment.initial_network())
 
 
 def unique_entries(network: nn.Module) -> dict[str, Tensor]:

@@ -136,6 +136,17 @@ def test_a_folder_that_does_not_say_whose_it_is_is_nobody_s(tmp_path: Path, mark
         open_folder(tiny_experiment(resumes={"job": "first", "round": 1}), tmp_path / "new" / "fedgin", tmp_path)
 
 
+def test_what_a_folder_keeps_of_nobody_is_not_the_next_job_s(tmp_path: Path) -> None:
+    folder = tmp_path / "first" / "fedgin"
+    folder.mkdir(parents=True)
+    (folder / ".part-0-experiment.sha256").touch()  # of a process that was killed
+    open_folder(tiny_experiment(), folder, tmp_path)
+    (folder / "local_model.pt").touch()
+    (folder / MADE_BY).unlink()
+    with pytest.raises(ConfigError, match="what this site has kept of job first is of another experiment"):
+        open_folder(tiny_experiment(), folder, tmp_path)
+
+
 @pytest.mark.parametrize("job", ["../old", "a/b", "", "."])
 def test_the_job_to_resume_cannot_be_a_path(job: str) -> None:
     with pytest.raises(ValueError, match="job"):

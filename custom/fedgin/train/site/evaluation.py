@@ -12,7 +12,7 @@ from fedgin.data.datalist import Split
 from fedgin.data.prepare import Progress, choose_device, prepare_site
 from fedgin.data.site import SiteContract
 from fedgin.errors import ConfigError, DataError, WeightsError
-from fedgin.train.checkpoint import count_weights, load_weights
+from fedgin.train.checkpoint import count_initial_weights, load_weights
 from fedgin.train.evaluate.evaluator import Segmentation, score, segment
 from fedgin.train.evaluate.scores import CaseScore
 from fedgin.train.evaluate.site_summary import summarise_site
@@ -86,8 +86,8 @@ class SiteEvaluation:
         """
         source = f"site {self.contract.site}, evaluated model"
         self._check_same(weights, source)
+        self.contract.limits.check_parameters(count_initial_weights(self.experiment), self.contract.site)
         network = self.experiment.initial_network()
-        self.contract.limits.check_parameters(count_weights(network), self.contract.site)
         load_weights(network, weights, source=source)
         scores: list[CaseScore] = []
         done = 0

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from fedgin.errors import ConfigError, DataError
-from fedgin.files import write_text
+from fedgin.files import PART, write_text
 from fedgin.folders import MARK, whole_folder
 from fedgin.train.experiment import Experiment, Resumed
 
@@ -36,11 +36,15 @@ def open_folder(experiment: Experiment, folder: Path, runs: Path) -> None:
     """
     if not folder.exists() and experiment.resumes is not None:
         _adopt(experiment, experiment.resumes, folder, runs)
-    made_by = folder / MADE_BY
-    if not made_by.exists():
-        _claim(made_by, experiment)
+    if _is_empty(folder):
+        _claim(folder / MADE_BY, experiment)
     elif not _is_of(experiment, folder):
         raise _another(folder.parent.name)
+
+
+def _is_empty(folder: Path) -> bool:
+    """Tell whether nothing is kept there; what a killed process had half written is nothing."""
+    return not folder.is_dir() or all(path.name.startswith(PART) for path in folder.iterdir())
 
 
 def _claim(made_by: Path, experiment: Experiment) -> None:

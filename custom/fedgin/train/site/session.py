@@ -15,7 +15,7 @@ from fedgin.data.prepare import Progress, choose_device, prepare_site
 from fedgin.data.site import SiteContract
 from fedgin.errors import PrivacyError
 from fedgin.train.batches import RoundPlan
-from fedgin.train.checkpoint import averaged_weights, count_weights, load_weights
+from fedgin.train.checkpoint import averaged_weights, count_initial_weights, load_weights
 from fedgin.train.evaluate.evaluator import evaluate
 from fedgin.train.evaluate.scores import CaseScore, summarise
 from fedgin.train.experiment import Experiment
@@ -60,11 +60,11 @@ class SiteSession:
         self.contract = contract
         self.folder = folder
         self.device = choose_device(contract)
+        contract.limits.check_parameters(count_initial_weights(experiment), contract.site)
         self.data = prepare_site(contract, experiment.preprocessing, experiment.organs, progress=progress)
         self.steps = steps_of_round(experiment, self.data.cases[Split.TRAINING])
         self._refuse_long_rounds()
         network = experiment.initial_network()
-        contract.limits.check_parameters(count_weights(network), contract.site)
         normalisation = experiment.network.normalisation
         self.sent = sent_entries(network, normalisation, contract.modality)
         self.initial_local_layers = _only(averaged_weights(network), local_entries(network, normalisation))
