@@ -82,6 +82,7 @@ def _study(folder: Path) -> tuple[Path, list[tuple[ArmSpec, ArmResult]]]:
     stage_job(load_job(JOBS / "abdomen_fedgin"), folder / "job", sites=2, rounds=1, changes=tiny)
     blocks = [{"regimes": ["mr_only"], "methods": ["none", "gin"], "seeds": [1]}]
     values = {"name": "tiny", "title": "A <study>", "note": "N.", "sites": "sites", "job": "job", "rounds": 1}
+    values["methods"] = {"gin": {"augmentation": {"name": "gin"}}}
     (folder / "study.yaml").write_text(yaml.safe_dump({**values, "blocks": blocks}))
     study = load_study(folder / "study.yaml")
     sites = StudySites(study, folder / "out")

@@ -22,7 +22,7 @@ BLOCKS = [
 # The workers of both arms, FLARE's simulator, and what trains at two sites.
 COPIES = 2 + 1 + 2
 # No round ends while the test looks: a worker would also end when it cannot print the round's line.
-LONG_ROUNDS = {"training": {"local_steps": 50_000, "batch_size": 1}}
+LONG_ROUNDS = {"training": {"local_steps": 10_000, "batch_size": 16}}
 
 
 def command_lines(processes: list[psutil.Process]) -> list[str]:

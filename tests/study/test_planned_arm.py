@@ -17,7 +17,7 @@ from fedgin.train.geometry import GeometricAugmentation
 from tests.places import JOBS
 from tests.sites import tiny_experiment, write_site
 
-JOB = JOBS / "abdomen_fedavg"  # no parameters that another augmentation would have beside its own
+JOB = JOBS / "abdomen_fedgin"
 
 
 def make_study(root: Path, **changes: Any) -> Study:

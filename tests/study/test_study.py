@@ -72,6 +72,7 @@ def write(root: Path, **changes: Any) -> Path:
         "job": "job",
         "rounds": 2,
         "settings": {"training": {"local_steps": 2, "batch_size": 4}},
+        "methods": {"gin": {"augmentation": {"name": "gin"}}},
         "blocks": [
             {"regimes": ["mr_only", "central"], "methods": ["none"], "seeds": [1]},
             {"regimes": ["federated"], "methods": ["gin"], "seeds": [1]},

@@ -15,6 +15,7 @@ from fedgin.config import Settings, load_settings, spelt
 from fedgin.data.site import Modality, OrganName
 from fedgin.errors import ConfigError
 from fedgin.study.population import Population
+from fedgin.train.experiment import names_augmentation
 
 # Fewer say nothing about a centre that was not measured; and without one of two there is no federation.
 LEAST_SITES = 3
@@ -155,12 +156,6 @@ class Study(Settings):
         method = self.methods.get(spec.method, {"augmentation": {"name": spec.method, "params": {}}})
         organs: dict[str, Any] = {"organs": [spec.organ]} if spec.organ else {}
         return [self.settings, method, organs | {"seed": spec.seed}]
-
-
-def names_augmentation(changes: Mapping[str, Any]) -> bool:
-    """Tell whether changes to ``experiment.yaml`` say which augmentation is meant."""
-    augmentation = changes.get("augmentation")
-    return isinstance(augmentation, Mapping) and "name" in augmentation
 
 
 @dataclass(frozen=True)

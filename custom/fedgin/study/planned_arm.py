@@ -14,7 +14,7 @@ from fedgin.data.sites import check_labelled, find_sites
 from fedgin.errors import ConfigError
 from fedgin.flare.jobs.job import Job, load_job, stage_job
 from fedgin.study.arms import Arm, FederatedArm, PooledArm
-from fedgin.study.plan import ArmSpec, Regime, Study, names_augmentation
+from fedgin.study.plan import ArmSpec, Regime, Study
 from fedgin.study.scarcity import in_ratio, trains, with_training_patients
 from fedgin.train.augmentation_settings import AugmentationSettings
 from fedgin.train.experiment import Experiment, with_changes
@@ -206,7 +206,7 @@ def _refuse_local_layers(spec: ArmSpec, experiment: Experiment, sites: Mapping[s
 def _experiment(study: Study, spec: ArmSpec) -> Experiment:
     job, (*shared, own) = load_job(study.job), study.changes(spec)
     organs = _organs(shared, job.experiment.organs)
-    start = job.experiment.model_dump(mode="json") | _no_augmentation()
+    start = job.experiment.model_dump(mode="json") | {"augmentation": AugmentationSettings().model_dump(mode="json")}
     if isinstance(organs, list):
         kept = [organ for organ in job.experiment.postprocessing.largest_region if organ in organs]
         start |= {"postprocessing": {"largest_region": kept}}
@@ -232,14 +232,9 @@ def _organs(changes: Sequence[Mapping[str, Any]], of_job: list[str]) -> Any:
     return named[-1] if named else of_job
 
 
-def _no_augmentation() -> dict[str, Any]:
-    return {"augmentation": AugmentationSettings().model_dump(mode="json")}
-
-
 def _changed(values: dict[str, Any], every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Apply changes; no augmentation lends its parameters to another: neither the job's, nor that of the settings."""
     for changes in every:
-        values = with_changes(values | _no_augmentation() if names_augmentation(changes) else values, changes)
+        values = with_changes(values, changes)
     return values
 
 

@@ -371,12 +371,24 @@ class Experiment(Settings):
 
 
 def with_changes(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an experiment's values with nested keys changed; ``local_epochs`` replaces ``local_steps``, or it this."""
+    """Return an experiment's values with nested keys changed.
+
+    ``local_epochs`` replaces ``local_steps``, or it this. An augmentation that is named replaces all of the other: none
+    lends its parameters to another.
+    """
     training = changes.get("training")
     named = ROUND_LENGTHS & training.keys() if isinstance(training, Mapping) else set()
     if len(named) == 1:
         values = merged(values, {"training": dict.fromkeys(ROUND_LENGTHS - named)})
+    if names_augmentation(changes):
+        values = {**values, "augmentation": AugmentationSettings().model_dump(mode="json")}
     return merged(values, changes)
+
+
+def names_augmentation(changes: Mapping[str, Any]) -> bool:
+    """Tell whether changes to ``experiment.yaml`` say which augmentation is meant."""
+    augmentation = changes.get("augmentation")
+    return isinstance(augmentation, Mapping) and "name" in augmentation
 
 
 def load_experiment(path: Path) -> Experiment:
