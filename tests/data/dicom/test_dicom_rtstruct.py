@@ -146,6 +146,8 @@ OUTER, HOLE, ISLAND = (2, 2, 16, 16), (5, 5, 13, 13), (8, 8, 10, 10)
             boxes((2, 2, 16, 16)) & ~boxes((5, 7, 8, 11)),
             id="hole in two that overlap",
         ),
+        pytest.param([OUTER, (5, 5, 17, 10)], boxes(OUTER) & ~boxes((5, 5, 17, 10)), id="hole through the wall"),
+        pytest.param([OUTER, (3, 3, 15, 15)], boxes(OUTER) & ~boxes((3, 3, 15, 15)), id="wall of one voxel"),
     ],
 )
 def test_contours_that_touch_are_united_and_one_inside_is_a_hole_in_whatever_order(
@@ -157,6 +159,16 @@ def test_contours_that_touch_are_united_and_one_inside_is_a_hole_in_whatever_ord
         rings = [box(top - 0.1, left - 0.1, bottom + 0.1, right + 0.1) for top, left, bottom, right in order]
         write_structures(tmp_path / "rs", slices, {"Liver": {0: rings}})
         np.testing.assert_array_equal(filled(tmp_path / "rs", slices), expected)
+
+
+def test_a_contour_that_comes_twice_with_rounding_is_no_hole(tmp_path: Path) -> None:
+    slices = make_slices(SeriesSpec(shape=(40, 40), spacing=(1.0, 1.0)))
+    write_structures(tmp_path / "rs", slices, {"Liver": {0: [circle(15.0)]}})
+    once = filled(tmp_path / "rs", slices)
+    write_structures(tmp_path / "rs", slices, {"Liver": {0: [circle(15.0), circle(14.95)]}})
+    np.testing.assert_array_equal(filled(tmp_path / "rs", slices), once)
+    write_structures(tmp_path / "rs", slices, {"Liver": {0: [circle(14.95)]}})
+    assert not np.array_equal(filled(tmp_path / "rs", slices), once), "they differ in some voxels"
 
 
 def test_contours_that_exclude_each_other_do_so_where_they_overlap(tmp_path: Path) -> None:

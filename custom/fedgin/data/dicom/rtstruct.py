@@ -4,12 +4,13 @@ Polygons are scikit-image's: a voxel belongs to an organ when its centre lies in
 corners of contours to whole voxels first, which makes every organ about half a voxel larger on each side.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pydicom
 from highdicom.volume import VolumeGeometry
 from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion
 from skimage.draw import polygon
 
 from fedgin.data.dicom.elements import text
@@ -21,6 +22,8 @@ Inside = tuple[NDArray[np.intp], NDArray[np.intp]]
 # A contour along the outer edge of the image lies half a voxel beyond the last centre, and is rounded.
 _EDGE = 1.0
 _EXCLUSIVE = "CLOSEDPLANAR_XOR"
+# Share of its voxels with which a contour lies within others, and of a border's that a wall has at least.
+_INSIDE, _WALL = 0.9, 0.25
 _CLOSED = ("CLOSED_PLANAR", _EXCLUSIVE)
 
 
@@ -43,7 +46,7 @@ def drawn_structures(dataset: pydicom.Dataset) -> set[int]:
 def fill(dataset: pydicom.Dataset, structure: int, grid: VolumeGeometry) -> dict[int, Mask]:
     """Return the mask [rows, columns] of a structure on every slice where it was drawn.
 
-    A contour that lies wholly within others is a hole in them, one within a hole an island, in whatever order they are
+    A contour that lies within others is a hole in them, one within a hole an island, in whatever order they are
     listed; contours that overlap or touch are united. Those of kind ``CLOSEDPLANAR_XOR`` exclude each other.
 
     Args:
@@ -78,18 +81,34 @@ def _unite(contours: Iterable[Inside], shape: tuple[int, ...]) -> Mask:
     """Fill the outer contours, clear the holes in them, fill the islands in these, and so on.
 
     How deep a contour lies is told by the larger ones alone: those of one depth may overlap, and an inner one may lie
-    across two of them.
+    across two of them. Drawn by hand, it may leave a thin wall for some voxels, and one may come twice with rounding.
     """
-    levels: list[Mask] = []
+    levels: list[list[Mask]] = []
     for inside in sorted(contours, key=lambda inside: -inside[0].size):
-        depth = next((depth for depth in range(len(levels), 0, -1) if levels[depth - 1][inside].all()), 0)
+        if not inside[0].size:  # between the voxels' centres
+            continue
+        drawn = np.zeros(shape, dtype=np.bool_)
+        drawn[inside] = True
+        depth = next((depth for depth in range(len(levels), 0, -1) if _lies_in(drawn, levels[depth - 1])), 0)
+        if depth and any(_is_repeated(drawn, outer) for outer in levels[depth - 1]):
+            continue
         if depth == len(levels):
-            levels.append(np.zeros(shape, dtype=np.bool_))
-        levels[depth][inside] = True
+            levels.append([])
+        levels[depth].append(drawn)
     mask = np.zeros(shape, dtype=np.bool_)
     for depth, level in enumerate(levels):
-        mask[level] = depth % 2 == 0
+        mask[np.any(level, axis=0)] = depth % 2 == 0
     return mask
+
+
+def _lies_in(drawn: Mask, level: Sequence[Mask]) -> bool:
+    return bool(np.any(level, axis=0)[drawn].mean() >= _INSIDE)
+
+
+def _is_repeated(drawn: Mask, outer: Mask) -> bool:
+    """Tell whether two contours differ by less than the thinnest wall that could lie between them."""
+    border = outer & ~binary_erosion(outer)
+    return bool((drawn ^ outer).sum() < _WALL * border.sum())
 
 
 def _contours(dataset: pydicom.Dataset, structure: int) -> Iterator[tuple[str, NDArray[np.float64]]]:
