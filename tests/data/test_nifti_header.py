@@ -49,6 +49,14 @@ def test_two_equal_statements_are_one(
     assert check_header(header(None, None), SHAPE) == HeaderCheck(unset=True)
 
 
+@pytest.mark.parametrize(("longer", "contradiction"), [(2e-6, ""), (1e-3, "its qform is no rotation")])
+def test_a_quaternion_that_is_longer_than_one_by_rounding_is_one(longer: float, contradiction: str) -> None:
+    turned = np.diag([-1.0, -1.0, 1.0, 1.0])  # half a turn, so that nothing of the quaternion's length is left
+    found = header(turned, turned)
+    found["quatern_d"] = np.float32(1.0 + longer / 2)
+    assert check_header(found, SHAPE).contradiction == contradiction
+
+
 def test_a_unit_sform_beside_true_pixel_sizes_is_a_contradiction() -> None:
     """As in a public cardiac set: every program that reads the sform sees voxels of 1 mm."""
     plain = header(np.eye(4), None)

@@ -36,6 +36,12 @@ class HeaderCheck:
 NOTHING_TO_SAY = HeaderCheck()
 
 
+class _RoundedHeader(nibabel.Nifti1Header):
+    """Takes a quaternion a little longer than 1, as tools write that round it; nibabel's own limit is 4e-7."""
+
+    quaternion_threshold = -1e-5
+
+
 def check_header(header: Any, shape: tuple[int, ...]) -> HeaderCheck:
     """Compare what a header states in its ``sform``, its ``qform`` and its ``pixdim``.
 
@@ -51,9 +57,10 @@ def check_header(header: Any, shape: tuple[int, ...]) -> HeaderCheck:
 
 def _check_nifti(header: nibabel.Nifti1Header, shape: tuple[int, ...]) -> HeaderCheck:
     sform, _ = header.get_sform(coded=True)
+    header = _RoundedHeader.from_header(header)
     try:
         qform, _ = header.get_qform(coded=True)
-    except HeaderDataError:
+    except (HeaderDataError, ValueError):  # the second for a quaternion that is longer than 1
         return HeaderCheck(contradiction="its qform is no rotation")
     if sform is None:
         return HeaderCheck(unset=qform is None)  # a qform takes its spacing from pixdim
