@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import stat
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 from fedgin.cli.format import Format
 from fedgin.cli.options import Output
 from fedgin.cli.tables import print_rows
+from fedgin.errors import DataError
 
 if TYPE_CHECKING:
     from fedgin.deploy.node.settings import NodeSettings
@@ -34,7 +36,6 @@ def serve(
     from fedgin.data.dicom.header import quiet_reading
     from fedgin.deploy.bundle import NOT_A_DEVICE
     from fedgin.deploy.node.settings import load_node
-    from fedgin.files import writing
     from fedgin.folders import folder_to_itself
 
     console = Console(highlight=False, soft_wrap=True)
@@ -49,9 +50,24 @@ def serve(
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     # For the whole process: its threads read headers at any time.
     with quiet_reading(), folder_to_itself(settings.spool, "the spool of a DICOM node"):
-        with writing("the spool"):
-            settings.spool.chmod(0o700)  # it holds patient data, whatever the umask is
+        _close_to_others(settings.spool)
         _serve(bundle, settings, console)
+
+
+def _close_to_others(spool: Path) -> None:
+    """Let nobody but its user and group read the spool: it holds patient data, whatever the umask is.
+
+    Raises:
+        DataError: others can read it, and it is somebody else's folder.
+    """
+    mode = spool.stat().st_mode
+    if not mode & 0o007:
+        return  # of a group, such as a container's volume
+    try:
+        spool.chmod(stat.S_IMODE(mode) & ~0o077)
+    except PermissionError:
+        fix = f"let its owner run 'chmod o-rwx {spool}', or choose another 'spool'"
+        raise DataError("everybody on this machine can read the spool", fix) from None
 
 
 def _serve(bundle: Path, settings: "NodeSettings", console: Console) -> None:
