@@ -54,6 +54,19 @@ def test_lossless_jpeg_gives_back_every_value(tmp_path: Path, predictor: int, bi
     assert world_error(the_image(tmp_path), slices) < 1e-3
 
 
+@pytest.mark.parametrize("high", [7, 15])
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_stream_says_where_its_bits_are_and_not_the_header(tmp_path: Path, high: int, signed: bool) -> None:
+    slices, packed = plain(12, signed=signed), plain(12, signed=signed)
+    for dataset, twin in zip(slices, packed, strict=True):
+        twin.SeriesInstanceUID = packed[0].SeriesInstanceUID
+        pack(twin, JPEGLosslessSV1, lossless(dataset, 1))
+        twin.HighBit = high
+    write_slices(tmp_path / "dicom", packed)
+    assert run(tmp_path).converted == 1
+    assert world_error(the_image(tmp_path), slices) < 1e-3
+
+
 def header(path: str) -> SliceHeader:
     (item,) = HeaderReader().read(Path(path))
     return item

@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -200,7 +201,7 @@ def test_the_bits_of_a_value_are_found_and_others_are_not_part_of_it(
 
 
 @pytest.mark.parametrize(
-    ("stored", "high", "syntax"), [(12, 15, JPEGLSLossless), (16, 11, ExplicitVRLittleEndian), (12, 16, RLELossless)]
+    ("stored", "high", "syntax"), [(12, 10, ExplicitVRLittleEndian), (16, 16, RLELossless), (12, 16, RLELossless)]
 )
 def test_a_highest_bit_that_cannot_be_is_refused(
     tmp_path: Path, stored: int, high: int, syntax: pydicom.uid.UID
@@ -212,6 +213,37 @@ def test_a_highest_bit_that_cannot_be_is_refused(
 
     write_series(tmp_path / "dicom", SeriesSpec(shape=(16, 12), change=change))
     assert reasons(run(tmp_path)) == [Reason.HIGH_BIT]
+
+
+@pytest.mark.parametrize(
+    ("stored", "high", "syntax"),
+    [
+        pytest.param(12, 15, JPEGLSLossless, id="JPEG-LS, above"),
+        pytest.param(12, 7, JPEGLSLossless, id="JPEG-LS, below"),
+        pytest.param(16, 11, ExplicitVRLittleEndian, id="whole words"),
+        pytest.param(16, 11, ExplicitVRBigEndian, id="whole words, big endian"),
+        pytest.param(16, 11, RLELossless, id="whole words, RLE"),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["uint16", "int16"])
+def test_a_highest_bit_that_cannot_matter_is_not_looked_at(
+    tmp_path: Path, stored: int, high: int, syntax: pydicom.uid.UID, dtype: str
+) -> None:
+    spec = SeriesSpec(
+        shape=(16, 12), dtype=dtype, syntax=syntax if syntax == ExplicitVRBigEndian else ExplicitVRLittleEndian
+    )
+    slices = make_slices(spec)
+    for dataset in slices:
+        write_pixels(dataset, np.clip(dataset.pixel_array, -2000, 2000 if dtype == "int16" else 4000).astype(dtype))
+    twins = [copy.deepcopy(dataset) for dataset in slices]
+    for twin in twins:
+        twin.BitsStored, twin.HighBit = stored, stored - 1
+        if syntax not in (ExplicitVRLittleEndian, ExplicitVRBigEndian):
+            twin.compress(syntax, generate_instance_uid=False)
+        twin.HighBit = high
+    write_slices(tmp_path / "dicom", twins)
+    assert run(tmp_path).converted == 1
+    assert world_error(the_image(tmp_path), slices) < 1e-3
 
 
 def test_without_rescale_the_stored_values_stay(tmp_path: Path) -> None:

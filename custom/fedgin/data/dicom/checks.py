@@ -90,7 +90,7 @@ def _check_values(series: Series, rules: IngestRules) -> Reason | None:
         return Reason.NONLINEAR
     if not all(has_decoder(facts.syntax) for facts in series.all_facts):
         return Reason.NO_DECODER
-    whole = all(is_in_word(facts.syntax, dict(facts.pixel), facts.shift) for facts in series.all_facts)
+    whole = all(is_in_word(dict(facts.pixel), facts.shift) for facts in series.all_facts)
     return None if whole else Reason.HIGH_BIT
 
 

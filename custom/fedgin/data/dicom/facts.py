@@ -10,7 +10,7 @@ from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage, MRImageStorage
 
 from fedgin.data.dicom.elements import number, numbers, text, values
-from fedgin.data.dicom.pixel_data import PixelPlace
+from fedgin.data.dicom.pixel_data import PixelPlace, bits_below
 from fedgin.data.dicom.traits import NO_TRAITS, Traits
 
 SERIES_UID = Tag("SeriesInstanceUID")
@@ -127,6 +127,7 @@ def convert_facts(path: Path, dataset: pydicom.Dataset, syntax: str, *, placed: 
     if not sop_class or _is_cut_off(dataset, sop_class):
         raise ValueError
     patient = text(dataset, "PatientID").casefold()
+    shift = bits_below(dataset, syntax)
     samples, palette = dataset.get("SamplesPerPixel") or 1, text(dataset, "PhotometricInterpretation")[:7] == "PALETTE"
     return Facts(
         patient=f"id:{patient}" if patient else _stand_in_patient(path, dataset),
@@ -150,12 +151,12 @@ def convert_facts(path: Path, dataset: pydicom.Dataset, syntax: str, *, placed: 
         rescale_type=text(dataset, "RescaleType").upper(),
         slope=number(dataset, "RescaleSlope", 1.0),
         intercept=number(dataset, "RescaleIntercept", 0.0),
-        pixel=_pixel_options(dataset),
-        shift=_bits_below(dataset),
+        pixel=_pixel_options(dataset, shift),
+        shift=shift,
     )
 
 
-def _pixel_options(dataset: pydicom.Dataset) -> tuple[tuple[str, Any], ...]:
+def _pixel_options(dataset: pydicom.Dataset, shift: int) -> tuple[tuple[str, Any], ...]:
     """Return what pydicom asks for, without a table of offsets: each file has its own, and frames lie in their order.
 
     pydicom clears the bits above a value, and extends its sign, where the value begins at the lowest bit. Bits below it
@@ -165,15 +166,9 @@ def _pixel_options(dataset: pydicom.Dataset) -> tuple[tuple[str, Any], ...]:
         return ()
     options = as_pixel_options(dataset)
     options.pop("extended_offsets", None)
-    if shift := _bits_below(dataset):
+    if shift:
         options["bits_stored"] += shift
     return tuple(options.items())
-
-
-def _bits_below(dataset: pydicom.Dataset) -> int:
-    """Return where the lowest bit of a value is (DICOM PS3.5, 8.1.1)."""
-    stored, high = dataset.get("BitsStored"), dataset.get("HighBit")
-    return 0 if stored is None or high is None else int(high) + 1 - int(stored)
 
 
 def _is_cut_off(dataset: pydicom.Dataset, sop_class: str) -> bool:

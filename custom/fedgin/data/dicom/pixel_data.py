@@ -116,15 +116,26 @@ def has_decoder(syntax: str) -> bool:
         return False
 
 
-def is_in_word(syntax: str, options: dict[str, Any], shift: int) -> bool:
+def bits_below(dataset: pydicom.Dataset, syntax: str) -> int:
+    """Return how many bits of a stored word lie below those of the value (DICOM PS3.5, 8.1.1).
+
+    None do in a stream that says its own bits, and in a word that the value fills, whatever a stale header says.
+    """
+    stored, high, allocated = (dataset.get(keyword) for keyword in ("BitsStored", "HighBit", "BitsAllocated"))
+    if syntax not in _WORDS or stored is None or high is None:
+        return 0
+    below = int(high) + 1 - int(stored)
+    return 0 if below < 0 and stored == allocated else below
+
+
+def is_in_word(options: dict[str, Any], shift: int) -> bool:
     """Tell whether the bits of a value are where they can be.
 
     Args:
-        syntax: the transfer syntax.
         options: image pixel elements; the bits below a value count as stored.
-        shift: number of bits below a value.
+        shift: number of bits below a value, from :func:`bits_below`.
     """
-    return shift == 0 or (shift > 0 and syntax in _WORDS and options["bits_stored"] <= options["bits_allocated"])
+    return shift == 0 or (shift > 0 and options["bits_stored"] <= options["bits_allocated"])
 
 
 def decode(
