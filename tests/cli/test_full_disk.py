@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import nibabel
+import pytest
 
 from tests.data.validation.small_site import SmallSite
 from tests.deploy.bundles import make_bundle
@@ -47,10 +48,25 @@ def test_a_page_of_predictions_that_does_not_fit_is_told_in_one_line(tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
-def test_findings_are_told_before_they_are_written(tmp_path: Path) -> None:
+def test_findings_that_cannot_be_written_are_told(tmp_path: Path) -> None:
     contract = SmallSite(tmp_path / "site").save()
     done = fedgin(8192, "site", "validate", contract, "--out", tmp_path / "out", "--format", "json")
     assert json.loads(done.stdout)["verdict"] == "PASS"
     assert done.returncode == 2
     assert "the validation cannot be written: File too large" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_findings_that_nobody_reads_are_written(tmp_path: Path, output: str) -> None:
+    contract = SmallSite(tmp_path / "site").save()
+    (read, write), program = os.pipe(), "from fedgin.cli.main import run; run()"
+    os.close(read)
+    arguments = ["site", "validate", contract, "--out", tmp_path / "out", "--format", output]
+    with open(write, "wb") as broken:
+        command = [sys.executable, "-c", program, *map(str, arguments)]
+        done = subprocess.run(command, stdout=broken, stderr=subprocess.PIPE, text=True, check=False)
+    assert {"validation.html", "fingerprint.json", "validation.json"} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }, done.stderr
+    assert "cannot be written" not in done.stderr

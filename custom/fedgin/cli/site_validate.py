@@ -29,9 +29,8 @@ def validate(
 
     Example: fedgin site validate hospital/site.yaml
     """
-    from fedgin.cli.findings import print_findings
     from fedgin.data.site import load_site
-    from fedgin.data.validation.record import default_folder, describe
+    from fedgin.data.validation.record import default_folder
     from fedgin.files import writing
     from fedgin.folders import made_folder
 
@@ -39,15 +38,13 @@ def validate(
     # Before hours of checks: a folder that cannot be had is told at once.
     folder = made_folder(out or default_folder(contract))
     validation, inputs = _validate(contract, folder)
-    # What took hours is told before a full disk can end it.
     console = Console(highlight=False)
-    if output is Format.JSON:
-        typer.echo(json.dumps(describe(validation), indent=2))
-    else:
-        print_findings(console, validation.findings)
-        console.print(f"{contract.site}: [bold]{validation.verdict}[/], {len(validation.facts)} cases")
-    with writing("the validation"):
-        _write(folder, validation, inputs)
+    # A pipe that ends early loses no file, and a full disk not what took hours to find.
+    try:
+        with writing("the validation"):
+            _write(folder, validation, inputs)
+    finally:
+        _print(contract.site, validation, output, console)
     if output is not Format.JSON:
         console.print(f"Look at (local only): {folder / 'validation.html'}", soft_wrap=True)
         console.print(f"May be shared:        {folder / 'fingerprint.json'}", soft_wrap=True)
@@ -80,3 +77,14 @@ def _write(folder: Path, validation: "Validation", inputs: str) -> None:
     write_text(folder / FINGERPRINT, json.dumps(fingerprint, indent=2) + "\n")
     write_page(folder / "validation.html", validation)
     write_record(folder, validation, inputs)
+
+
+def _print(site: str, validation: "Validation", output: Format, console: Console) -> None:
+    from fedgin.cli.findings import print_findings
+    from fedgin.data.validation.record import describe
+
+    if output is Format.JSON:
+        typer.echo(json.dumps(describe(validation), indent=2))
+    else:
+        print_findings(console, validation.findings)
+        console.print(f"{site}: [bold]{validation.verdict}[/], {len(validation.facts)} cases")
