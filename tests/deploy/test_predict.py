@@ -1,3 +1,4 @@
+import errno
 import json
 import struct
 import subprocess
@@ -11,6 +12,7 @@ import pydicom
 import pytest
 import SimpleITK
 from numpy.typing import NDArray
+from rich.progress import Progress
 from typer.testing import CliRunner, Result
 
 from fedgin.cli.main import app
@@ -130,6 +132,29 @@ def test_a_study_is_not_left_out_for_a_nifti_file_beside_it(tmp_path: Path, plac
     done = CliRunner().invoke(app, arguments)
     assert isinstance(done.exception, DataError)
     assert done.exception.problem == "INPUT holds NIfTI and DICOM files"
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_input_that_cannot_be_read_is_not_told_as_a_full_disk(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    name = "Zwiebelkuchen" * 20  # longer than the kernel takes, who may not refuse root anything else
+    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / name), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments)
+    assert type(done.exception) is DataError
+    assert done.exception.problem == "INPUT cannot be read: File name too long"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_that_nobody_reads_is_not_told_as_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(_: Progress) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(Progress, "stop", stop)
+    make_bundle(tmp_path)
+    write_image(tmp_path / "in", "a.nii.gz")
+    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, SystemExit), "as of every command, and no fault of ours"
     assert not (tmp_path / "out").exists()
 
 

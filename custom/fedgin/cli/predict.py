@@ -1,6 +1,8 @@
 """``fedgin predict``: segment new images with a bundle."""
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,8 +49,12 @@ def predict(
     # A folder says what it holds in a file that may be copied on, so that a path, which may name a patient, is hashed.
     place = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:12]
     holds = f"predictions of input {place} by bundle {segmenter.bundle.sha256[:12]}"
-    with writing("the results"), whole_folder(out, holds=holds, overwrite=overwrite) as part:
+    with contextlib.ExitStack() as folder:
+        with writing("the results"):
+            part = folder.enter_context(whole_folder(out, holds=holds, overwrite=overwrite))
         results = _segment_all(segmenter, source, part, console)
+        with writing("the results"):
+            folder.close()
     if output is Format.JSON:
         print_json([asdict(result) for result in results])
     else:
@@ -61,20 +67,36 @@ def predict(
 def _segment_all(segmenter: "Segmenter", source: Path, part: Path, console: Console) -> "list[Result]":
     """Write labels, DICOM objects, ``result.json`` and the page into a folder, with a progress bar."""
     from fedgin.deploy.results import predict as segment_all
+    from fedgin.files import writing
     from fedgin.report.prediction_page import PAGE, Pictures, write_prediction_page
 
     pictures = Pictures()
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
-        results = segment_all(
-            segmenter,
-            source,
-            part,
-            lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
-            pictures.draw,
-        )
-        write_prediction_page(part / PAGE, segmenter.bundle, results, pictures)
+        with _reading():
+            results = segment_all(
+                segmenter,
+                source,
+                part,
+                lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+                pictures.draw,
+            )
+        with writing("the results"):
+            write_prediction_page(part / PAGE, segmenter.bundle, results, pictures)
     return results
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Say in one line, without a path, that the input cannot be read; what cannot be written has said so itself."""
+    from fedgin.errors import DataError
+
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"INPUT cannot be read: {error.strerror}", "give an input that you may read, or mend its rights"
+        ) from None
 
 
 def _print(results: "list[Result]") -> None:

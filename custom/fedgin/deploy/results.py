@@ -68,6 +68,7 @@ def predict(
     Raises:
         DataError: there is nothing to segment, or NIfTI and DICOM files are in one folder.
         NotWrittenError: the results cannot be written.
+        OSError: the input cannot be read.
     """
     results: list[Result] = []
     images = list(_images(source, progress))
