@@ -246,6 +246,25 @@ def test_a_highest_bit_that_cannot_matter_is_not_looked_at(
     assert world_error(the_image(tmp_path), slices) < 1e-3
 
 
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("extended", [True, False])
+@pytest.mark.parametrize(("whole", "reason"), [(4, [Reason.HIGH_BIT]), (3, [])])
+def test_a_highest_bit_that_the_values_contradict_is_refused(
+    tmp_path: Path, signed: bool, extended: bool, whole: int, reason: list[Reason]
+) -> None:
+    """A stale header says that the upper twelve bits are the value; one slice that fills them says that it is right."""
+
+    def change(number: int, dataset: pydicom.Dataset) -> None:
+        values = np.random.default_rng(number).integers(-2048 if signed else 0, 2047, (16, 12), endpoint=True)
+        words = (values if extended else values & 0xFFF).astype(np.int16)
+        words = words if number < whole else words << 4
+        write_pixels(dataset, words if signed else words.view(np.uint16))
+        dataset.BitsStored, dataset.HighBit = 12, 15
+
+    write_series(tmp_path / "dicom", SeriesSpec(shape=(16, 12), count=4, change=change))
+    assert reasons(run(tmp_path)) == reason
+
+
 def test_without_rescale_the_stored_values_stay(tmp_path: Path) -> None:
     slices = write_series(tmp_path / "dicom", SeriesSpec(modality="MR"))
     run(tmp_path, make_rules(modality="MR"))

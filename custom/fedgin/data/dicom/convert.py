@@ -26,9 +26,10 @@ def read_voxels(stack: Stack, after_slice: Callable[[], None]) -> NDArray[np.int
     """
     voxels = np.empty(stack.target.spatial_shape, dtype=np.int16, order="F")
     planes = stack.planes(voxels)
+    words = _ShiftedWords()
     for number, item in enumerate(stack.slices):
         try:
-            values = rescale(_decoded(item), item.facts.slope, item.facts.intercept)
+            values = rescale(words.values_of(item), item.facts.slope, item.facts.intercept)
         except Exception:  # decoders raise many kinds; all mean that these pixels cannot be had
             return Reason.TRUNCATED
         if values.shape != item.facts.size:
@@ -38,7 +39,7 @@ def read_voxels(stack: Stack, after_slice: Callable[[], None]) -> NDArray[np.int
             planes = stack.planes(voxels)
         planes[number] = values
         after_slice()
-    return voxels
+    return Reason.HIGH_BIT if words.are_whole else voxels
 
 
 def rescale(stored: NDArray[np.generic], slope: float, intercept: float) -> NDArray[np.generic]:
@@ -56,6 +57,25 @@ def fits_int16(values: NDArray[np.generic]) -> bool:
     return bool(values.min() >= INT16.min and values.max() <= INT16.max)
 
 
-def _decoded(item: SliceHeader) -> NDArray[np.generic]:
-    words = decode(item.path, item.place, item.facts.syntax, dict(item.facts.pixel), item.frame)
-    return words >> item.facts.shift if item.facts.shift else words
+class _ShiftedWords:
+    """Reads values that begin above the lowest bit, and judges over the series whether they do."""
+
+    def __init__(self) -> None:
+        self._low = True
+        self._stray = False
+
+    def values_of(self, item: SliceHeader) -> NDArray[np.generic]:
+        """Decode a slice."""
+        shift, pixel = item.facts.shift, dict(item.facts.pixel)
+        words = decode(item.path, item.place, item.facts.syntax, pixel, item.frame)
+        if not shift:
+            return words
+        most = 2 ** (int(pixel["bits_stored"]) - shift)
+        self._low &= bool(words.min() >= -most // 2 and words.max() < most)
+        self._stray |= bool((words & (2**shift - 1)).any())
+        return words >> shift
+
+    @property
+    def are_whole(self) -> bool:
+        """Tell whether the header is stale: no word is larger than a value, and the bits below it are in use."""
+        return self._low and self._stray

@@ -80,7 +80,7 @@ class Reason(Enum):
     NO_DECODER = ("no_decoder", "the compressed transfer syntax has no decoder here", _NO_DECODER_FIX)
     HIGH_BIT = (
         "high_bit",
-        "the highest bit contradicts the number of bits stored",
+        "the highest bit contradicts the number of bits stored, or the values",
         _NO_DECODER_FIX,
     )
     TOO_FEW_SLICES = ("too_few_slices", "fewer slices than 'minimum_slices'", "export all slices, or lower the minimum")
