@@ -154,7 +154,7 @@ def test_a_study_that_is_forgotten_meanwhile_has_no_size(tmp_path: Path, monkeyp
     worker = make_worker(tmp_path)
     make_study(worker, Phase.SENT)
     monkeypatch.setattr(SpooledStudy, "received", lambda self: [self.images / "gone.dcm"])
-    assert worker.spool.megabytes() == 0.0
+    assert Spool(tmp_path).megabytes() == 0.0
 
 
 def test_what_a_kill_left_of_a_forgotten_study_is_deleted(tmp_path: Path) -> None:

@@ -102,10 +102,11 @@ class Listener:
         return SUCCESS
 
     def _find_limit(self, key: str, megabytes: float) -> str:
-        limits, sizes = self.settings.limits, {study.key: study.megabytes() for study in self.spool.studies()}
-        if sizes.get(key, 0.0) + megabytes > limits.study_mb:
+        limits = self.settings.limits
+        if self.spool.megabytes(key) + megabytes > limits.study_mb:
             return f"the study is larger than study_mb, {limits.study_mb}"
-        return f"the spool is fuller than spool_mb, {limits.spool_mb}" if sum(sizes.values()) > limits.spool_mb else ""
+        full = self.spool.megabytes() > limits.spool_mb
+        return f"the spool is fuller than spool_mb, {limits.spool_mb}" if full else ""
 
     def _close(self, event: evt.Event) -> None:
         with self._lock:

@@ -58,6 +58,19 @@ class StudyState(Settings):
 
 
 @dataclass(frozen=True)
+class Held:
+    """What of a study is in the spool.
+
+    Attributes:
+        size: bytes of its images.
+        last: when the latest came, seconds since the epoch; 0 without one.
+    """
+
+    size: int = 0
+    last: float = 0.0
+
+
+@dataclass(frozen=True)
 class SpooledStudy:
     """A study in the spool."""
 
@@ -92,19 +105,28 @@ class SpooledStudy:
 
     def received(self) -> list[Path]:
         """Return the images that are complete."""
-        return sorted(self.images.glob("[!.]*.dcm")) if self.images.is_dir() else []
+        return [self.images / name for name in self._names()]
 
     def fingerprint(self) -> str:
         """Return a hash of which images there are."""
-        return hashlib.sha256("\n".join(path.name for path in self.received()).encode()).hexdigest()
+        return hashlib.sha256("\n".join(self._names()).encode()).hexdigest()
 
     def last_received(self) -> float:
         """Return when the latest image came, seconds since the epoch; 0 without one."""
-        return max((facts.st_mtime for facts in self._facts()), default=0.0)
+        return self.held().last
 
-    def megabytes(self) -> float:
-        """Return the size of the images."""
-        return sum(facts.st_size for facts in self._facts()) / 1e6
+    def held(self) -> Held:
+        """Look how much there is of it."""
+        facts = list(self._facts())
+        return Held(sum(item.st_size for item in facts), max((item.st_mtime for item in facts), default=0.0))
+
+    def _names(self) -> list[str]:
+        """Return the names of the images, sorted; a worker asks for them twice a second, so that no path is made."""
+        try:
+            names = os.listdir(self.images)
+        except FileNotFoundError:
+            return []
+        return sorted(name for name in names if name.endswith(".dcm") and not name.startswith("."))
 
     def _facts(self) -> Iterator[os.stat_result]:
         """Look at the images; the study may be forgotten meanwhile."""
@@ -114,21 +136,25 @@ class SpooledStudy:
 
 
 class Spool:
-    """All studies of a node.
+    """All studies of a node. How much there is of each is kept in memory: it is asked for at every image.
 
     Args:
-        folder: of the spool.
+        folder: of the spool; one process works in it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "studies"
         self._forgotten = folder / "forgotten"
         self._lock = threading.Lock()
+        self._held: dict[str, Held] | None = None
 
     def studies(self) -> list[SpooledStudy]:
         """Return the studies, the one that came first in front."""
-        folders = [path for path in self.folder.glob("*") if path.is_dir()] if self.folder.is_dir() else []
-        return sorted(map(SpooledStudy, folders), key=lambda study: (study.last_received(), study.key))
+        with self._lock:
+            held, found = self._all_held(), self._found()
+            for key in held.keys() - {study.key for study in found}:
+                del held[key]  # somebody has deleted it
+        return sorted(found, key=lambda study: (held.get(study.key, Held()).last, study.key))
 
     def store(self, study_uid: str, instance_uid: str, content: bytes) -> SpooledStudy:
         """Write an image; it is on disk when this returns. The same image again changes nothing.
@@ -139,14 +165,19 @@ class Spool:
         study = SpooledStudy(self.folder / study_key(study_uid))
         path = study.images / f"{hashlib.sha256(instance_uid.encode()).hexdigest()[:32]}.dcm"
         with self._lock:  # or the study might be forgotten with this image
+            held = self._all_held()
             if not path.exists():
                 with whole_file(path) as part:
                     part.write_bytes(content)
+                before = held.get(study.key, Held())
+                held[study.key] = Held(before.size + len(content), path.stat().st_mtime)
         return study
 
-    def megabytes(self) -> float:
-        """Return the size of all images."""
-        return sum(study.megabytes() for study in self.studies())
+    def megabytes(self, key: str | None = None) -> float:
+        """Return the size of a study's images, or of all."""
+        with self._lock:
+            held = self._all_held()
+            return sum(item.size for name, item in held.items() if key in (None, name)) / 1e6
 
     def remove(self, study: SpooledStudy, images: str) -> bool:
         """Forget a study; return whether that was done: not if it has got other images than ``images`` meanwhile.
@@ -161,12 +192,23 @@ class Spool:
             self.finish()
             self._forgotten.mkdir()
             study.folder.rename(self._forgotten / study.key)
+            self._all_held().pop(study.key, None)
         self.finish()
         return True
 
     def finish(self) -> None:
         """Delete what a kill has left of a study that was being forgotten."""
         shutil.rmtree(self._forgotten, ignore_errors=True)
+
+    def _all_held(self) -> dict[str, Held]:
+        """Return by key what there is of each study; the disk is asked once. The caller has the lock."""
+        if self._held is None:
+            self._held = {study.key: study.held() for study in self._found()}
+        return self._held
+
+    def _found(self) -> list[SpooledStudy]:
+        folders = self.folder.glob("*") if self.folder.is_dir() else ()
+        return [SpooledStudy(path) for path in folders if path.is_dir()]
 
     def rows(self) -> Iterator[tuple[str, int, StudyState]]:
         """Yield key, number of images and state of each study."""
