@@ -91,7 +91,7 @@ def make_segmentation(
         raise ValueError("no organ was found")
     planes = stack.planes(labels)
     masks = np.stack([planes == position for position in found], axis=-1).astype(np.uint8)
-    made = highdicom.seg.Segmentation(
+    return highdicom.seg.Segmentation(
         source_images=list(sources),
         pixel_array=masks,
         # The images' own positions, as they were rounded: on others a frame would lie on no image, and refer to none.
@@ -101,25 +101,17 @@ def make_segmentation(
             _describe(number, organs[position - 1], sources, algorithm)
             for number, position in enumerate(found, start=1)
         ],
+        **_equipment(algorithm),
         series_instance_uid=derive_uid(sources, algorithm, "SEG series"),
         series_number=SEGMENTATION_SERIES,
         sop_instance_uid=derive_uid(sources, algorithm, "SEG"),
         instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=DEVICE,
-        software_versions=algorithm.version,
-        device_serial_number=algorithm.sha256[:16],
         content_label="SEGMENTATION",
         content_description="; ".join(algorithm.notes)[:64],
         content_creator_name=f"{MANUFACTURER}^",
         series_description=f"{algorithm.name} (research only)"[:64],
         omit_empty_frames=True,
     )
-    for segment, position in zip(made.SegmentSequence, found, strict=True):
-        _add_side(segment, organs[position - 1])
-        # A short text (ST) has at most 1024 characters; the SR and result.json have all of it.
-        segment.SegmentDescription = "; ".join(algorithm.notes)[:1024]
-    return made
 
 
 def make_report(
@@ -195,10 +187,19 @@ def derive_uid(sources: Sequence[Dataset], algorithm: Algorithm, purpose: str) -
     return UID(f"2.25.{int.from_bytes(digest.digest()[:16], 'big')}")
 
 
+def _equipment(algorithm: Algorithm) -> dict[str, str]:
+    return {
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": DEVICE,
+        "software_versions": algorithm.version,
+        "device_serial_number": algorithm.sha256[:16],
+    }
+
+
 def _describe(
     number: int, organ: str, sources: Sequence[Dataset], algorithm: Algorithm
 ) -> highdicom.seg.SegmentDescription:
-    return highdicom.seg.SegmentDescription(
+    described = highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=organ,
         segmented_property_category=ANATOMICAL_STRUCTURE,
@@ -214,6 +215,10 @@ def _describe(
         # What has this UID is taken for one and the same finding, whoever's it is.
         tracking_uid=derive_uid(sources, algorithm, f"finding {organ}"),
     )
+    _add_side(described, organ)
+    # A short text (ST) has at most 1024 characters; the SR and result.json have all of it.
+    described.SegmentDescription = "; ".join(algorithm.notes)[:1024]
+    return described
 
 
 def _add_side(segment: Dataset, organ: str) -> None:
