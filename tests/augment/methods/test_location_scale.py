@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -25,6 +25,7 @@ def applied(x: Tensor, control: Tensor, scale: float, shift: float) -> Tensor:
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=4, max_size=4))
+@example([1.0, 0.0, 1.0, 0.0])
 def test_a_curve_starts_at_0_ends_at_1_and_never_falls(points: list[float]) -> None:
     mapped = bezier_map(ramp(500), torch.tensor(points).reshape(1, 2, 2)).flatten()
     assert mapped[0] == pytest.approx(0.0, abs=1e-6)

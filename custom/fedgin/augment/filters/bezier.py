@@ -32,4 +32,5 @@ def bezier_map(values: Tensor, control: Tensor) -> Tensor:
     right = torch.searchsorted(xs, rows).clamp(1, _POINTS - 1)
     x0, x1, y0, y1 = (ends.gather(1, at) for ends in (xs, ys) for at in (right - 1, right))
     share = ((rows - x0) / (x1 - x0).clamp_min(1e-12)).clamp(0.0, 1.0)
-    return torch.lerp(y0, y1, share).view_as(values)
+    # The last points of a curve that ends steeply are rounded to one x.
+    return torch.where(rows >= xs[:, -1:], ys[:, -1:], torch.lerp(y0, y1, share)).view_as(values)
