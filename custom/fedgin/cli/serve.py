@@ -1,6 +1,7 @@
 """``fedgin serve``: a DICOM node that segments what it is sent."""
 
 import logging
+import os
 import signal
 import stat
 import threading
@@ -93,6 +94,8 @@ def _serve(bundle: Path, settings: "NodeSettings", console: Console) -> None:
 def _print_status(settings: "NodeSettings", output: Format) -> None:
     from fedgin.deploy.node.spool import Spool
 
+    if os.path.lexists(settings.spool) and not os.access(settings.spool, os.R_OK | os.X_OK):
+        raise DataError("the spool may be read by its user and group alone", "run this as the node's user")
     rows = []
     for key, images, state in Spool(settings.spool).rows():
         wait = max(0.0, state.next_try - time.time())

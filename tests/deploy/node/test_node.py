@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from fedgin.cli.main import app
 from fedgin.deploy.node.spool import Phase, Spool
+from fedgin.errors import DataError
 from poc.federation import free_port
 from tests.data.dicom.series import PLANTED, SeriesSpec, write_series
 from tests.deploy.bundles import make_bundle
@@ -139,6 +140,15 @@ def test_a_full_disk_refuses_images_and_delays_results_and_loses_nothing(node: N
     wait_for(lambda: node.phases() == [Phase.TO_SEND], node.said)
     [study] = node.spool.studies()
     assert sorted(path.name for path in study.results.glob("*.dcm")) == ["series-1_seg.dcm", "series-1_sr.dcm"]
+
+
+def test_who_may_not_read_the_spool_is_told_so(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests run as root, who may read everything."""
+    (node.folder / "spool").mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != node.folder / "spool")
+    shown = CliRunner().invoke(app, ["serve", "x", "--config", str(node.config), "--status"])
+    assert isinstance(shown.exception, DataError)
+    assert "the spool may be read by its user and group alone" in shown.exception.problem
 
 
 def test_two_studies_at_once_and_a_bad_one_are_kept_apart(node: Node, tmp_path: Path) -> None:
