@@ -1,5 +1,5 @@
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import highdicom
@@ -30,6 +30,7 @@ from tests.real_data import real_dicom_series
 
 ALGORITHM = Algorithm("abdomen-test", "0.1.0", "ab" * 32, ("Research only", "Warning: liver was not found"))
 ORGANS = ["left_kidney", "right_kidney", "liver"]
+VOLUMES_ML = {"left_kidney": 1.0, "right_kidney": 2.0}
 OBLIQUE = (0.96, 0.28, 0.0, -0.28, 0.96, 0.0)
 TILTED = (1.0, 0.0, 0.0, 0.0, 0.955336, 0.29552)
 SERIES: dict[str, dict[str, object]] = {
@@ -59,6 +60,16 @@ def marked_labels(stack: Stack) -> NDArray[np.uint8]:
     labels[2 * x // 3 :, : y // 2, 1:] = 1
     labels[: x // 3, y // 2 :, : z // 2] = 2
     return labels
+
+
+def save_objects(folder: Path, stack: Stack, volumes_ml: Mapping[str, float] = VOLUMES_ML) -> list[Path]:
+    """Write SEG and SR of the marked labels; return their files."""
+    sources = read_sources(stack)
+    segmentation = make_segmentation(sources, stack, marked_labels(stack), ORGANS, ALGORITHM)
+    report = make_report(sources, segmentation, volumes_ml, ALGORITHM)
+    for dataset, name in ((segmentation, "seg.dcm"), (report, "sr.dcm")):
+        dataset.save_as(folder / name)
+    return [folder / "seg.dcm", folder / "sr.dcm"]
 
 
 def drawn_by_hand(
@@ -99,13 +110,11 @@ def said_by_dciodvfy(path: Path) -> list[str]:
 @pytest.mark.parametrize("name", SERIES)
 def test_another_reader_finds_every_voxel_and_the_validator_no_fault(tmp_path: Path, name: str) -> None:
     stack = read_stack(tmp_path / "dicom", **SERIES[name])
-    labels, sources = marked_labels(stack), read_sources(stack)
-    segmentation = make_segmentation(sources, stack, labels, ORGANS, ALGORITHM)
-    report = make_report(sources, segmentation, {"left_kidney": 150.25, "right_kidney": 140.0, "liver": 0.0}, ALGORITHM)
-    for dataset, file in ((segmentation, "seg.dcm"), (report, "sr.dcm")):
-        dataset.save_as(tmp_path / file)
-        assert said_by_dciodvfy(tmp_path / file) == []
-    read = pydicom.dcmread(tmp_path / "seg.dcm")
+    labels = marked_labels(stack)
+    files = save_objects(tmp_path, stack, {"left_kidney": 150.25, "right_kidney": 140.0, "liver": 0.0})
+    for file in files:
+        assert said_by_dciodvfy(file) == []
+    read = pydicom.dcmread(files[0])
     np.testing.assert_array_equal(drawn_by_hand(read, stack.target.affine, labels.shape), labels)
     assert [segment.SegmentLabel for segment in read.SegmentSequence] == ["left_kidney", "right_kidney"]
 
@@ -113,13 +122,8 @@ def test_another_reader_finds_every_voxel_and_the_validator_no_fault(tmp_path: P
 def test_of_a_real_series_the_validator_warns_of_what_the_images_bring_alone(tmp_path: Path) -> None:
     """Their study has no StudyID, and a code of the procedure is the hospital's own; docs/clinic.md lists both."""
     real_dicom_series(tmp_path / "dicom")
-    stack = checked_stack(tmp_path / "dicom")
-    sources = read_sources(stack)
-    segmentation = make_segmentation(sources, stack, marked_labels(stack), ORGANS, ALGORITHM)
-    report = make_report(sources, segmentation, {"left_kidney": 1.0, "right_kidney": 2.0}, ALGORITHM)
-    for dataset, file in ((segmentation, "seg.dcm"), (report, "sr.dcm")):
-        dataset.save_as(tmp_path / file)
-        said = sorted(said_by_dciodvfy(tmp_path / file))
+    for file in save_objects(tmp_path, checked_stack(tmp_path / "dicom")):
+        said = sorted(said_by_dciodvfy(file))
         assert len(said) == 2, said
         assert said[0].startswith("Warning - </ProcedureCodeSequence(0008,1032)[1]/CodingSchemeDesignator")
         assert said[1].startswith("Warning - </StudyID(0020,0010)> - Missing attribute")
@@ -160,7 +164,7 @@ def test_findings_of_two_patients_are_two_and_the_device_is_one(tmp_path: Path) 
         stack = read_stack(tmp_path / name, uid=f"1.2.{len(findings)}")
         sources = read_sources(stack)
         segmentation = make_segmentation(sources, stack, marked_labels(stack), ORGANS, ALGORITHM)
-        report = make_report(sources, segmentation, {"left_kidney": 1.0, "right_kidney": 2.0}, ALGORITHM)
+        report = make_report(sources, segmentation, VOLUMES_ML, ALGORITHM)
         findings += [segment.TrackingUID for segment in segmentation.SegmentSequence]
         devices |= {
             item.UID

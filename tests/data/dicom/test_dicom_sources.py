@@ -8,10 +8,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from fedgin.data.dicom.header import quiet_reading
-from fedgin.data.dicom.segmentation import make_report, make_segmentation
-from fedgin.data.dicom.sources import read_sources
 from tests.data.dicom.series import SeriesSpec, write_series
-from tests.data.dicom.test_dicom_segmentation import ALGORITHM, ORGANS, checked_stack, marked_labels, said_by_dciodvfy
+from tests.data.dicom.test_dicom_segmentation import checked_stack, said_by_dciodvfy, save_objects
 
 JAPANESE = "Yamada^Tarou=山田^太郎=やまだ^たろう"
 KOREAN = "Hong^Gildong=洪^吉洞=홍^길동"
@@ -30,13 +28,8 @@ def objects_of(folder: Path, change: Callable[[int, pydicom.Dataset], None]) -> 
     with disable_value_validation():
         write_series(folder / "dicom", SeriesSpec(change=change))
     with quiet_reading():
-        stack = checked_stack(folder / "dicom")
-        sources = read_sources(stack)
-        made = make_segmentation(sources, stack, marked_labels(stack), ORGANS, ALGORITHM)
-        report = make_report(sources, made, {"left_kidney": 1.0, "right_kidney": 2.0}, ALGORITHM)
-        for dataset, name in ((made, "seg.dcm"), (report, "sr.dcm")):
-            dataset.save_as(folder / name)
-    return [pydicom.dcmread(folder / name) for name in ("seg.dcm", "sr.dcm")]
+        files = save_objects(folder, checked_stack(folder / "dicom"))
+    return [pydicom.dcmread(file) for file in files]
 
 
 @pytest.mark.parametrize(
