@@ -47,6 +47,8 @@ COLUMNS = [
 ]
 
 SIGNIFICANT = 0.05
+# Above tables of shares.
+DASH = "A dash: there is no such run, or the Dice to divide by is 0, of all test patients or in a resample of them."
 DRAWS = 4
 TITLES = {"dice": "Dice", "hd95_mm": "HD95 in mm", "surface_dice": "surface Dice at 2 mm"}
 
@@ -168,6 +170,7 @@ def _context(study: Study, results: Results, missing: int) -> dict[str, Any]:
         "precisions": sorted({result.precision for _, result in results if result.precision}),
         "centres": centre_section(results),
         "margin": MARGIN,
+        "dash": DASH,
         "suffix": suffix,
     }
 

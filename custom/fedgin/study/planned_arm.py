@@ -206,7 +206,7 @@ def _refuse_local_layers(spec: ArmSpec, experiment: Experiment, sites: Mapping[s
 def _experiment(study: Study, spec: ArmSpec) -> Experiment:
     job, (*shared, own) = load_job(study.job), study.changes(spec)
     organs = _organs(shared, job.experiment.organs)
-    start = job.experiment.model_dump(mode="json") | {"augmentation": AugmentationSettings().model_dump(mode="json")}
+    start = with_changes(job.experiment.model_dump(mode="json"), {"augmentation": {"name": "none"}})
     if isinstance(organs, list):
         kept = [organ for organ in job.experiment.postprocessing.largest_region if organ in organs]
         start |= {"postprocessing": {"largest_region": kept}}
