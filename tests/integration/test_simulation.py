@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
 import pytest
 import safetensors.torch
 import torch
@@ -160,6 +161,23 @@ def test_a_bundle_scores_at_the_sites_what_its_run_s_final_evaluation_measured(
     assert f"site mr-a has scored the model: {dice}" in done.output
     assert "ct-b: liver, spleen: withheld, shown by too few patients" in done.output
     assert "ct-b: liver, spleen: withheld" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_site_whose_process_ends_between_rounds_is_not_lost(tmp_path: Path) -> None:
+    """FLARE's simulator alone would wait for it without end."""
+    contracts, job = sites(tmp_path / "sites", ["ct-a", "mr-a"]), stage(tmp_path, rounds=2, count=2)
+    killed: list[int] = []
+
+    def kill(metrics: RoundMetrics) -> None:
+        for process in psutil.process_iter(["cmdline"]) if metrics.number == 0 else ():
+            command = process.info["cmdline"] or ()
+            if "mr-a" in command and str(tmp_path / "flare") in command:
+                process.kill()
+                killed.append(process.pid)
+
+    result = simulate(job, contracts, tmp_path / "flare", on_round=kill)
+    assert len(killed) == 1
+    check_result(result, job, contracts, tmp_path / "by-hand")
 
 
 def test_branches_of_each_modality_equal_the_closed_form(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 import threading
+from collections.abc import Iterator, Sequence
 from multiprocessing import Pipe
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from nvflare.private.fed.app.simulator.simulator_runner import SimulatorRunner
+from nvflare.private.fed.app.simulator.simulator_runner import SimulatorClientRunner
 
-from fedgin.flare.run.simulator import NAME, OwnNames, Simulator
+from fedgin.flare.run.simulator import NAME, OwnNames, Simulator, SiteRunner
 
 
 def test_each_thread_sends_the_name_that_it_wrote() -> None:
@@ -29,11 +31,82 @@ def test_each_thread_sends_the_name_that_it_wrote() -> None:
     assert {type(values) for values in sent.values()} == {dict}
 
 
+class Job:
+    """What of FLARE's server the runner of the sites asks and tells."""
+
+    def __init__(self, status: str = "started") -> None:
+        self.status, self.aborted = status, 0
+
+    def abort(self) -> None:
+        self.aborted += 1
+
+
+def runner(job: Job) -> SiteRunner:
+    arguments = SimpleNamespace(workspace="run", threads=2, set=None)
+    return SiteRunner("custom", arguments, [], {}, None, {}, running=lambda: job.status == "started", abort=job.abort)
+
+
+Outcome = tuple[bool, object, str | None] | Exception
+SITE = SimpleNamespace(client_name="mr-a")
+WENT_ON, HEARD_THE_END = (False, SITE, None), (True, SITE, "mr-a")
+LOST: list[Outcome] = [
+    (True, None, "mr-a"),  # FLARE saw the process or its connection end
+    (True, SITE, None),  # the process said that it stops for an error of its own
+    RuntimeError("Failed to create connection to the child process"),
+]
+
+
+def outcomes(monkeypatch: pytest.MonkeyPatch, results: Sequence[Outcome]) -> Iterator[Outcome]:
+    """Let FLARE's own runner have these results, one after the other."""
+    left = iter(results)
+
+    def do_one_task(self: object, client: object) -> object:
+        result = next(left)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    monkeypatch.setattr(SimulatorClientRunner, "do_one_task", do_one_task)
+    return left
+
+
+@pytest.mark.parametrize("lost", LOST, ids=["ended", "gave up", "not started"])
+@pytest.mark.parametrize("then", [WENT_ON, HEARD_THE_END], ids=["goes on", "hears the end"])
+def test_a_site_s_process_that_ended_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, lost: Outcome, then: Outcome
+) -> None:
+    job = Job()
+    left = outcomes(monkeypatch, [lost, lost, then])
+    assert runner(job).do_one_task(SITE) == then
+    assert (job.aborted, list(left)) == (0, [])
+
+
+@pytest.mark.parametrize("lost", LOST, ids=["ended", "gave up", "not started"])
+def test_the_job_ends_with_its_reason_when_a_process_ends_too_often(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lost: Outcome
+) -> None:
+    job = Job()
+    left = outcomes(monkeypatch, [lost] * 3)
+    with caplog.at_level("ERROR"):
+        assert runner(job).do_one_task(SITE) == (True, None, "mr-a")
+    assert (job.aborted, list(left)) == (1, [])
+    assert [record.message for record in caplog.records] == ["the process of site mr-a ended before the job, 3 times"]
+
+
+def test_no_process_is_started_again_after_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(status="done")
+    left = outcomes(monkeypatch, [LOST[0], WENT_ON])
+    assert runner(job).do_one_task(SITE) == LOST[0]
+    assert (job.aborted, list(left)) == (0, [WENT_ON])
+
+
 def test_the_simulator_gives_its_threads_such_names(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
-    monkeypatch.setattr(SimulatorRunner, "client_run", lambda self, *args: given.append(self.build_ctx))
+    monkeypatch.setattr(SiteRunner, "run", lambda self, gpu: given.append(self.build_ctx))
     simulator = Simulator(job_folder="job", workspace="run", clients="a,b", threads=2)
-    simulator.build_ctx = {"server_host": "localhost"}
+    simulator.build_ctx, simulator.deploy_args, simulator.client_config = {"server_host": "localhost"}, None, {}
+    simulator.args = SimpleNamespace(set=None, workspace="run")
+    simulator.server = SimpleNamespace(server_runner=Job(), abort_run=Job().abort)
     simulator.client_run("custom", [], None)
     assert type(given[0]) is OwnNames
     assert given[0] == {"server_host": "localhost"}
