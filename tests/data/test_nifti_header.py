@@ -6,7 +6,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
@@ -35,6 +35,8 @@ def header(sform: NDArray[Any] | None, qform: NDArray[Any] | None, shape: tuple[
     spacing=st.tuples(*[st.floats(0.2, 12)] * 3),
     signs=st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3),
 )
+@example(turn=0.09765625, axis=(0.0, 1.0, 1.0), spacing=(1.0, 8.0, 1.0), signs=(-1.0, -1.0, -1.0))
+@example(turn=180.0, axis=(1.0, 1.0, 1.0), spacing=(12.0, 12.0, 12.0), signs=(1.0, 1.0, 1.0))
 def test_two_equal_statements_are_one(
     turn: float, axis: tuple[float, ...], spacing: tuple[float, ...], signs: tuple[float, ...]
 ) -> None:
@@ -47,6 +49,36 @@ def test_two_equal_statements_are_one(
     assert found.apart_mm < 0.1
     assert check_header(header(None, affine), SHAPE) == NOTHING_TO_SAY
     assert check_header(header(None, None), SHAPE) == HeaderCheck(unset=True)
+
+
+@given(
+    tilt=st.floats(0, 1),
+    axis=st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda axis: np.linalg.norm(axis) > 0.1),
+    turned=st.sampled_from([(-1.0, -1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, -1.0)]),
+)
+@example(tilt=0.3, axis=(0.0, 0.0, 1.0), turned=(-1.0, -1.0, 1.0))
+def test_a_small_tilt_of_a_large_image_is_no_contradiction(
+    tilt: float, axis: tuple[float, ...], turned: tuple[float, ...]
+) -> None:
+    """DICOM's sides lie half a turn from NIfTI's; there the stored part of a quaternion is 1, but for its rounding."""
+    shape = (512, 512, 400)
+    affine = np.diag([0.9, 0.9, 1.5, 1.0])
+    rotation = Rotation.from_rotvec(np.radians(tilt) * np.array(axis) / np.linalg.norm(axis)).as_matrix()
+    affine[:3, :3] = rotation @ np.diag(turned) @ affine[:3, :3]
+    found = check_header(header(affine, affine), shape)
+    assert found.contradiction == ""
+    assert found.apart_mm < 0.01
+
+
+@pytest.mark.parametrize("degrees", [0.05, 0.3, 2.0])
+@pytest.mark.parametrize("turned", [(-1.0, -1.0, 1.0), (1.0, 1.0, 1.0)])
+def test_another_tilt_than_the_quaternion_says_is_told(degrees: float, turned: tuple[float, ...]) -> None:
+    shape, sform, qform = (512, 512, 100), np.eye(4), np.eye(4)
+    sform[:3, :3] = np.diag(turned)
+    qform[:3, :3] = Rotation.from_euler("z", degrees, degrees=True).as_matrix() @ sform[:3, :3]
+    truth = 2 * np.sin(np.radians(degrees) / 2) * np.hypot(511, 511)
+    rounding_mm = 2 * np.sqrt(1.1e-7) * np.hypot(511, 511)
+    assert check_header(header(sform, qform), shape).apart_mm == pytest.approx(truth, abs=rounding_mm)
 
 
 @pytest.mark.parametrize(("longer", "contradiction"), [(2e-6, ""), (1e-3, "its qform is no rotation")])
