@@ -7,6 +7,8 @@ import numpy as np
 import pydicom
 import pytest
 from highdicom.volume import VolumeGeometry
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
@@ -45,6 +47,13 @@ def write_structures(
     path: Path, slices: Sequence[pydicom.Dataset], contours: Contours, lift: float = 0.0, kind: str = "CLOSED_PLANAR"
 ) -> None:
     """Write an RTSTRUCT that refers to the slices."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make_structures(slices, contours, lift, kind).save_as(path, enforce_file_format=True)
+
+
+def make_structures(
+    slices: Sequence[pydicom.Dataset], contours: Contours, lift: float = 0.0, kind: str = "CLOSED_PLANAR"
+) -> pydicom.Dataset:
     dataset = pydicom.Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -71,8 +80,7 @@ def write_structures(
         )
         for n, organ in enumerate(contours.values(), start=1)
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.save_as(path, enforce_file_format=True)
+    return dataset
 
 
 def labels(folder: Path) -> NDArray[np.uint8]:
@@ -99,9 +107,9 @@ def test_contours_are_filled_where_they_lie(tmp_path: Path, spec: SeriesSpec) ->
     assert "Liver; Left Kidney" in private_table(tmp_path / "private", tmp_path / "out").read_text()
 
 
-def circle(radius: float) -> list[tuple[float, float]]:
+def circle(radius: float, row: float = 20.3, column: float = 19.6) -> list[tuple[float, float]]:
     angles = np.linspace(0, 2 * np.pi, 200, endpoint=False)
-    return [(20.3 + radius * float(np.sin(a)), 19.6 + radius * float(np.cos(a))) for a in angles]
+    return [(row + radius * float(np.sin(a)), column + radius * float(np.cos(a))) for a in angles]
 
 
 def test_an_organ_is_neither_larger_nor_smaller_than_its_contour_and_an_inner_contour_is_a_hole(tmp_path: Path) -> None:
@@ -146,6 +154,21 @@ OUTER, HOLE, ISLAND = (2, 2, 16, 16), (5, 5, 13, 13), (8, 8, 10, 10)
             boxes((2, 2, 16, 16)) & ~boxes((5, 7, 8, 11)),
             id="hole in two that overlap",
         ),
+        pytest.param(
+            [(2, 2, 16, 11), (2, 6, 16, 16), (5, 7, 8, 10)],
+            boxes((2, 2, 16, 16)),
+            id="drawn over what two have in common",
+        ),
+        pytest.param(
+            [(2, 2, 16, 13), (2, 4, 16, 16), (4, 5, 14, 12), (7, 7, 9, 9)],
+            boxes((2, 2, 16, 16)) & ~boxes((7, 7, 9, 9)),
+            id="hole in one drawn over what two have in common",
+        ),
+        pytest.param(
+            [OUTER, (4, 4, 12, 11), (6, 6, 14, 14), (7, 7, 10, 10)],
+            boxes(OUTER) & ~boxes((4, 4, 12, 11)) & ~boxes((6, 6, 14, 14)),
+            id="no island where two holes overlap",
+        ),
         pytest.param([OUTER, (5, 5, 17, 10)], boxes(OUTER) & ~boxes((5, 5, 17, 10)), id="hole through the wall"),
         pytest.param([OUTER, (3, 3, 15, 15)], boxes(OUTER) & ~boxes((3, 3, 15, 15)), id="wall of one voxel"),
     ],
@@ -159,6 +182,61 @@ def test_contours_that_touch_are_united_and_one_inside_is_a_hole_in_whatever_ord
         rings = [box(top - 0.1, left - 0.1, bottom + 0.1, right + 0.1) for top, left, bottom, right in order]
         write_structures(tmp_path / "rs", slices, {"Liver": {0: rings}})
         np.testing.assert_array_equal(filled(tmp_path / "rs", slices), expected)
+
+
+# Radius, row and column.
+Circle = tuple[float, float, float]
+
+
+@st.composite
+def nests(draw: st.DrawFn) -> list[Circle]:
+    """Draw circles of which any two lie within each other or apart, by two voxels and more."""
+    found: list[Circle] = []
+    around: list[Circle] = [(29.0, 31.5, 31.5)]
+    while around:
+        radius, row, column = around.pop()
+        parts = draw(st.sampled_from([0, 1, 2])) if found else 2
+        first = draw(st.floats(0, np.pi))
+        for part in range(parts):
+            inner = radius - 2.5 if parts == 1 else radius / 2 - 1.5
+            turn = 0.0 if parts == 1 else radius / 2
+            angle = first + np.pi * part
+            if inner > 4:
+                around.append((inner, row + turn * float(np.sin(angle)), column + turn * float(np.cos(angle))))
+                found.append(around[-1])
+    return draw(st.permutations(found))
+
+
+def covered(circles: Sequence[Circle]) -> NDArray[np.int_]:
+    """Return in how many circles each voxel's centre lies."""
+    rows, columns = np.mgrid[:64, :64]
+    return np.sum([np.hypot(rows - row, columns - column) < radius for radius, row, column in circles], axis=0)
+
+
+def outlines(circles: Sequence[Circle], kind: str) -> NDArray[np.bool_]:
+    slices = make_slices(SeriesSpec(shape=(64, 64), spacing=(1.0, 1.0)))
+    return filled(make_structures(slices, {"Liver": {0: [circle(*each) for each in circles]}}, kind=kind), slices)
+
+
+@given(nests())
+def test_nested_contours_are_organ_where_an_odd_number_of_them_lies_as_xor_says(circles: list[Circle]) -> None:
+    plain = outlines(circles, "CLOSED_PLANAR")
+    np.testing.assert_array_equal(plain, outlines(circles, "CLOSEDPLANAR_XOR"))
+    assert (plain != covered(circles) % 2).mean() < 0.01  # a polygon of 200 corners is a little smaller than its circle
+
+
+@given(
+    distance=st.floats(10, 16),
+    share=st.floats(0.3, 0.9),
+    order=st.permutations(range(3)),
+)
+def test_one_drawn_over_what_two_have_in_common_is_no_hole(distance: float, share: float, order: list[int]) -> None:
+    """What reads contours by XOR and what unites them agree: it is organ."""
+    two: list[Circle] = [(15.0, 31.5, 31.5 - distance / 2), (15.0, 31.5, 31.5 + distance / 2)]
+    circles = [*two, (share * (15.0 - distance / 2), 31.5, 31.5)]
+    found = outlines([circles[index] for index in order], "CLOSED_PLANAR")
+    assert (found != (covered(two) > 0)).mean() < 0.01
+    assert found[covered(circles) == 3].all()
 
 
 def test_a_contour_that_comes_twice_with_rounding_is_no_hole(tmp_path: Path) -> None:
@@ -179,8 +257,9 @@ def test_contours_that_exclude_each_other_do_so_where_they_overlap(tmp_path: Pat
     np.testing.assert_array_equal(filled(tmp_path / "rs", slices), boxes(first) ^ boxes(second))
 
 
-def filled(path: Path, slices: Sequence[pydicom.Dataset]) -> NDArray[np.bool_]:
+def filled(structures: Path | pydicom.Dataset, slices: Sequence[pydicom.Dataset]) -> NDArray[np.bool_]:
     """Return the only mask of the first structure."""
+    dataset = structures if isinstance(structures, pydicom.Dataset) else pydicom.dcmread(structures)
     first = slices[0]
     grid = VolumeGeometry.from_attributes(
         image_position=first.ImagePositionPatient,
@@ -192,7 +271,7 @@ def filled(path: Path, slices: Sequence[pydicom.Dataset]) -> NDArray[np.bool_]:
         number_of_frames=len(slices),
         coordinate_system="PATIENT",
     )
-    [mask] = fill(pydicom.dcmread(path), 1, grid).values()
+    [mask] = fill(dataset, 1, grid).values()
     return mask
 
 

@@ -46,8 +46,9 @@ def drawn_structures(dataset: pydicom.Dataset) -> set[int]:
 def fill(dataset: pydicom.Dataset, structure: int, grid: VolumeGeometry) -> dict[int, Mask]:
     """Return the mask [rows, columns] of a structure on every slice where it was drawn.
 
-    A contour that lies within others is a hole in them, one within a hole an island, in whatever order they are
-    listed; contours that overlap or touch are united. Those of kind ``CLOSEDPLANAR_XOR`` exclude each other.
+    DICOM gives a meaning to contours of kind ``CLOSEDPLANAR_XOR`` alone: they exclude each other (PS3.3 C.8.8.6.3).
+    Tools nest others in the same sense, so one that lies within an odd number of others, by most of its voxels, is a
+    hole in them, one within a hole an island, in whatever order they are listed. All others are united.
 
     Args:
         dataset: the RTSTRUCT.
@@ -81,7 +82,8 @@ def _unite(contours: Iterable[Inside], shape: tuple[int, ...]) -> Mask:
     """Fill the outer contours, clear the holes in them, fill the islands in these, and so on.
 
     How deep a contour lies is told by the larger ones alone: those of one depth may overlap, and an inner one may lie
-    across two of them. Drawn by hand, it may leave a thin wall for some voxels, and one may come twice with rounding.
+    across two of them. What two of them have in common is drawn twice, so one that lies there is drawn over both, and
+    is no hole. Drawn by hand, an inner one may leave a thin wall for some voxels, and one may come twice with rounding.
     """
     levels: list[list[Mask]] = []
     for inside in sorted(contours, key=lambda inside: -inside[0].size):
@@ -89,7 +91,7 @@ def _unite(contours: Iterable[Inside], shape: tuple[int, ...]) -> Mask:
             continue
         drawn = np.zeros(shape, dtype=np.bool_)
         drawn[inside] = True
-        depth = next((depth for depth in range(len(levels), 0, -1) if _lies_in(drawn, levels[depth - 1])), 0)
+        depth = _depth(drawn, levels)
         if depth and any(_is_repeated(drawn, outer) for outer in levels[depth - 1]):
             continue
         if depth == len(levels):
@@ -101,8 +103,12 @@ def _unite(contours: Iterable[Inside], shape: tuple[int, ...]) -> Mask:
     return mask
 
 
-def _lies_in(drawn: Mask, level: Sequence[Mask]) -> bool:
-    return bool(np.any(level, axis=0)[drawn].mean() >= _INSIDE)
+def _depth(drawn: Mask, levels: Sequence[Sequence[Mask]]) -> int:
+    for depth, level in reversed(list(enumerate(levels))):
+        times = np.sum(level, axis=0)[drawn]
+        if (times > 0).mean() >= _INSIDE:
+            return depth + int((times % 2).mean() > 0.5)
+    return 0
 
 
 def _is_repeated(drawn: Mask, outer: Mask) -> bool:
