@@ -46,8 +46,8 @@ def read_stack(folder: Path, **spec: object) -> Stack:
     return checked_stack(folder)
 
 
-def checked_stack(folder: Path) -> Stack:
-    stack = check_series(scan_tree(folder, lambda *_: None).series[0], make_rules())
+def checked_stack(folder: Path, modality: str = "CT") -> Stack:
+    stack = check_series(scan_tree(folder, lambda *_: None).series[0], make_rules(modality=modality))
     assert isinstance(stack, Stack)
     return stack
 

@@ -8,7 +8,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from fedgin.data.dicom.header import quiet_reading
-from tests.data.dicom.series import SeriesSpec, write_series
+from tests.data.dicom.enhanced import as_enhanced
+from tests.data.dicom.series import SeriesSpec, make_slices, write_series, write_slices
 from tests.data.dicom.test_dicom_segmentation import checked_stack, said_by_dciodvfy, save_objects
 
 JAPANESE = "Yamada^Tarou=山田^太郎=やまだ^たろう"
@@ -92,11 +93,49 @@ def test_what_may_be_blank_and_cannot_be_read_is_blank(tmp_path: Path, keyword: 
         assert said == []
 
 
-def test_a_thickness_with_a_comma_is_blank(tmp_path: Path) -> None:
-    def with_comma(_: int, dataset: pydicom.Dataset) -> None:
-        dataset["SliceThickness"] = pydicom.DataElement("SliceThickness", "LO", "1,25", already_converted=True)
+def with_comma(dataset: Dataset) -> None:
+    dataset["SliceThickness"] = pydicom.DataElement("SliceThickness", "LO", "1,25", already_converted=True)
 
-    assert len(objects_of(tmp_path, with_comma)) == 2
+
+def as_thick_as(value: object) -> Callable[[Dataset], None]:
+    return lambda dataset: setattr(dataset, "SliceThickness", value)
+
+
+THICKNESSES = {
+    "absent": (lambda dataset: delattr(dataset, "SliceThickness"), 2.5),
+    "blank": (as_thick_as(None), 2.5),
+    "zero": (as_thick_as(0), 2.5),
+    "with a comma": (with_comma, 2.5),
+    "known": (as_thick_as("1.25"), 1.25),
+}
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+@pytest.mark.parametrize("kind", ["one file a slice", "enhanced", "enhanced, in each frame"])
+@pytest.mark.parametrize(("change", "expected"), THICKNESSES.values(), ids=THICKNESSES)
+def test_a_segmentation_whose_images_have_no_thickness_is_as_thick_as_its_voxels(
+    tmp_path: Path, change: Callable[[Dataset], None], expected: float, kind: str, modality: str
+) -> None:
+    slices = make_slices(SeriesSpec(modality=modality))
+    if kind == "one file a slice":
+        for item in slices:
+            change(item)
+        write_slices(tmp_path / "dicom", slices)
+    else:
+        dataset = as_enhanced(slices)
+        [shared] = dataset.SharedFunctionalGroupsSequence
+        change(shared.PixelMeasuresSequence[0])
+        if kind == "enhanced, in each frame":
+            for frame in dataset.PerFrameFunctionalGroupsSequence:
+                frame.PixelMeasuresSequence = shared.PixelMeasuresSequence
+            del shared.PixelMeasuresSequence
+        write_slices(tmp_path / "dicom", [dataset])
+    with quiet_reading():
+        files = save_objects(tmp_path, checked_stack(tmp_path / "dicom", modality))
+    for file in files:
+        assert said_by_dciodvfy(file) == []
+    [measures] = pydicom.dcmread(files[0]).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    assert (measures.SliceThickness, measures.SpacingBetweenSlices) == (expected, 2.5)
 
 
 def test_dates_and_times_that_can_be_read_stay(tmp_path: Path) -> None:

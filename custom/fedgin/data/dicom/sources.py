@@ -24,7 +24,6 @@ PARSED: Mapping[str, Callable[[str], object]] = {
     "PatientSex": PatientSexValues,
     "StudyDate": DA,
     "StudyTime": TM,
-    "SliceThickness": float,
 }
 
 
@@ -82,14 +81,15 @@ def _share_grid(sources: Sequence[Dataset], stack: Stack) -> None:
     """Say the one orientation of a stack where highdicom looks for it, and to the last digit alike in all images.
 
     Enhanced images may say it frame by frame, and scanners may round it otherwise in each image. The distance between
-    slices is that of the stack: some headers have the gap between them instead, or none.
+    slices is that of the stack: some headers have the gap between them instead, or none. Where they have no thickness,
+    which a SEG must have, it is that distance, too: so thick are the voxels.
     """
     distance = DSfloat(float(stack.geometry.spacing[0]), auto_format=True)
     frame = stack.slices[0].frame
     if frame is None:
         for source in sources:
             source.ImageOrientationPatient = sources[0].ImageOrientationPatient
-            source.SpacingBetweenSlices = distance
+            _place_apart(source, distance)
         return
     for source in sources:
         shared = source.get("SharedFunctionalGroupsSequence") or [Dataset()]
@@ -97,5 +97,15 @@ def _share_grid(sources: Sequence[Dataset], stack: Stack) -> None:
             groups = source.PerFrameFunctionalGroupsSequence[frame]
             if keyword not in shared[0] and keyword in groups:
                 setattr(shared[0], keyword, groups[keyword].value)
-        shared[0].PixelMeasuresSequence[0].SpacingBetweenSlices = distance
+        _place_apart(shared[0].PixelMeasuresSequence[0], distance)
         source.SharedFunctionalGroupsSequence = shared
+
+
+def _place_apart(measures: Dataset, distance: DSfloat) -> None:
+    measures.SpacingBetweenSlices = distance
+    try:
+        known = float(measures.SliceThickness) > 0
+    except (AttributeError, TypeError, ValueError):
+        known = False
+    if not known:
+        measures.add_new("SliceThickness", "DS", distance)  # one that cannot be read may have another VR
