@@ -20,8 +20,9 @@ from fedgin.deploy.model_card import CARD_MD
 from fedgin.deploy.predict import open_segmenter
 from fedgin.errors import ConfigError, FedginError, WeightsError
 from fedgin.folders import FolderError
-from fedgin.train.checkpoint import averaged_weights, load_checkpoint, save_checkpoint
+from fedgin.train.checkpoint import averaged_weights, count_initial_weights, load_checkpoint, save_checkpoint
 from fedgin.train.evaluate.evaluator import Segmentation, segment
+from fedgin.train.experiment import Experiment
 from fedgin.train.provenance import Participant
 from tests.deploy.bundles import make_bundle, write_run
 from tests.sites import tiny_experiment, tiny_volumes, write_site
@@ -45,6 +46,25 @@ def test_a_bundle_holds_no_code_and_no_pickle(tmp_path: Path) -> None:
         "docs/model_card.html",
         "models/model.safetensors",
     }
+
+
+def test_each_weight_is_packed_once_and_lies_in_the_bundle_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[int] = []
+    save = safetensors.torch.save
+
+    def counting(tensors: dict[str, torch.Tensor]) -> bytes:
+        packed.append(sum(tensor.numel() for tensor in tensors.values()))
+        return save(tensors)
+
+    monkeypatch.setattr(safetensors.torch, "save", counting)
+    base = tiny_experiment().model_dump(mode="json") | {"network": {"name": "dynunet"}}
+    experiment = write_run(tmp_path / "run", experiment=Experiment.model_validate(base)).experiment
+    command = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "bundle")]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    assert packed == [count_initial_weights(experiment)]
+    assert (tmp_path / "bundle" / WEIGHTS).stat().st_size < 4 * packed[0] + 100_000
 
 
 def test_metadata_say_what_monai_asks_for(tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 import fedgin
 from fedgin.errors import ConfigError, WeightsError
@@ -74,7 +73,7 @@ class Bundle:
             weights = safetensors.torch.load(content)
         except Exception:  # a damaged file raises many kinds
             raise WeightsError(f"{WEIGHTS} is missing or damaged", "get the bundle again") from None
-        if hashlib.sha256(content).hexdigest() != stated:
+        if hash_weights(content) != stated:
             raise WeightsError(f"{WEIGHTS} is not the file that the bundle was made with", "get the bundle again")
         network = self.experiment.initial_network()
         load_weights(network, weights, source=WEIGHTS.name)
@@ -97,8 +96,8 @@ def load_network(bundle: str) -> nn.Module:
     return load_bundle(Path(bundle)).network()
 
 
-def read_model(run: Path, provenance: Provenance) -> dict[str, Tensor]:
-    """Return the weights of a run's model.
+def read_model(run: Path, provenance: Provenance) -> bytes:
+    """Return the weights of a run's model as a bundle holds them, in one file of safetensors.
 
     Raises:
         ConfigError: the run was encrypted or FedBN, so that its model is not whole.
@@ -116,36 +115,29 @@ def read_model(run: Path, provenance: Provenance) -> dict[str, Tensor]:
         )
     network = experiment.initial_network()
     load_weights(network, load_checkpoint(run / provenance.model, "model")["model"], source=provenance.model)
-    return averaged_weights(network)
+    # safetensors takes tensors in C order alone.
+    return safetensors.torch.save({name: value.contiguous() for name, value in averaged_weights(network).items()})
 
 
-def write_bundle(folder: Path, provenance: Provenance, weights: dict[str, Tensor]) -> Bundle:
+def write_bundle(folder: Path, provenance: Provenance, weights: bytes) -> Bundle:
     """Write everything but the model card into ``folder``.
 
     Args:
         folder: the folder of the new bundle.
         provenance: the provenance of the model.
-        weights: the weights by state-dict name.
+        weights: of :func:`read_model`.
     """
-    content = _pack(weights)
     (folder / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
-    write_text(folder / METADATA, json.dumps(_metadata(provenance, digest), indent=2) + "\n")
+    (folder / WEIGHTS).write_bytes(weights)
+    write_text(folder / METADATA, json.dumps(_metadata(provenance, hash_weights(weights)), indent=2) + "\n")
     write_text(folder / INFERENCE, json.dumps(_inference(), indent=2) + "\n")
     write_provenance(folder / "configs", provenance)
     return Bundle(folder, provenance)
 
 
-def hash_weights(weights: dict[str, Tensor]) -> str:
-    """Return the SHA-256 that the bundle of these weights has; see :attr:`Bundle.sha256`."""
-    return hashlib.sha256(_pack(weights)).hexdigest()
-
-
-def _pack(weights: dict[str, Tensor]) -> bytes:
-    # Copies: networks such as MONAI's DynUNet have one tensor under two names, which safetensors refuses.
-    copies = {name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
-    return safetensors.torch.save(copies)
+def hash_weights(weights: bytes) -> str:
+    """Return the SHA-256 of a weights file; see :attr:`Bundle.sha256`."""
+    return hashlib.sha256(weights).hexdigest()
 
 
 def bundle_name(provenance: Provenance) -> str:
