@@ -48,8 +48,37 @@ def planned(root: Path, **changes: Any) -> dict[str, PlannedArm]:
     return {spec.name: sites.setting(spec) for spec in sites.arms()}
 
 
+def training_patients(arm: PlannedArm) -> dict[str, int]:
+    """Return how many patients each site trains with, each of one case; the one left out trains with none."""
+    members = arm.arm.members(arm.sites)
+    return {name: len(arm.sites[name].cases[Split.TRAINING]) for name in members}
+
+
 def trained(arm: PlannedArm) -> list[str]:
     return list(arm.arm.members(arm.sites))
+
+
+def test_a_ratio_is_of_the_patients_who_train(tmp_path: Path) -> None:
+    sites = {"a": "CT", "b": "CT", "c": "MR", "d": "MR"}
+    found = planned(tmp_path, sites=sites, block={"ct_per_mr": 1})
+    assert {name.partition("-seed1")[2]: training_patients(arm) for name, arm in found.items()} == {
+        "": {"a": 2, "b": 2, "c": 2, "d": 2},
+        "-without-a": {"b": 2, "c": 1, "d": 1},
+        "-without-b": {"a": 2, "c": 1, "d": 1},
+        "-without-c": {"a": 1, "b": 1, "d": 2},
+        "-without-d": {"a": 1, "b": 1, "c": 2},
+    }
+    whole = {name: len(site.cases[Split.TEST]) for name, site in found["central-none-1ct_per_mr-seed1"].sites.items()}
+    for arm in found.values():
+        assert {name: len(site.cases[Split.TEST]) for name, site in arm.sites.items()} == whole
+
+
+def test_a_ratio_that_a_left_out_site_alone_makes_possible_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="without a 0 CT and 4 MR patients are too few for 1 CT for each MR"
+    ) as caught:
+        planned(tmp_path, block={"ct_per_mr": 1})
+    assert caught.value.fix == "take 'ct_per_mr' out of the block with 'leave_one_site_out', or add patients"
 
 
 def test_every_arm_is_followed_by_those_that_leave_one_of_its_sites_out(tmp_path: Path) -> None:

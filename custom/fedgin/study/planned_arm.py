@@ -150,7 +150,8 @@ class StudySites:
         return experiment.with_organs(taught)
 
     def _sites(self, spec: ArmSpec, experiment: Experiment) -> Mapping[str, SiteData]:
-        key = f"{spec.population} {experiment.preprocessing.model_dump_json()} {experiment.organs}"
+        kept = spec.without if spec.ct_per_mr else ""
+        key = f"{spec.population} {kept} {experiment.preprocessing.model_dump_json()} {experiment.organs}"
         if key not in self._prepared:
             self._prepared[key] = {
                 contract.site: prepare_site(
@@ -170,9 +171,15 @@ class StudySites:
         for contract in self.contracts:
             if contract not in members:
                 self.on_left_out(contract.site, organs)
-        wanted = in_ratio(members, spec.ct_per_mr) if spec.ct_per_mr else dict(spec.training_patients)
-        key = "ct_per_mr" if spec.ct_per_mr else "training_patients"
-        return with_training_patients(members, wanted, self.out / "datalists" / spec.name, key=key)
+        folder = self.out / "datalists" / spec.name
+        if not spec.ct_per_mr:
+            return with_training_patients(members, dict(spec.training_patients), folder)
+        # A number of patients is dealt to all sites, and who is left out takes its own. A ratio is of those who train.
+        training = [contract for contract in members if contract.site != spec.without]
+        wanted = in_ratio(training, spec.ct_per_mr, without=spec.without)
+        shortened = with_training_patients(training, wanted, folder, key="ct_per_mr")
+        by_name = {contract.site: contract for contract in shortened}
+        return [by_name.get(contract.site, contract) for contract in members]
 
 
 def _with_one_thread(contract: SiteContract) -> SiteContract:

@@ -35,8 +35,13 @@ def with_training_patients(
     ]
 
 
-def in_ratio(contracts: Sequence[SiteContract], ct_per_mr: int) -> dict[Modality, int]:
+def in_ratio(contracts: Sequence[SiteContract], ct_per_mr: int, *, without: str = "") -> dict[Modality, int]:
     """Return how many patients of each modality train: ``ct_per_mr`` CT for each MR, as many as there can be.
+
+    Args:
+        contracts: of the sites that train.
+        ct_per_mr: the ratio.
+        without: the site that was left out of them; empty for none.
 
     Raises:
         ConfigError: there are fewer CT patients than that.
@@ -46,10 +51,13 @@ def in_ratio(contracts: Sequence[SiteContract], ct_per_mr: int) -> dict[Modality
         there[contract.modality] += len(_training_patients(contract))
     mr = min(there[Modality.MR], there[Modality.CT] // ct_per_mr)
     if not mr:
-        ct = there[Modality.CT]
+        left = f"without {without} " if without else ""
         raise ConfigError(
-            f"{ct} CT and {there[Modality.MR]} MR patients are too few for {ct_per_mr} CT for each MR",
-            "lower 'ct_per_mr' in study.yaml, or add patients",
+            f"{left}{there[Modality.CT]} CT and {there[Modality.MR]} MR patients are too few for {ct_per_mr} CT for "
+            "each MR",
+            "take 'ct_per_mr' out of the block with 'leave_one_site_out', or add patients"
+            if without
+            else "lower 'ct_per_mr' in study.yaml, or add patients",
         )
     return {Modality.CT: mr * ct_per_mr, Modality.MR: mr}
 
