@@ -149,6 +149,32 @@ def test_a_segmentation_of_thicker_slices_is_not_spread_over_thin_ones(tmp_path:
     assert reasons(run(tmp_path, rules())) == [Reason.LABEL_GRID]
 
 
+def test_so_it_is_where_the_segmentation_does_not_say_how_thick_its_slices_are(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom", SeriesSpec(count=6))
+    liver = np.zeros((3, *SHAPE[1:]), dtype=bool)
+    liver[:, 1:3, 0:2] = True
+    drawn = write_seg(tmp_path / "dicom" / "seg", slices[::2], {"Liver": liver})
+    del drawn.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices
+    drawn.save_as(tmp_path / "dicom" / "seg")
+    assert reasons(run(tmp_path, rules(may_be_absent=["left_kidney"]))) == [Reason.LABEL_GRID]
+
+
+@pytest.mark.parametrize("size", [31, 36, 38])
+def test_a_segmentation_of_larger_pixels_that_meets_the_image_at_its_corners_is_left_out(
+    tmp_path: Path, size: int
+) -> None:
+    """As a network leaves it that works on fewer pixels, and whose result was enlarged with aligned corners."""
+    slices = write_series(tmp_path / "dicom", SeriesSpec(shape=(41, 41), spacing=(1.0, 1.0)))
+    drawn = [dataset.copy() for dataset in slices]
+    for dataset in drawn:
+        dataset.Rows = dataset.Columns = size
+        dataset.PixelSpacing = [40.0 / (size - 1)] * 2
+    liver = np.zeros((len(slices), size, size), dtype=bool)
+    liver[1:4, 5:20, 5:20] = True
+    write_seg(tmp_path / "dicom" / "seg", drawn, {"Liver": liver})
+    assert reasons(run(tmp_path, rules(may_be_absent=["left_kidney"]))) == [Reason.LABEL_GRID]
+
+
 def test_a_segmentation_without_preamble_is_read(tmp_path: Path) -> None:
     slices = labelled(tmp_path)
     path = tmp_path / "dicom" / "seg"

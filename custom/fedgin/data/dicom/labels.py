@@ -11,7 +11,7 @@ from pydicom.uid import UID, RTStructureSetStorage
 
 from fedgin.data.dicom.facts import SliceHeader
 from fedgin.data.dicom.functional_groups import frames_of
-from fedgin.data.dicom.planes import Plane
+from fedgin.data.dicom.planes import Plane, skips_slices
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.dicom.rtstruct import OffTheSlicesError, drawn_structures, fill, structure_names
 from fedgin.data.dicom.rules import LabelRules, comparable
@@ -141,4 +141,10 @@ def _draw_frames(
             if not set(np.unique(planes[places])) <= {0, ids[segment]}:
                 return Reason.LABEL_OVERLAP
             planes[places] = ids[segment]
-    return None
+    # Thicker slices lie on every other thin one; most writers say how thick they are, and are refused before.
+    return Reason.LABEL_GRID if any(_has_gaps(planes == label) for label in set(ids.values())) else None
+
+
+def _has_gaps(organ: NDArray[np.bool_]) -> bool:
+    """Tell it along any axis: the planes of a segmentation may cut the slices."""
+    return any(skips_slices(np.flatnonzero(organ.any(axis=others)).tolist()) for others in ((1, 2), (0, 2), (0, 1)))

@@ -1,5 +1,6 @@
 """A plane of a segmentation in space: which voxels of an image its pixels are, without resampling."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,11 @@ from fedgin.data.dicom.stack import POSITION_TOLERANCE_MM
 
 # Binary fractions: a position on the tolerance must not fall on either side by chance.
 _ROUNDING_MM = 1e-6
+
+
+def skips_slices(drawn: Collection[int]) -> bool:
+    """Tell whether an organ is drawn on every other slice only, or leaves slices out at half of its steps or more."""
+    return len(drawn) > 1 and bool(np.median(np.diff(sorted(drawn))) > 1)
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,9 @@ class Plane:
         last_row, last_column = self.size[0] - 1, self.size[1] - 1
         corners = np.array([(0, 0), (0, last_column), (last_row, 0), (last_row, last_column)])
         indices = self._indices(corners, grid)
-        off = np.abs(indices - np.rint(indices)) * grid.spacing
+        # Pixels of another size may meet voxels at all corners; so far from the first one they meet these alone.
+        voxels = np.rint(indices[0]) + corners @ turned
+        off = np.abs(indices - voxels) * grid.spacing
         return bool(off.max() <= POSITION_TOLERANCE_MM + _ROUNDING_MM)
 
     def places(self, mask: NDArray[np.bool_], grid: VolumeGeometry) -> tuple[NDArray[np.int64], ...] | None:
