@@ -130,6 +130,18 @@ def test_an_enhanced_file_that_was_cut_off_keeps_its_series_out(tmp_path: Path) 
     assert reasons(run(tmp_path)) == [Reason.TRUNCATED]
 
 
+@pytest.mark.parametrize("described", [4, 6])
+def test_an_enhanced_file_that_describes_other_frames_than_it_has_is_left_out(tmp_path: Path, described: int) -> None:
+    slices = make_slices(SeriesSpec(count=6))
+    image = as_enhanced(slices)
+    del image.PerFrameFunctionalGroupsSequence[described:]
+    image.NumberOfFrames = 10 - described
+    image.PixelData = b"".join(item.PixelData for item in slices)
+    (tmp_path / "dicom").mkdir()
+    image.save_as(tmp_path / "dicom" / "enhanced", enforce_file_format=True)
+    assert (run(tmp_path).converted, reasons(run(tmp_path))) == (0, [Reason.DAMAGED_FILE])
+
+
 def test_a_frame_without_position_keeps_its_series_out(tmp_path: Path) -> None:
     def lose(number: int, frame: pydicom.Dataset) -> None:
         if number == 4:

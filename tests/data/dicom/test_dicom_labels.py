@@ -300,6 +300,14 @@ def test_a_truncated_segmentation_is_reported(tmp_path: Path) -> None:
     assert reasons(run(tmp_path, rules())) == [Reason.LABEL_NOT_READABLE]
 
 
+def test_a_segmentation_with_a_frame_that_nothing_places_is_reported(tmp_path: Path) -> None:
+    labelled(tmp_path)
+    segmentation = pydicom.dcmread(tmp_path / "dicom" / "seg")
+    del segmentation.PerFrameFunctionalGroupsSequence[-1]
+    segmentation.save_as(tmp_path / "dicom" / "seg")
+    assert reasons(run(tmp_path, rules())) == [Reason.LABEL_NOT_READABLE]
+
+
 def test_a_segmentation_of_an_absent_series_is_reported(tmp_path: Path) -> None:
     write_seg(tmp_path / "dicom" / "seg", make_slices(SeriesSpec()), BOTH)
     write_series(tmp_path / "dicom", SeriesSpec(seed=1))

@@ -10,9 +10,15 @@ def frames_of(dataset: pydicom.Dataset) -> Iterator[pydicom.Dataset]:
 
     The groups are flattened: ``PlanePositionSequence[0].ImagePositionPatient`` is found as ``ImagePositionPatient``.
     Nothing is yielded for an object without functional groups of frames.
+
+    Raises:
+        ValueError: it describes more or fewer frames than it has, which would be left out in silence.
     """
+    described = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    if described and len(described) != int(dataset.get("NumberOfFrames") or 1):
+        raise ValueError("other frames are described than there are")
     shared = [_flat(item) for item in dataset.get("SharedFunctionalGroupsSequence") or []]
-    for groups in dataset.get("PerFrameFunctionalGroupsSequence") or []:
+    for groups in described:
         frame = pydicom.Dataset()
         for elements in (*shared, _flat(groups)):
             frame.update(elements)
