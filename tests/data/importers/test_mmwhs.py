@@ -1,5 +1,6 @@
 """MM-WHS's layout: values up to 850 become ids, and what is missing is said."""
 
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -64,6 +65,16 @@ def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
         read_mmwhs(source)
     for part in ("lacks files of 2 cases", "ct_train_1001_label.nii.gz", "mr_train_1002: mr_train_1002_image.nii.gz"):
         assert part in str(caught.value)
+
+
+def test_a_case_in_two_folders_is_refused(tmp_path: Path) -> None:
+    """Its image could come from the one and its label, as somebody had changed it, from the other."""
+    source = write_mmwhs(tmp_path / "mmwhs", [1001, 1002])
+    (source / "old").mkdir()
+    label = "ct_train_1001_label.nii.gz"
+    shutil.copy(source / "ct_train" / label, source / "old" / label)
+    with pytest.raises(DataError, match="ct_train_1001: only one ct_train_1001_label"):
+        read_mmwhs(source)
 
 
 def test_a_folder_that_is_no_archive_is_refused(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fedgin.data.datalist import Split, read_datalist
 from fedgin.data.dicom.rules import SplitRules
@@ -108,6 +110,38 @@ def test_damaged_masks_are_said_at_once_and_the_second_run_merges_only_what_is_l
     assert bring_in(source, tmp_path / "sites").cases.total() == 5
     assert len(list((site / "labels").iterdir())) == 5
     assert {path: path.stat().st_ino for path in merged} == merged
+
+
+@pytest.mark.parametrize("stored", ["255 as int8", "NaN", "label of several organs", "grey picture"])
+def test_a_file_that_is_no_mask_is_refused_and_not_an_absent_organ(tmp_path: Path, stored: str) -> None:
+    source = write_totalsegmentator(tmp_path / "archive", SPLITS)
+    path = source / "s0003" / SAVED_MASKS / "liver.nii.gz"
+    mask = nibabel.load(path)
+    inside: NDArray[np.bool_] = np.asarray(mask.dataobj) > 0
+    voxels: NDArray[Any]
+    if stored == "255 as int8":
+        voxels = (inside * np.uint8(255)).view(np.int8)
+    elif stored == "NaN":
+        voxels = np.where(inside, np.nan, 0).astype(np.float32)
+    elif stored == "label of several organs":
+        voxels = inside * np.uint8(5)
+        voxels[0, 0, 0] = 1
+    else:
+        voxels = np.where(inside, 255.0, 12.5).astype(np.float32)
+    nibabel.Nifti1Image(voxels, mask.affine, dtype=voxels.dtype).to_filename(path)
+    with pytest.raises(DataError, match=r"s0003: liver\.nii\.gz holds values of no mask"):
+        bring_in(source, tmp_path / "sites")
+
+
+@pytest.mark.parametrize("value", [1, 255, 0.75])
+def test_a_mask_may_be_stored_with_any_one_value(tmp_path: Path, value: float) -> None:
+    source = write_totalsegmentator(tmp_path / "archive", SPLITS)
+    expected = bring_in(source, tmp_path / "before").labels
+    for path in source.glob(f"*/{SAVED_MASKS}/liver.nii.gz"):
+        mask = nibabel.load(path)
+        voxels = ((np.asarray(mask.dataobj) > 0) * value).astype(np.uint8 if value >= 1 else np.float32)
+        nibabel.Nifti1Image(voxels, mask.affine).to_filename(path)
+    assert bring_in(source, tmp_path / "after").labels == expected
 
 
 def test_a_mask_that_changed_is_merged_again(tmp_path: Path) -> None:

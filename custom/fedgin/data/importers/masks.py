@@ -7,6 +7,7 @@ vanish otherwise. Of two equally large ones the smaller id has it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -62,8 +63,21 @@ class MergedMasks(Derived):
 
 
 def _inside(path: Path, grid: nibabel.Nifti1Image) -> NDArray[np.intp]:
-    """Return the positions of the mask's voxels, the first axis fastest."""
+    """Return the positions of the mask's voxels, the first axis fastest.
+
+    Raises:
+        DataError: the file cannot be read, lies on another grid, or holds something else than a mask.
+    """
     mask = load_volume_file(path)
     if mask.shape != grid.shape or largest_distance_mm(mask.affine, grid.affine, grid.shape) > GRID_TOLERANCE_MM:
         raise DataError(f"{path.name} is not on the grid of the image", "download it again")
-    return np.flatnonzero(read_voxels_of(mask, path).reshape(-1, order="F") >= INSIDE)
+    values = read_voxels_of(mask, path).reshape(-1, order="F")
+    if not _is_mask(values):
+        raise DataError(f"{path.name} holds values of no mask", "download it again")
+    return np.flatnonzero(values >= INSIDE)
+
+
+def _is_mask(values: NDArray[Any]) -> bool:
+    """Refuse NaN, 255 in a type that makes it -1, and a label of several organs: each would be lost or taken whole."""
+    high = values.max()
+    return bool(values.min() >= 0 and (high <= 1 or ((values == 0) | (values == high)).all()))

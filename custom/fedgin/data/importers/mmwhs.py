@@ -29,11 +29,16 @@ def read_mmwhs(source: Path) -> Archive:
             "SOURCE has no file such as ct_train_1001_image.nii.gz or mr_train_1001_label.nii.gz",
             "give the folder that ct_train and mr_train were unpacked to",
         )
-    faults = {name: [f"{name}_{role}.nii.gz" for role in ROLES if not _has(files, name, role)] for name in names}
+    faults = {name: [fault for role in ROLES for fault in _faults(files, name, role)] for name in names}
     refuse_faults("lacks files of", faults, MEND)
     cases = [
         ArchiveCase(
-            name, name, Modality(name[:2].upper()), files[name, "image"], Renumbered(files[name, "label"], IDS), None
+            name,
+            name,
+            Modality(name[:2].upper()),
+            files[name, "image"][0],
+            Renumbered(files[name, "label"][0], IDS),
+            None,
         )
         for name in names
     ]
@@ -47,11 +52,17 @@ def read_mmwhs(source: Path) -> Archive:
     return Archive("mmwhs", cases, MMWHS_IDS, tested, absent)
 
 
-def _files(source: Path) -> dict[tuple[str, str], Path]:
+def _files(source: Path) -> dict[tuple[str, str], list[Path]]:
     pattern = re.compile(r"((?:ct|mr)_(?:train|test)_\d{4})_(image|label)\.nii(?:\.gz)?")
-    found = {path: pattern.fullmatch(path.name) for path in sorted(source.rglob("*.nii*"))}
-    return {(match[1], match[2]): path for path, match in found.items() if match}
+    found: dict[tuple[str, str], list[Path]] = {}
+    for path in sorted(source.rglob("*.nii*")):
+        if match := pattern.fullmatch(path.name):
+            found.setdefault((match[1], match[2]), []).append(path)
+    return found
 
 
-def _has(files: dict[tuple[str, str], Path], name: str, role: str) -> bool:
-    return (name, role) in files and is_there(files[name, role])
+def _faults(files: dict[tuple[str, str], list[Path]], name: str, role: str) -> list[str]:
+    paths = files.get((name, role), [])
+    if len(paths) > 1:
+        return [f"only one {name}_{role}"]
+    return [] if paths and is_there(paths[0]) else [f"{name}_{role}.nii.gz"]
