@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -104,6 +105,23 @@ def test_a_fourth_axis_is_refused(tmp_path: Path) -> None:
     case = make_case(tmp_path, np.stack([image, image], axis=-1), label)
     with pytest.raises(DataError, match="two or three axes are needed"):
         read_image(case)
+
+
+@pytest.mark.parametrize(("unit", "factor", "said"), [("meter", 1e-3, "metres"), ("micron", 1e3, "micrometres")])
+@pytest.mark.parametrize("role", ["image", "label"])
+def test_a_header_that_counts_in_another_unit_is_refused(
+    tmp_path: Path, role: str, unit: str, factor: float, said: str
+) -> None:
+    """SimpleITK converts to millimetres, nibabel hands out the numbers: each would see another patient."""
+    case = make_case(tmp_path, *make_volume("CT", 0))
+    path = case.image if role == "image" else case.label
+    stored = nibabel.load(path)
+    other = nibabel.Nifti1Image(np.asarray(stored.dataobj), np.diag([factor, factor, factor, 1.0]) @ stored.affine)
+    other.header.set_xyzt_units(unit)
+    nibabel.save(other, path)
+    np.testing.assert_allclose(SimpleITK.ReadImage(str(path)).GetSpacing(), stored.header.get_zooms(), rtol=1e-5)
+    with pytest.raises(DataError, match=f"the {role} counts in {said} by its header"):
+        (read_image if role == "image" else read_label)(case)
 
 
 @pytest.mark.parametrize("axes", [1, 2])

@@ -73,6 +73,15 @@ def check_header(header: Any, shape: tuple[int, ...]) -> HeaderCheck:
         return _check_nifti(header, shape)
 
 
+def length_unit(header: Any) -> str:
+    """Return the unit of length that a header states: ``mm``, also where it states none, ``metres`` or ``micrometres``.
+
+    ITK converts to millimetres, nibabel does not.
+    """
+    code = int(header["xyzt_units"]) % 8 if isinstance(header, nibabel.Nifti1Header) else 0
+    return {1: "metres", 3: "micrometres"}.get(code, "mm")
+
+
 def _check_nifti(header: nibabel.Nifti1Header, shape: tuple[int, ...]) -> HeaderCheck:
     sform, _ = header.get_sform(coded=True)
     header = _RoundedHeader.from_header(header)

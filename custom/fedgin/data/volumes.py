@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fedgin.data.datalist import Case
 from fedgin.data.label_values import as_label_ids
 from fedgin.data.nifti_file import NIFTI_ENDINGS, read_voxels
-from fedgin.data.nifti_header import NOTHING_TO_SAY, HeaderCheck, check_header, largest_distance_mm
+from fedgin.data.nifti_header import NOTHING_TO_SAY, HeaderCheck, check_header, largest_distance_mm, length_unit
 from fedgin.data.png_file import read_pixels
 from fedgin.data.site import Modality, ids_of
 from fedgin.errors import DataError
@@ -127,6 +127,11 @@ def load_nifti(path: Path, what: str) -> Volume:
         raise DataError(
             f"{what} says it has {_by(image.shape)} voxels, more than {LARGEST_VOLUME:,}",
             "cut the volume to the region of the task, or correct the header",
+        )
+    if (unit := length_unit(image.header)) != "mm":
+        raise DataError(
+            f"{what} counts in {unit} by its header, where millimetres are needed",
+            "write it in millimetres; correct xyzt_units alone where the spacing is in millimetres already",
         )
     try:
         affine = np.asarray(image.affine, dtype=np.float64)
