@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from nvflare.apis.fl_constant import MachineStatus
 from nvflare.private.fed.app.simulator.simulator_runner import SimulatorClientRunner
 
 from fedgin.flare.run.simulator import NAME, OwnNames, Simulator, SiteRunner
@@ -98,6 +99,46 @@ def test_no_process_is_started_again_after_the_job(monkeypatch: pytest.MonkeyPat
     left = outcomes(monkeypatch, [LOST[0], WENT_ON])
     assert runner(job).do_one_task(SITE) == LOST[0]
     assert (job.aborted, list(left)) == (0, [WENT_ON])
+
+
+def test_the_job_ends_when_a_site_s_thread_does(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """FLARE ends it silently at any exception, and where a site has ended its own part of the job."""
+    job = Job()
+    outcomes(monkeypatch, [HEARD_THE_END])
+
+    def one_task(self: SiteRunner, *_: object, **__: object) -> None:
+        self.do_one_task(SITE)
+
+    monkeypatch.setattr(SimulatorClientRunner, "run_client_thread", one_task)
+    with caplog.at_level("ERROR"):
+        runner(job).run_client_thread(1, None, threading.Lock(), False, timeout=60)
+    assert job.aborted == 1
+    assert [record.message for record in caplog.records] == ["site mr-a has left the job, which waits for it"]
+
+
+def test_a_thread_that_ends_after_the_job_aborts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job("done")
+    monkeypatch.setattr(SimulatorClientRunner, "run_client_thread", lambda *_, **__: None)
+    runner(job).run_client_thread(1, None, threading.Lock(), False, timeout=60)
+    assert job.aborted == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "machine", "runs"),
+    [
+        ("init", MachineStatus.STARTED, True),  # what a server prepares takes longer than a site's start
+        ("started", MachineStatus.STARTED, True),
+        ("done", MachineStatus.STARTED, False),
+        ("init", MachineStatus.STOPPED, False),  # it could not be prepared
+    ],
+)
+def test_a_job_is_over_when_it_was_done_or_its_server_ended(status: str, machine: MachineStatus, runs: bool) -> None:
+    simulator = Simulator(job_folder="job", workspace="run", clients="a,b", threads=2)
+    engine = SimpleNamespace(engine_info=SimpleNamespace(status=machine))
+    simulator.server = SimpleNamespace(server_runner=Job(status), engine=engine)
+    assert simulator._runs() is runs
 
 
 def test_the_simulator_gives_its_threads_such_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,20 @@
-"""FLARE's simulator, without two of its faults, and in a folder that stays ours.
+"""FLARE's simulator, without some of its faults, and in a folder that stays ours.
 
-Two sites could get the name of one, and a site whose process ended was waited for without end.
+Two sites could get the name of one, two simulators the port of one, and a site whose process ended was waited for
+without end.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+from nvflare.apis.fl_constant import MachineStatus
 from nvflare.private.fed.app.simulator.simulator_runner import SimulatorClientRunner, SimulatorRunner
 
+from fedgin.flare.run.site_line import SiteLine, find_process
 from fedgin.folders import MARK
 
 NAME = "client_name"
@@ -48,20 +53,39 @@ class SiteRunner(SimulatorClientRunner):
 
     Args:
         given: what FLARE's own class is given.
-        running: whether the server's job still runs.
+        running: whether the server's job is not over yet.
         abort: ends that job.
     """
 
     def __init__(self, *given: Any, running: Callable[[], bool], abort: Callable[[], object]) -> None:
         super().__init__(*given)
         self.running, self.abort = running, abort
+        self._own = threading.local()
+
+    def run_client_thread(self, *given: Any, **named: Any) -> None:
+        """Run sites one after the other; the job ends when their thread does, for whatever reason."""
+        super().run_client_thread(*given, **named)
+        if self.running():
+            self.logger.error(f"site {self._own.site} has left the job, which waits for it")
+            self.abort()
+
+    def _create_connection(self, open_port: int, timeout: float = 0.0) -> SiteLine:
+        """Wait for the process that this thread has just started, for as long as a busy machine may need."""
+        process = find_process(self._own.site, open_port)
+        try:
+            return SiteLine(process, open_port, self.running)
+        except Exception:  # FLARE would let it run
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+            raise
 
     def do_one_task(self, client: Any, *given: Any, **named: Any) -> tuple[bool, Any, str | None]:
         """Run a site until its thread shall take another; the job ends when its process has ended too often."""
+        self._own.site = client.client_name
         for start in range(1, STARTS + 1):
             try:
                 stop, following, ended = super().do_one_task(client, *given, **named)
-            except (OSError, RuntimeError, EOFError) as error:
+            except Exception as error:  # of whatever kind: nobody else would hear of it
                 self.logger.warning(f"site {client.client_name}: {error}")
                 stop, following, ended = True, None, None
             # Who heard of the job's end says which site it is; one that is gone leaves no site to go on with.
@@ -90,7 +114,9 @@ class Simulator(SimulatorRunner):
     def client_run(self, server_custom_folder: str, clients: list[Any], gpu: str | None) -> None:
         """Run the sites."""
         given = (server_custom_folder, self.args, clients, self.client_config, self.deploy_args)
-        job = self.server.server_runner
-        SiteRunner(
-            *given, OwnNames(self.build_ctx), running=lambda: job.status == "started", abort=self.server.abort_run
-        ).run(gpu)
+        SiteRunner(*given, OwnNames(self.build_ctx), running=self._runs, abort=self.server.abort_run).run(gpu)
+
+    def _runs(self) -> bool:
+        """Say whether the job is not over; one that the server could not start is, though FLARE calls it "init"."""
+        server = self.server
+        return server.server_runner.status != "done" and server.engine.engine_info.status != MachineStatus.STOPPED
