@@ -1,3 +1,4 @@
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from multiprocessing import Pipe
@@ -6,7 +7,7 @@ from typing import Any
 
 import pytest
 from nvflare.apis.fl_constant import MachineStatus
-from nvflare.private.fed.app.simulator.simulator_runner import SimulatorClientRunner
+from nvflare.private.fed.app.simulator.simulator_runner import SimulatorClientRunner, SimulatorRunner
 
 from fedgin.flare.run.simulator import NAME, OwnNames, Simulator, SiteRunner
 
@@ -139,6 +140,22 @@ def test_a_job_is_over_when_it_was_done_or_its_server_ended(status: str, machine
     engine = SimpleNamespace(engine_info=SimpleNamespace(status=machine))
     simulator.server = SimpleNamespace(server_runner=Job(status), engine=engine)
     assert simulator._runs() is runs
+
+
+def test_nobody_else_gets_the_port_that_a_simulated_server_will_listen_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(self: Simulator) -> int:
+        (port,) = self.deployer.open_ports
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("", port))
+        with socket.socket() as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as FLARE's server does
+            server.bind(("127.0.0.1", port))
+            server.listen()
+            socket.create_connection(("localhost", port)).close()
+        return 7
+
+    monkeypatch.setattr(SimulatorRunner, "run", run)
+    assert Simulator(job_folder="job", workspace="run", clients="a,b", threads=2).run() == 7
 
 
 def test_the_simulator_gives_its_threads_such_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,7 +186,7 @@ def main() -> int:
 
     job, workspace, clients, threads = sys.argv[1:]
     runner = Simulator(job_folder=job, workspace=workspace, clients=clients, threads=int(threads))
-    return int(runner.run())
+    return runner.run()
 
 
 if __name__ == "__main__":

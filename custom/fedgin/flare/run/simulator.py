@@ -5,6 +5,7 @@ without end.
 """
 
 import contextlib
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +104,13 @@ class Simulator(SimulatorRunner):
     build_ctx: dict[str, Any]
     simulator_root: str
     server: Any
+    deployer: Any
+
+    def run(self) -> int:
+        """Run the job; return 0 where it was not ended by an error."""
+        with _reserved_port() as held:
+            self.deployer.open_ports = [held.getsockname()[1]]
+            return int(super().run())
 
     def _cleanup_workspace(self) -> None:
         """Empty the workspace but for its mark, without which no later run may use it again."""
@@ -120,3 +128,15 @@ class Simulator(SimulatorRunner):
         """Say whether the job is not over; one that the server could not start is, though FLARE calls it "init"."""
         server = self.server
         return server.server_runner.status != "done" and server.engine.engine_info.status != MachineStatus.STOPPED
+
+
+def _reserved_port() -> socket.socket:
+    """Return a socket whose port nobody else gets; FLARE's server, which shares addresses, can listen on it.
+
+    FLARE chooses one that is free, and takes it seconds later. When another has it by then, such as the server of
+    another simulator on this machine, the sites work for that one.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
