@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,6 +125,62 @@ def test_who_ends_while_it_asks_ends_no_server(sent: bytes) -> None:
         caller.sendall(sent)
     answer, code = ask(TOLD, b"")
     assert (code, answer.decode().splitlines()[-1]) == (0, "True"), "not a copy: PyTorch was not there before"
+
+
+def test_who_is_stopped_while_it_asks_stops_nobody_else() -> None:
+    with socket.socket(socket.AF_UNIX) as stopped:
+        stopped.connect(os.environ[SOCKET])
+        stopped.sendall(b"\0\0\0\x09{")
+        started_at = time.monotonic()
+        assert ask(TOLD, b"")[1] == 0
+        assert time.monotonic() - started_at < 10 * module.SECONDS_TO_ASK
+
+
+def test_a_server_that_was_stopped_is_ended_with_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SOCKET)
+    monkeypatch.setattr(module, "SECONDS_TO_END", 1.0)
+    before = set(psutil.Process().children())
+    with fork_server():
+        (server,) = set(psutil.Process().children()) - before
+        server.suspend()
+    assert not server.is_running()
+
+
+# What os.fork does in the server: the second of all copies cannot be made.
+NO_MEMORY = """
+import os
+forks, fork = iter([True, False, True]), os.fork
+def fork_sometimes():
+    if next(forks):
+        return fork()
+    raise BlockingIOError("no memory")
+os.fork = fork_sometimes
+"""
+# A child of the server that is no copy, and ends while one runs.
+STRAY = """
+import os, time
+if "fork_server" in " ".join(open("/proc/self/cmdline").read().split("\\0")) and os.fork() == 0:
+    time.sleep(3.0)
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(("when_it_starts", "copied"), [(NO_MEMORY, "False"), (STRAY, "True")])
+def test_a_copy_that_cannot_be_made_or_a_stray_child_ends_no_other(
+    when_it_starts: str, copied: str, short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (short_path / "sitecustomize.py").write_text(when_it_starts)
+    monkeypatch.delenv(SOCKET)
+    monkeypatch.syspath_prepend(short_path)
+    with fork_server():
+        first, given, answers = launch(TOLD, ["wait"])
+        with given, answers:
+            answers.readline()
+            assert ask(TOLD, b"")[0].decode().splitlines()[-1] == copied
+            time.sleep(4.0)
+            assert ask(TOLD, b"")[0].decode().splitlines()[-1] == "True"
+            given.close()
+            assert first.wait(timeout=60.0) == 0
 
 
 def test_a_machine_with_a_gpu_has_no_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,10 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import fedgin
-from fedgin.processes import INPUT, few_arenas, few_threads, same_packages
+from fedgin.processes import ERROR, INPUT, OUTPUT, few_arenas, few_threads, same_packages
 
 SOCKET = "FEDGIN_FORK_SERVER"
 NUMBER = 4
+STANDARD = (INPUT, OUTPUT, ERROR)
 # What copies run; and what those import that check a job, or build a network. FLARE first: it looks at every module
 # that is there already.
 IMPORTED = (
@@ -43,6 +44,10 @@ IMPORTED = (
 )
 # Present where a GPU's driver is loaded: what a library asked of it before the fork, a copy could not use.
 GPU_DRIVER = Path("/dev/nvidiactl")
+# Seconds for which the server waits for the rest of a request: who is stopped in the middle of one stops nobody else.
+SECONDS_TO_ASK = 10.0
+# Seconds that the server has to end; it may be importing.
+SECONDS_TO_END = 30.0
 
 
 class Copy:
@@ -149,9 +154,18 @@ def fork_server() -> Iterator[None]:
             yield
         finally:
             del os.environ[SOCKET]
-            assert server.stdin is not None
-            server.stdin.close()
-            server.wait()
+            _end(server)
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    """End the server, also when it was stopped, or when another process holds its input."""
+    assert server.stdin is not None
+    server.stdin.close()
+    try:
+        server.wait(SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 class _Server:
@@ -186,18 +200,19 @@ class _Server:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            with self.asked.pop(pid) as connection, contextlib.suppress(OSError):
-                connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(NUMBER, signed=True))
+            if connection := self.asked.pop(pid, None):  # else a library started it
+                with connection, contextlib.suppress(OSError):
+                    connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(NUMBER, signed=True))
 
     def _answer(self) -> Mapping[str, Any] | None:
         """Make the copy that the next caller asks for; return what it is to be, in the copy only."""
         connection, _ = self.listener.accept()
         wanted, standard = _read_request(connection)
         pid = None
-        if wanted.get("installation") == _installation():
+        if wanted.get("installation") == _installation() and len(standard) == len(STANDARD):
             for module in IMPORTED:
                 importlib.import_module(module)
-            pid = os.fork()
+            pid = _fork()
             if pid == 0:
                 connection.close()
                 self._become(standard)
@@ -221,19 +236,28 @@ class _Server:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for connection in self.asked.values():
             connection.close()
-        for number, descriptor in enumerate(standard):
+        for number, descriptor in zip(STANDARD, standard, strict=True):
             os.dup2(descriptor, number)
             os.close(descriptor)
 
 
-def _read_request(connection: socket.socket) -> tuple[Mapping[str, Any], list[int]]:
-    """Return what is asked for, and the file descriptors; nothing of the first where who asked has ended meanwhile."""
-    length, standard, _, _ = socket.recv_fds(connection, NUMBER, 3)
-    with connection.makefile("rb") as sent:
-        text = sent.read(int.from_bytes(length))
+def _fork() -> int | None:
+    """Fork, where there is memory for it; else the caller starts a process of its own, or says why it cannot."""
     try:
-        return json.loads(text), standard
-    except ValueError:
+        return os.fork()
+    except OSError:
+        return None
+
+
+def _read_request(connection: socket.socket) -> tuple[Mapping[str, Any], list[int]]:
+    """Return what is asked for, and the file descriptors; nothing of the first where who asked does not go on."""
+    connection.settimeout(SECONDS_TO_ASK)
+    standard: list[int] = []
+    try:
+        length, standard, _, _ = socket.recv_fds(connection, NUMBER, len(STANDARD))
+        with connection.makefile("rb") as sent:
+            return json.loads(sent.read(int.from_bytes(length))), standard
+    except (OSError, ValueError):
         return {}, standard
 
 
