@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgin.data.site import load_site
+from fedgin.flare.client import site_process
 from fedgin.flare.client.site_process import CrashError, Places, SiteProcess
 from fedgin.fork_server import SOCKET
 from fedgin.train.experiment import load_experiment
@@ -191,6 +192,25 @@ def test_a_process_that_does_not_heed_an_abort_is_killed(
 
     with pytest.raises(InterruptedTaskError):
         site.train(stop=halted)
+    assert children() == []
+
+
+def test_an_abort_is_heeded_while_the_process_does_not_read_its_task(
+    make_site: Callable[[int], Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads when its imports are done, and a model is larger than what a pipe holds."""
+    monkeypatch.setattr("fedgin.flare.client.site_process.STOP_SECONDS", 0.3)
+    spawn = site_process.spawn
+
+    def spawn_halted(places: Places) -> Any:
+        child, *pipes = spawn(places)
+        child.send_signal(signal.SIGSTOP)
+        return child, *pipes
+
+    monkeypatch.setattr(site_process, "spawn", spawn_halted)
+    site, asked = make_site(1), itertools.count()
+    with pytest.raises(InterruptedTaskError):
+        site.process.validate({"weight": np.zeros(2**20)}, "model", stop=lambda: next(asked) > 5)
     assert children() == []
 
 

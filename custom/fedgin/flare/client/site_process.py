@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fedgin.errors import FedginError
 from fedgin.launch import Child, launch
-from fedgin.train.site.messages import Message, read_message, told_error, write_message
+from fedgin.train.site.messages import Message, pack_message, read_message, told_error
 from fedgin.train.site.update import InterruptedTaskError, LocalUpdate
 
 Stop = Callable[[], bool]
@@ -59,14 +59,26 @@ def spawn(places: Places) -> tuple[Child, BinaryIO, BinaryIO]:
 
 
 class _Connection:
-    """A running child; its answers are collected by a thread, so that waiting for one can be given up."""
+    """A running child.
+
+    One thread sends it tasks, one collects its answers: that it reads and that it answers can both be given up.
+    """
 
     def __init__(self, places: Places) -> None:
         self.child, self.tasks, self.answers = spawn(places)
+        self.given: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
         self.received: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self.stray = False
-        self.collector = threading.Thread(target=self._collect, daemon=True)
-        self.collector.start()
+        self.threads = [threading.Thread(target=work, daemon=True) for work in (self._deliver, self._collect)]
+        for thread in self.threads:
+            thread.start()
+
+    def _deliver(self) -> None:
+        # A dead child is noticed by the end of its answers.
+        with contextlib.suppress(OSError), self.tasks:
+            while (packed := self.given.get()) is not None:
+                self.tasks.writelines(packed)
+                self.tasks.flush()
 
     def _collect(self) -> None:
         try:
@@ -78,17 +90,16 @@ class _Connection:
             self.received.put(None)
 
     def send(self, message: Message) -> None:
-        """Send a message; a dead child is noticed by the end of its answers."""
-        with contextlib.suppress(OSError):
-            write_message(self.tasks, message)
+        """Send a message, when the child has read those before it."""
+        self.given.put(pack_message(message))
 
     def end(self) -> str:
         """Kill the child where it still runs; return what ended it."""
         self.child.kill()
-        with contextlib.suppress(OSError):
-            self.tasks.close()
+        self.given.put(None)
         code = self.child.wait()
-        self.collector.join()
+        for thread in self.threads:
+            thread.join()
         self.answers.close()
         if self.stray:
             return STRAY

@@ -42,17 +42,21 @@ def told_error(message: Message) -> FedginError:
     return error
 
 
+def pack_message(message: Message) -> tuple[bytes, bytes]:
+    """Return a message as it is sent: its line, and its arrays."""
+    arrays = {name: np.asarray(value, order="C") for name, value in message.arrays.items()}
+    payload = safetensors.numpy.save(arrays) if arrays else b""
+    head = json.dumps({"kind": message.kind, "values": dict(message.values), "payload": len(payload)})
+    return head.encode("utf-8") + b"\n", payload
+
+
 def write_message(stream: BinaryIO, message: Message) -> None:
     """Send a message whole.
 
     Raises:
         OSError: the other process has ended.
     """
-    arrays = {name: np.asarray(value, order="C") for name, value in message.arrays.items()}
-    payload = safetensors.numpy.save(arrays) if arrays else b""
-    head = json.dumps({"kind": message.kind, "values": dict(message.values), "payload": len(payload)})
-    stream.write(head.encode("utf-8") + b"\n")
-    stream.write(payload)
+    stream.writelines(pack_message(message))
     stream.flush()
 
 
