@@ -1,6 +1,7 @@
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import Pipe
 from types import SimpleNamespace
 from typing import Any
@@ -100,6 +101,24 @@ def test_no_process_is_started_again_after_the_job(monkeypatch: pytest.MonkeyPat
     left = outcomes(monkeypatch, [LOST[0], WENT_ON])
     assert runner(job).do_one_task(SITE) == LOST[0]
     assert (job.aborted, list(left)) == (0, [WENT_ON])
+
+
+def test_two_threads_never_choose_one_site() -> None:
+    """With fewer threads than sites, each chooses its next site while it still runs the one before."""
+    runs = runner(Job())
+    runs.federated_clients = [SimpleNamespace(client_name=name, simulate_running=False) for name in "abc"]
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as two:
+
+        def choose(thread: ThreadPoolExecutor) -> Any:
+            return thread.submit(runs.get_next_run_client, None).result(timeout=30)
+
+        first, second = choose(one), choose(two)
+        first.simulate_running = second.simulate_running = True
+        third = choose(one)
+        assert {site.client_name for site in (first, second, third)} == {"a", "b", "c"}
+        assert choose(two) is second
+        first.simulate_running, third.simulate_running = False, True
+        assert choose(two) is first
 
 
 def test_the_job_ends_when_a_site_s_thread_does(

@@ -1,7 +1,7 @@
 """FLARE's simulator, without some of its faults, and in a folder that stays ours.
 
-Two sites could get the name of one, two simulators the port of one, and a site whose process ended was waited for
-without end.
+Two sites could get the name of one, two simulators the port of one, one site two processes, and a site whose process
+ended was waited for without end.
 """
 
 import contextlib
@@ -58,10 +58,28 @@ class SiteRunner(SimulatorClientRunner):
         abort: ends that job.
     """
 
+    run_client_index: int
+
     def __init__(self, *given: Any, running: Callable[[], bool], abort: Callable[[], object]) -> None:
         super().__init__(*given)
         self.running, self.abort = running, abort
         self._own = threading.local()
+        self._chosen: dict[int, Any] = {}  # by the thread that runs it now, or next
+
+    def get_next_run_client(self, gpu: str | None) -> Any:
+        """Return a site that no other thread has chosen; where there is none, the thread's own goes on.
+
+        FLARE holds its lock here, but marks a site a second later. Two threads could start a process each for one.
+        """
+        thread = threading.get_ident()
+        others = [site for other, site in self._chosen.items() if other != thread]
+        for _ in self.federated_clients:
+            self.run_client_index = (self.run_client_index + 1) % len(self.federated_clients)
+            site = self.federated_clients[self.run_client_index]
+            if not site.simulate_running and site not in others:
+                self._chosen[thread] = site
+                break
+        return self._chosen[thread]
 
     def run_client_thread(self, *given: Any, **named: Any) -> None:
         """Run sites one after the other; the job ends when their thread does, for whatever reason."""
