@@ -39,13 +39,12 @@ SERVER_JOB = (
 )
 BUILDS = "from fedgin.train.initial_model import answer_to\nanswer_to(job.experiment.model_dump_json())"
 OPTIMIZER = "torch.optim.AdamW([torch.ones(1)])"
+AT_SERVER = "from fedgin.flare.server import crashed_jobs, failed_sites, job_manager"
 COPIES = 10
 IMPORTS = {
     "import typer, rich": "import typer, rich",
     "FLARE's server": FLARE_SERVER,
-    "server between jobs, with our parts": "\n".join(
-        [FLARE_SERVER, "import fedgin.flare.server.job_manager, fedgin.flare.server.crashed_jobs", EVERYWHERE, READS]
-    ),
+    "server between jobs, with our parts": "\n".join([FLARE_SERVER, AT_SERVER, EVERYWHERE, READS]),
     "FLARE's client": FLARE_CLIENT,
     "site between jobs, with our parts": "\n".join([FLARE_CLIENT, EVERYWHERE, READS]),
     "the lead's console while it follows a job": "\n".join([CONSOLE, READS]),

@@ -22,7 +22,11 @@ HIDDEN = {"matplotlib", "pandas", "pydicom", "scipy.optimize", "scipy.signal", "
 HELP = [["--version"], ["--help"], ["site", "--help"]]
 HELP += [[verb, "--help"] for verb in Verbs.summaries] + [["site", verb, "--help"] for verb in SiteVerbs.summaries]
 # Classes that resources.json of the kits names, and FLARE loads into the processes that run from one job to the next.
-SERVER = ["fedgin.flare.server.job_manager", "fedgin.flare.server.crashed_jobs"]
+SERVER = [
+    "fedgin.flare.server.job_manager",
+    "fedgin.flare.server.crashed_jobs",
+    "fedgin.flare.server.failed_sites",
+]
 EVERYWHERE = [
     "fedgin.deploy.start",
     "fedgin.flare.audit.double_start",

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from fedgin.flare.audit.security_log import Kind, read_log
 from fedgin.flare.jobs.job import Job, load_job
 from fedgin.flare.provisioning.federation import Role
 from fedgin.flare.run.console import ConsoleError, connect, submit
+from fedgin.flare.run.download import fetch
 from fedgin.flare.run.follow import follow
+from fedgin.flare.run.outcome import read_outcome
 from fedgin.flare.run.results import RunResult
 from fedgin.flare.server.job_manager import EMPTY
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint
 from poc.federation import PEOPLE, SERVER, LocalFederation
 from tests.deploy.bundles import make_bundle
 from tests.integration.attacks import ATTACKS, Attack, edit, submit_as_it_is
+from tests.integration.faults.setting import job_process
 from tests.integration.three_sites import SITES, federation_of_three, stage_tiny
 from tests.places import JOBS
 
@@ -251,3 +255,28 @@ def test_a_site_with_another_package_refuses_and_the_lead_reads_which_and_why(
     ]
     assert "mr-a" in line
     assert "the kit expects fedgin 9." in line
+
+
+def test_a_job_goes_on_without_a_site_that_fails_if_the_others_are_enough(
+    federation: LocalFederation, tmp_path: Path
+) -> None:
+    """FLARE notices within a minute that nobody else is waited for."""
+    job = replace(stage_tiny("abdomen_fedgin", tmp_path / "tiny"), min_clients=2, sites=tuple(SITES))
+    killed = list[str]()
+
+    def kill(said: str) -> None:
+        # The sites have said which organs they label: the first round has begun.
+        if said.startswith("site ct-b, ") and not killed:
+            job_process(federation, "ct-b").kill()
+            killed.append("ct-b")
+
+    with connect(federation.admin(Role.LEAD)) as session:
+        job_id = submit(session, job)
+        follow(session, job_id, on_status=kill, on_round=lambda metrics: None)
+        outcome = read_outcome(fetch(session, job_id, tmp_path / "out"))
+    assert killed
+    assert outcome.fault == ""
+    assert outcome.result.participation[-1].contributed.keys() == {"ct-a", "mr-a"}
+    assert outcome.result.measurers == {"ct-a", "mr-a"}
+    failed = [event for event in read_log(federation.kit(SERVER)).events if event.kind is Kind.SITE_FAILED]
+    assert [(event.participant, event.job_id) for event in failed] == [("ct-b", job_id)]

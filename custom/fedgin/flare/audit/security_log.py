@@ -44,6 +44,7 @@ class Kind(StrEnum):
     TASK_REFUSED = "task_refused"
     UPDATE_REFUSED = "update_refused"
     KIT_RUNS_TWICE = "kit_runs_twice"
+    SITE_FAILED = "site_failed"
 
     @property
     def refused(self) -> bool:
@@ -63,7 +64,8 @@ class Event(Settings):
         job_id: FLARE's.
         job: its name.
         person: the job's submitter, or the user of the console, with ``organisation`` and ``role``.
-        participant: who refused, whose update was refused, or whose kit runs twice, if not ``site``.
+        participant: who refused, whose update was refused, whose kit runs twice, or whose part of a job failed, if not
+            ``site``.
         app_sha256: of the job's files, see :func:`fedgin.files.hash_files`.
         command: the command of the console.
         task: FLARE's task, such as ``train``.
