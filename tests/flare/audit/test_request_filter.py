@@ -10,7 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 from nvflare.apis.event_type import EventType
-from nvflare.apis.fl_constant import AdminCommandNames, FLContextKey, MachineStatus, ServerCommandNames
+from nvflare.apis.fl_constant import AdminCommandNames, FLContextKey, MachineStatus, ReservedKey, ServerCommandNames
 from nvflare.apis.fl_context import FLContext, FLContextManager
 from nvflare.apis.shareable import Shareable
 from nvflare.fuel.f3.cellnet.cell import Cell
@@ -23,7 +23,14 @@ from nvflare.fuel.f3.stats_pool import StatsPoolManager
 from nvflare.fuel.hci.proto import ReplyKeyword
 from nvflare.fuel.sec.audit import AuditService
 from nvflare.private.admin_defs import Message
-from nvflare.private.defs import CellChannel, SysCommandTopic, TrainingTopic, new_cell_message
+from nvflare.private.defs import (
+    CellChannel,
+    CellChannelTopic,
+    CellMessageHeaderKeys,
+    SysCommandTopic,
+    TrainingTopic,
+    new_cell_message,
+)
 from nvflare.private.fed.client.admin import FedAdminAgent
 from nvflare.private.fed.client.client_engine_internal_spec import ClientEngineInternalSpec
 from nvflare.private.fed.client.client_req_processors import ClientRequestProcessors
@@ -275,3 +282,41 @@ def test_what_a_job_and_a_console_need_is_done(federation: Federation) -> None:
     assert code == ReturnCode.OK
     assert told
     assert federation.refused("server") == federation.refused("hospital-b") == []
+
+
+def send_named(federation: Federation, topic: str, named: str | None) -> list[str]:
+    """Let the hostile hospital send a message that names a site; return the names that reach FLARE's server."""
+    heard, payload = list[str](), Shareable()
+
+    def listen(request: Any) -> Any:
+        heard.append(request.payload.get_peer_context().get_identity_name())
+        return make_reply(ReturnCode.OK)
+
+    federation.cells["server"].register_request_cb(CellChannel.SERVER_MAIN, topic, listen)
+    if named is not None:
+        peer = FLContext()
+        peer.set_prop(ReservedKey.IDENTITY_NAME, named, private=False, sticky=True)
+        payload.set_peer_context(peer)
+    federation.cells["hospital-a"].send_request(
+        channel=CellChannel.SERVER_MAIN,
+        topic=topic,
+        target="server",
+        request=new_cell_message({CellMessageHeaderKeys.CLIENT_NAME: "hospital-a"}, payload),
+        timeout=5.0,
+    )
+    return heard
+
+
+@pytest.mark.parametrize("federation", [False], indirect=True)
+def test_flare_alone_believes_the_name_in_a_heartbeat(federation: Federation) -> None:
+    """Once FLARE refuses it, the filter of names may go."""
+    assert send_named(federation, CellChannelTopic.HEART_BEAT, "hospital-b") == ["hospital-b"]
+
+
+@pytest.mark.parametrize("topic", [CellChannelTopic.HEART_BEAT, CellChannelTopic.Quit])
+def test_no_hospital_gives_a_sign_of_life_or_says_farewell_for_another(federation: Federation, topic: str) -> None:
+    assert send_named(federation, topic, "hospital-a") == ["hospital-a"]
+    assert federation.refused("server") == []
+    for named in ("hospital-b", "server", "", None):
+        assert send_named(federation, topic, named) == []
+    assert federation.refused("server") == [("hospital-a", topic)]

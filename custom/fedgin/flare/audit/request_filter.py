@@ -16,13 +16,21 @@ from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
 from nvflare.apis.fl_constant import ServerCommandNames
 from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, MessagePropKey, MessageType, ReturnCode
 from nvflare.fuel.f3.cellnet.fqcn import FqcnInfo, same_family
 from nvflare.fuel.f3.cellnet.utils import make_reply
 from nvflare.fuel.f3.streaming.stream_const import STREAM_CHANNEL, STREAM_DATA_TOPIC, StreamHeaderKey
 from nvflare.fuel.hci.proto import ReplyKeyword
 from nvflare.private.admin_defs import error_reply
-from nvflare.private.defs import CellChannel, RequestHeader, SysCommandTopic, new_cell_message
+from nvflare.private.defs import (
+    CellChannel,
+    CellChannelTopic,
+    CellMessageHeaderKeys,
+    RequestHeader,
+    SysCommandTopic,
+    new_cell_message,
+)
 
 from fedgin.errors import with_fix
 from fedgin.flare.audit.double_start import tell_rarely
@@ -38,6 +46,9 @@ OF_THE_SERVER = frozenset({CellChannel.SERVER_PARENT_LISTENER, "_net_manager"})
 BULK = (CellChannel.CELLNET, "bulk")
 # A piece of a request, not the word of its receiver that one came or was refused.
 PIECE = (STREAM_CHANNEL, STREAM_DATA_TOPIC)
+# Of these FLARE's parts at the server, and ours, believe the name inside; the token tells who sent it.
+NAMED = (CellChannelTopic.HEART_BEAT, CellChannelTopic.Quit)
+ANOTHER_NAME = "a message in another's name"
 
 
 class RequestFilter(FLComponent):
@@ -46,6 +57,7 @@ class RequestFilter(FLComponent):
     - Both refuse every message between two participants of which neither is the server, and one that names another
       sender than the process that is connected.
     - The server refuses what its own processes alone ask of each other, such as all sites' numbers, or a job's end.
+    - The server refuses a sign of life, and a farewell, that names another site than its token.
     - Both refuse events that are not ours, see :mod:`~fedgin.flare.federated_events`.
     - A site refuses FLARE's shell (``ls``, ``cat``, ``grep``), whoever asks, and a job id that is none: with another
       text FLARE would delete a folder of the kit as a job's.
@@ -77,6 +89,9 @@ class RequestFilter(FLComponent):
         cell.add_incoming_filter(ALL, ALL, self._check_sender)
         if not FqcnInfo(cell.get_fqcn()).is_on_server:
             cell.add_incoming_request_filter(ALL, ALL, self._check_command)
+            return
+        for topic in NAMED:
+            cell.add_incoming_request_filter(CellChannel.SERVER_MAIN, topic, self._check_name)
 
     def _check_sender(self, message: Any) -> Any:
         origin, destination = (
@@ -86,7 +101,7 @@ class RequestFilter(FLComponent):
         peer = message.get_prop(MessagePropKey.ENDPOINT)
         sender = FqcnInfo(peer.name) if peer else origin
         if not same_family(sender, origin):
-            reason = "a message in another's name"
+            reason = ANOTHER_NAME
         elif not (origin.is_on_server or destination.is_on_server or same_family(origin, destination)):
             reason = "a message to another participant"
         elif destination.is_on_server and not origin.is_on_server and _is_of_the_server(message):
@@ -94,6 +109,16 @@ class RequestFilter(FLComponent):
         else:
             return None
         self._say(sender.root, _asked(message)[1], reason)
+        return make_reply(ReturnCode.UNAUTHENTICATED, error="refused")
+
+    def _check_name(self, message: Any) -> Any:
+        peer = message.payload.get_peer_context() if isinstance(message.payload, Shareable) else None
+        named = peer.get_identity_name() if isinstance(peer, FLContext) else None
+        # FLARE has held this name against the token, and the token against the connection.
+        if named == message.get_header(CellMessageHeaderKeys.CLIENT_NAME):
+            return None
+        sender = FqcnInfo(str(message.get_header(MessageHeaderKey.ORIGIN))).root
+        self._say(sender, str(message.get_header(MessageHeaderKey.TOPIC)), ANOTHER_NAME)
         return make_reply(ReturnCode.UNAUTHENTICATED, error="refused")
 
     def _check_command(self, message: Any) -> Any:
