@@ -5,6 +5,7 @@ import json
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +18,14 @@ from typer.testing import CliRunner, Result
 from fedgin.cli.main import app
 from fedgin.cli.remaining import RemainingTime
 from fedgin.errors import ConfigError, FedginError
-from fedgin.flare.jobs.job import Job, load_job, stage_job
+from fedgin.flare.jobs.checkpoint import CHECKPOINT
+from fedgin.flare.jobs.files import CONFIG
+from fedgin.flare.jobs.job import Job, load_job, stage_job, stage_resumed
 from fedgin.flare.protocol import DICE, STATS
 from fedgin.flare.run.console import ConsoleError
-from fedgin.folders import FolderError
+from fedgin.folders import MARK, FolderError
+from fedgin.train.provenance import FILE as PROVENANCE
+from tests.flare.run.test_job_provenance import write_checkpoint
 from tests.flare.run.test_results import lay_out
 from tests.places import JOBS
 from tests.sites import tiny_experiment
@@ -356,6 +361,45 @@ def test_a_report_is_written_again_from_the_folder_alone(lead: Lead) -> None:
     error = CliRunner().invoke(app, ["report", str(lead.folder)]).exception
     assert isinstance(error, FedginError)
     assert "is no result of a job" in error.problem
+
+
+def resumed(lead: Lead) -> Path:
+    """Let the server have the result of a job that was resumed; return the checkpoint that the job carries there."""
+    server, checkpoint = lead.meets("ab", WHOLE), lead.folder / "kept"
+    write_checkpoint(checkpoint, a="CT", b="CT")
+    job = stage_resumed(replace(lead.job, rounds=5), "job-0", checkpoint, lead.folder / "rest")
+    shutil.copytree(job.folder, server.store, ignore=shutil.ignore_patterns(MARK))
+    return server.store / CONFIG / CHECKPOINT
+
+
+def test_a_resumed_job_has_its_report(lead: Lead) -> None:
+    resumed(lead)
+    done = lead.says("fetch", "job-1")
+    assert done.exit_code == 0, done.exception
+    assert (lead.folder / "out" / PROVENANCE).is_file()
+
+
+def test_a_damaged_checkpoint_of_a_resumed_job_does_not_take_the_report(lead: Lead) -> None:
+    checkpoint = resumed(lead)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:40])
+    done = lead.says("fetch", "job-1")
+    assert isinstance(done.exception, ConsoleError)
+    assert "checkpoint.safetensors is damaged" in done.exception.problem
+    assert "restore the job store of the server from its backup" in done.exception.fix
+    assert "No success. checkpoint.safetensors is damaged" in lead.page
+    assert f"Report: {lead.folder / 'out' / 'report.html'}" in done.output
+    assert not (lead.folder / "out" / PROVENANCE).exists()
+
+
+def test_a_checkpoint_that_is_damaged_after_a_report_takes_the_provenance_back(lead: Lead) -> None:
+    resumed(lead)
+    assert lead.says("fetch", "job-1").exit_code == 0
+    [kept] = (lead.folder / "out" / "job").glob(f"*/{CONFIG}/{CHECKPOINT}")
+    kept.unlink()
+    error = CliRunner().invoke(app, ["report", str(lead.folder / "out")]).exception
+    assert isinstance(error, ConsoleError)
+    assert "No success. checkpoint.safetensors does not exist" in lead.page
+    assert not (lead.folder / "out" / PROVENANCE).exists()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from fedgin.cli.interrupt import Interruption
 from fedgin.cli.live_page import LivePage
 from fedgin.cli.remaining import RemainingTime, left
 from fedgin.data.organ_names import doubtful_organs
-from fedgin.errors import FedginError, one_line
+from fedgin.errors import FedginError, WeightsError, one_line
 from fedgin.flare.collection import FILE as COLLECTION
 from fedgin.flare.jobs.installed import count_parameters
 from fedgin.flare.jobs.job import Job
@@ -24,6 +24,7 @@ from fedgin.flare.run.outcome import REPORT, read_outcome
 from fedgin.flare.run.results import RoundMetrics, RunResult
 from fedgin.folders import own_folder
 from fedgin.train.experiment import Experiment
+from fedgin.train.provenance import FILE as PROVENANCE
 from fedgin.train.provenance import Kind, write_provenance
 
 
@@ -195,7 +196,13 @@ def write_result(
     from fedgin.report.job_page import write_run_report  # draws, with Matplotlib: not while a job runs for days
 
     run = job_id if kind == "federated" else result.folder.resolve().name
-    write_provenance(result.folder, describe_job(job, run, result, fault=fault, kind=kind))
+    try:
+        write_provenance(result.folder, describe_job(job, run, result, fault=fault, kind=kind))
+    except WeightsError:
+        if not fault:
+            raise
+        # Nobody can say any more who trained the model; the fault tells why.
+        (result.folder / PROVENANCE).unlink(missing_ok=True)
     report = write_run_report(result.folder / REPORT, job, job_id, result, fault=fault)
     console.print(f"Report: {report}" if fault else f"Model: {result.chosen_model}\nReport: {report}")
 

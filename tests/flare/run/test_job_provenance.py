@@ -14,20 +14,24 @@ from fedgin.flare.jobs.checkpoint import CHECKPOINT, CIPHERTEXTS, CLAIMS, ROUND
 from fedgin.flare.jobs.files import CONFIG
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.run.job_provenance import describe_job
+from fedgin.flare.run.results import JOB
 from fedgin.train.provenance import Participant
-from tests.flare.run.test_results import LAST, lay_out, make_job, measure
+from tests.flare.run.test_results import BEST, LAST, lay_out, make_job, measure
 from tests.sites import tiny_experiment
+
+
+def write_checkpoint(path: Path, **claims: str) -> None:
+    """Write what is kept after three rounds of sites with these modalities."""
+    facts = {site: {"modality": modality, "weight": 12.0} for site, modality in claims.items()}
+    safetensors.numpy.save_file(
+        {"w": np.zeros(1, np.float32)}, path, metadata={ROUND: "2", CLAIMS: json.dumps(facts), CIPHERTEXTS: "[]"}
+    )
 
 
 def resumed_job(folder: Path, **claims: str) -> Job:
     """A job that goes on with two rounds after three of the sites with these claims."""
-    facts = {site: {"modality": modality, "weight": 12.0} for site, modality in claims.items()}
     (folder / CONFIG).mkdir(parents=True)
-    safetensors.numpy.save_file(
-        {"w": np.zeros(1, np.float32)},
-        folder / CONFIG / CHECKPOINT,
-        metadata={ROUND: "2", CLAIMS: json.dumps(facts), CIPHERTEXTS: "[]"},
-    )
+    write_checkpoint(folder / CONFIG / CHECKPOINT, **claims)
     return replace(make_job(), folder=folder, experiment=tiny_experiment(resumes={"job": "old-job", "round": 3}))
 
 
@@ -52,6 +56,25 @@ def test_a_resumed_job_names_the_sites_before_it_and_says_what_is_not_known_of_t
     ]
     assert found.modalities == [Modality.CT, Modality.MR]
     assert {item.site for item in found.measured} == {"a", "b", "c"}
+
+
+def test_the_sites_before_a_job_was_resumed_have_a_say_in_the_choice(tmp_path: Path) -> None:
+    """The MR site trained before only, and is worth as much as both CT sites together."""
+    result = lay_out(tmp_path, [["a", "b"], ["a", "b"]])
+    resumed_job(tmp_path / JOB / "tiny", a="CT", c="MR")
+    measure(result, {"a": {LAST: 0.6, BEST: 0.8}, "b": {LAST: 0.6, BEST: 0.8}, "c": {LAST: 0.6, BEST: 0.3}})
+    assert result.candidates == pytest.approx({"FL_global_model.pt": 0.6, "best_FL_global_model.pt": 0.55})
+    assert result.chosen_model == result.last_model
+
+
+def test_models_are_not_compared_when_nobody_knows_who_trained_them(tmp_path: Path) -> None:
+    result = lay_out(tmp_path, [["a", "b"], ["a", "b"]])
+    job = resumed_job(tmp_path / JOB / "tiny", a="CT", c="MR")
+    measure(result, {"a": {LAST: 0.6, BEST: 0.8}, "b": {LAST: 0.6, BEST: 0.8}})
+    assert result.chosen_model == result.best_model
+    (job.folder / CONFIG / CHECKPOINT).write_bytes(b"cut off")
+    assert result.candidates == {}
+    assert result.chosen_model == result.last_model
 
 
 def test_a_site_measures_the_job_s_organs_and_nothing_else(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fedgin.errors import DataError
-from fedgin.flare.run.outcome import JOB, RECORD, read_outcome
-from fedgin.flare.run.results import RunResult
+from fedgin.flare.run.outcome import RECORD, read_outcome
+from fedgin.flare.run.results import JOB, RunResult
 from tests.places import JOBS
 
 

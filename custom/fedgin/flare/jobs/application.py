@@ -36,13 +36,23 @@ def read_application(app: Path) -> Application:
     Raises:
         FedginError: a file is missing, wrong or does not belong there; names the first.
     """
+    read = read_settings(app)
+    check_checkpoint(app / "config" / CHECKPOINT, read.experiment)
+    return read
+
+
+def read_settings(app: Path) -> Application:
+    """Read an application without the checkpoint that a resumed job carries, which may be damaged since the job ran.
+
+    Raises:
+        FedginError: as :func:`read_application`.
+    """
     check_files(app, below=APP)
     config = app / "config"
     experiment = load_experiment(config / EXPERIMENT)
     experiment.check_names()
     server, client = (read_json(config / name, source=name) for name in (SERVER_CONFIG, CLIENT_CONFIG))
     numbers = check_configuration(experiment, server, client)
-    _check_checkpoint(config / CHECKPOINT, experiment)
     check_model(config / EVALUATED_MODEL, experiment)
     return Application(experiment, numbers)
 
@@ -61,7 +71,13 @@ def check_configuration(experiment: Experiment, server: object, client: object) 
     return numbers
 
 
-def _check_checkpoint(checkpoint: Path, experiment: Experiment) -> None:
+def check_checkpoint(checkpoint: Path, experiment: Experiment) -> None:
+    """Check that a job carries the checkpoint that it resumes, and no other.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+        ConfigError: it is of another round, or the job resumes nothing.
+    """
     if experiment.resumes is None:
         if checkpoint.exists():
             raise ConfigError(

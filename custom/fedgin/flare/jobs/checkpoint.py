@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import safetensors
 from pydantic import TypeAdapter
 
+from fedgin.data.site import Modality
 from fedgin.errors import WeightsError
 from fedgin.flare.participation import Claim
 
@@ -41,6 +42,18 @@ def read_claims(path: Path) -> dict[str, Claim]:
         WeightsError: the file is missing, cut off or something else.
     """
     return _read(path, lambda file: CLAIMS_TYPE.validate_json(file.metadata()[CLAIMS]))
+
+
+def read_modalities(path: Path) -> dict[str, Modality]:
+    """Return the modality of each site whose updates are in the model of a checkpoint.
+
+    Raises:
+        WeightsError: the file is missing, cut off or something else.
+    """
+    try:
+        return {site: Modality(claim.modality) for site, claim in read_claims(path).items()}
+    except ValueError:
+        raise WeightsError(f"{path.name} names an unknown modality", "fetch the result of the job again") from None
 
 
 def read_ciphertexts(path: Path) -> dict[str, bytes]:

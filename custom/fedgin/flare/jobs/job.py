@@ -13,7 +13,7 @@ from fedgin.data.organ_names import check_organs
 from fedgin.documents import read_json
 from fedgin.errors import ConfigError
 from fedgin.files import write_text
-from fedgin.flare.jobs.application import check_configuration, read_application
+from fedgin.flare.jobs.application import check_checkpoint, check_configuration, read_settings
 from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_round
 from fedgin.flare.jobs.configuration import first_round, flare_config
 from fedgin.flare.jobs.evaluated_model import check_model
@@ -104,10 +104,21 @@ def _refuse_missing(folder: Path) -> NoReturn:
 
 
 def read_job(folder: Path) -> Job:
-    """Read a job folder, also of a job that ran.
+    """Read and check a job folder.
 
     Raises:
         FedginError: a file is missing, wrong or does not belong to a job.
+    """
+    job = read_finished_job(folder)
+    check_checkpoint(folder / CONFIG / CHECKPOINT, job.experiment)
+    return job
+
+
+def read_finished_job(folder: Path) -> Job:
+    """Read the folder of a job that ran; the checkpoint that it carries, if it was resumed, may be damaged since.
+
+    Raises:
+        FedginError: as :func:`read_job`.
     """
     check_files(folder, but=(MARK,))
     if (folder / CONFIG / SERVER_CONFIG).is_file() and not (folder / CONFIG / EXPERIMENT).exists():
@@ -115,7 +126,7 @@ def read_job(folder: Path) -> Job:
             f"job {folder.resolve().name} has no {EXPERIMENT}",
             "start from a folder under jobs/; jobs/evaluate needs the bundle that it evaluates: --bundle BUNDLE",
         )
-    application = read_application(folder / APP)
+    application = read_settings(folder / APP)
     return _with_meta(folder, application.experiment, application.numbers, meta_name(application.experiment))
 
 

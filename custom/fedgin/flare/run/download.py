@@ -11,10 +11,10 @@ from pathlib import Path
 from nvflare.apis.job_def import JobMetaKey, RunStatus
 
 from fedgin.files import write_text
-from fedgin.flare.jobs.job import Job, read_job, stage_resumed
+from fedgin.flare.jobs.job import Job, read_finished_job, stage_resumed
 from fedgin.flare.run.console import ConsoleError, Session, job_record, job_status, silence
-from fedgin.flare.run.outcome import CASE_SCORES, JOB, RECORD, REPORT, SITE_SCORES, as_submitted
-from fedgin.flare.run.results import RunResult
+from fedgin.flare.run.outcome import CASE_SCORES, RECORD, REPORT, SITE_SCORES, as_submitted
+from fedgin.flare.run.results import JOB, RunResult
 from fedgin.flare.server.job_manager import has_ended
 from fedgin.folders import MARK, whole_folder
 from fedgin.train.provenance import FILE as PROVENANCE
@@ -80,7 +80,7 @@ def fetch_to_resume(session: Session, job_id: str, out: Path) -> Job:
         submitted = next((found / "job").rglob("meta.json"), None)
         if submitted is None:  # the job was refused before it was stored
             raise ConsoleError(f"the server keeps no files of job {job_id}", "submit it anew: fedgin run JOB --kit KIT")
-        job, result = read_job(submitted.parent), RunResult(found / "workspace")
+        job, result = read_finished_job(submitted.parent), RunResult(found / "workspace")
         ran = as_submitted(job, meta, result)
         if job_status(meta) == RunStatus.FINISHED_COMPLETED.value and not result.fault(ran, ran.sites):
             raise ConsoleError(f"job {job_id} was completed", f"fetch it: fedgin fetch {job_id} --kit KIT")

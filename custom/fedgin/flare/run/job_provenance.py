@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from fedgin.data.site import Modality
-from fedgin.errors import WeightsError
-from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_claims
+from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_modalities
 from fedgin.flare.jobs.files import CONFIG
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.protocol import SERVER_MODEL
@@ -58,7 +57,7 @@ def _participants(job: Job, result: RunResult) -> list[Participant]:
 
     In how many rounds a site took part before is not told, nor on how many cases it trained when it has left since.
     """
-    earlier = _earlier(job)
+    earlier = read_modalities(job.folder / CONFIG / CHECKPOINT) if job.experiment.resumes else {}
     found = {
         site: Participant(site=site, modality=modality, training_cases=None, rounds=None)
         for site, modality in earlier.items()
@@ -73,17 +72,6 @@ def _participants(job: Job, result: RunResult) -> list[Participant]:
                 rounds=None if before is None else before + 1,
             )
     return [found[site] for site in sorted(found)]
-
-
-def _earlier(job: Job) -> dict[str, Modality]:
-    """Return the modality of each site whose updates are in the model that a resumed job began with."""
-    if job.experiment.resumes is None:
-        return {}
-    claims = read_claims(job.folder / CONFIG / CHECKPOINT)
-    try:
-        return {site: Modality(claim.modality) for site, claim in claims.items()}
-    except ValueError:
-        raise WeightsError(f"{CHECKPOINT} names an unknown modality", "fetch the result of the job again") from None
 
 
 def _measured(

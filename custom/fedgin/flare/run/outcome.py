@@ -8,13 +8,16 @@ from typing import Any
 from nvflare.apis.job_def import ALL_SITES, SERVER_SITE_NAME, JobMetaKey, RunStatus
 from pydantic import BaseModel, Field, ValidationError
 
-from fedgin.errors import DataError, one_line
-from fedgin.flare.jobs.job import Job, read_job
+from fedgin.errors import DataError, FedginError, one_line
+from fedgin.flare.jobs.application import check_checkpoint
+from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_modalities
+from fedgin.flare.jobs.files import CONFIG
+from fedgin.flare.jobs.job import Job, read_finished_job
 from fedgin.flare.run.console import ConsoleError, job_status
-from fedgin.flare.run.results import RunResult, first_errors
+from fedgin.flare.run.results import JOB, RunResult, first_errors
 
-# In a result's folder, beside the server's run folder: the job, FLARE's record of it, and our page.
-JOB, RECORD, REPORT = "job", "job_record.json", "report.html"
+# In a result's folder, beside the server's run folder and the job: FLARE's record of the job, and our page.
+RECORD, REPORT = "job_record.json", "report.html"
 # Beside the page of a job that evaluated a model: the means of all sites, and the cases of those that show them.
 SITE_SCORES, CASE_SCORES = "site_scores.csv", "case_scores.csv"
 
@@ -80,12 +83,27 @@ def read_outcome(result: RunResult) -> Outcome:
         raise DataError(
             f"{folder} is no result of a job", "give a folder that 'fedgin run' or 'fedgin fetch' left"
         ) from None
-    job = as_submitted(read_job(submitted), meta, result)
+    job = as_submitted(read_finished_job(submitted), meta, result)
     status = job_status(meta)
     fault = f"it ended as {status}" if status != RunStatus.FINISHED_COMPLETED.value else result.fault(job, job.sites)
     said = [one_line(str(line)) for line in _read_record(meta, job).job_deploy_detail or []]
     causes = (*(line for line in said if not line.endswith(": OK")), *first_errors(folder / "error_log.txt"))
+    if damage := _find_damage(job):
+        fault = f"{fault}; {damage.problem}" if fault else damage.problem
+        causes = (*causes, str(damage))
     return Outcome(job, one_line(str(meta.get(JobMetaKey.JOB_ID.value))), result, fault, causes)
+
+
+def _find_damage(job: Job) -> FedginError | None:
+    """Return what is wrong with the checkpoint that a resumed job began with: it names who trained before."""
+    checkpoint = job.folder / CONFIG / CHECKPOINT
+    try:
+        check_checkpoint(checkpoint, job.experiment)
+        if job.experiment.resumes:
+            read_modalities(checkpoint)
+    except FedginError as error:
+        return error
+    return None
 
 
 def as_submitted(job: Job, meta: Mapping[str, Any], result: RunResult) -> Job:

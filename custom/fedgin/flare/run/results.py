@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedgin.errors import DataError, one_line
+from fedgin.errors import DataError, WeightsError, one_line
 from fedgin.flare.collection import FILE as COLLECTION
-from fedgin.flare.jobs.checkpoint import CHECKPOINT
+from fedgin.flare.jobs.checkpoint import CHECKPOINT, read_modalities
+from fedgin.flare.jobs.files import CONFIG
 from fedgin.flare.jobs.job import Job
 from fedgin.flare.organ_table import FILE as ORGAN_TABLE
 from fedgin.flare.organ_table import OrganTable, read_table
@@ -21,6 +22,8 @@ from fedgin.flare.run.evaluation import find_evaluation_fault, read_scores
 from fedgin.flare.server.round_metrics import FILE as ROUND_METRICS
 from fedgin.train.evaluate.site_scores import SiteScores
 
+# In a result's folder, beside the server's run folder: the job.
+JOB = "job"
 # Loggers of FLARE's transport: errors of a moment, as when our console asks for statistics before the job has any.
 TRANSPORT = ("blob_streamer", "byte_receiver", "CoreCell")
 # FLARE writes who, which run and which task in front of each message: 300 letters.
@@ -99,11 +102,15 @@ class RunResult:
     def candidates(self) -> dict[str, float]:
         """Validation Dice of the global models in the cross-site evaluation, by file name.
 
-        Measured on their validation cases, after the last round, by those sites whose updates are in some average;
-        averaged over the sites of a modality, then over the modalities. A model of which one of them reports no Dice
-        between 0 and 1 is no candidate.
+        Measured on their validation cases, after the last round, by those sites whose updates are in some average,
+        also before the job was resumed; averaged over the sites of a modality, then over the modalities. A model of
+        which one of them reports no Dice between 0 and 1 is no candidate, and none is where the checkpoint that names
+        the sites before the job was resumed is damaged.
         """
-        modality = {site: item.modality for done in self.participation for site, item in done.contributed.items()}
+        try:
+            modality = self._modalities()
+        except WeightsError:
+            return {}
         measured = {site: models for site, models in self._measured().items() if site in modality}
         models = {model for models in measured.values() for model in models if model.startswith(SERVER_MODEL)}
         found = {model: {site: _dice(measured[site].get(model)) for site in measured} for model in sorted(models)}
@@ -111,6 +118,13 @@ class RunResult:
             model.removeprefix(SERVER_MODEL): _mean_over_modalities(dice, modality) for model, dice in found.items()
         }
         return {model: dice for model, dice in means.items() if math.isfinite(dice)}
+
+    def _modalities(self) -> dict[str, str]:
+        """Return the modality of each site whose updates are in the models."""
+        carried = list(self.folder.glob(f"{JOB}/*/{CONFIG}/{CHECKPOINT}"))
+        earlier = {site: kind.value for path in carried for site, kind in read_modalities(path).items()}
+        now = {site: item.modality for done in self.participation for site, item in done.contributed.items()}
+        return earlier | now
 
     @property
     def measurers(self) -> set[str]:
