@@ -21,6 +21,7 @@ from fedgin.errors import ConfigError, FedginError
 from fedgin.flare.jobs.checkpoint import CHECKPOINT
 from fedgin.flare.jobs.files import CONFIG
 from fedgin.flare.jobs.job import Job, load_job, stage_job, stage_resumed
+from fedgin.flare.jobs.meta import make_meta
 from fedgin.flare.protocol import DICE, STATS
 from fedgin.flare.run.console import ConsoleError
 from fedgin.folders import MARK, FolderError
@@ -39,7 +40,12 @@ class Server:
         left: the server's run folder of every job.
         status: with which every job ends.
         failures: what the server shows as the sites' reasons.
+
+    Attributes:
+        refusal: why it refuses every job at its submission, as our server's JobManager notes it; none if it takes them.
     """
+
+    refusal = ""
 
     def __init__(self, connected: str, left: Path, status: RunStatus, failures: list[str]) -> None:
         self.connected = connected
@@ -72,9 +78,15 @@ class Server:
         return {"server": {"fedgin": {"failures": self.failures, "rounds": {}, "expected": []}}}
 
     def get_job_meta(self, job_id: str) -> dict[str, Any]:
+        if self.refusal:
+            refused = {"status": RunStatus.FAILED_TO_RUN.value, "job_deploy_detail": [self.refusal]}
+            return {**make_meta("refused", 1, ()), "job_id": job_id, **refused}
         return {**self._meta(), "job_id": job_id, "status": self.status.value}
 
     def download_job_result(self, job_id: str, place: str) -> str:
+        if self.refusal:
+            (Path(place) / "job").mkdir()
+            return place
         shutil.copytree(self.left, Path(place) / "workspace")
         shutil.copytree(self.store, Path(place) / "job" / "tiny")
         return place
@@ -214,6 +226,27 @@ def test_the_page_of_a_job_that_no_site_took_says_why(lead: Lead) -> None:
     assert "it ended as FINISHED:ABORTED" in lead.page
     assert "0 of 2 rounds are complete so far." in lead.page
     assert 'http-equiv="refresh"' not in lead.page
+
+
+CARRIES = ConfigError("the job carries 'app/custom'", "start from a folder under jobs/")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "fix"),
+    [
+        (f"server: {CARRIES}", "start from a folder under jobs/; submit it anew: fedgin run JOB --kit KIT"),
+        ("server: the job carries 'app/custom'", "submit it anew: fedgin run JOB --kit KIT"),
+    ],
+)
+def test_a_job_that_the_server_refused_is_one_error_with_its_reason(lead: Lead, refusal: str, fix: str) -> None:
+    server = lead.meets("ab", [], measured="")
+    server.refusal = refusal
+    for done in (lead.runs(), lead.says("fetch", "job-1", out="fetched"), lead.says("resume", "job-1", out="rest")):
+        assert isinstance(done.exception, ConsoleError)
+        assert done.exception.problem == "the server refused job job-1: the job carries 'app/custom'"
+        assert done.exception.fix == fix
+    assert "the job carries 'app/custom'" in lead.page.replace("&#39;", "'")
+    assert not (lead.folder / "fetched").exists()
 
 
 def test_a_job_is_resumed_on_its_own_sites(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:

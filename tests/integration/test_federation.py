@@ -25,7 +25,7 @@ from fedgin.flare.server.job_manager import EMPTY
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint
 from poc.federation import PEOPLE, SERVER, LocalFederation
 from tests.deploy.bundles import make_bundle
-from tests.integration.attacks import ATTACKS, Attack, edit, submit_as_it_is
+from tests.integration.attacks import ATTACKS, Attack, edit, overwrite_a_file, submit_as_it_is
 from tests.integration.faults.setting import job_process
 from tests.integration.three_sites import SITES, federation_of_three, stage_tiny
 from tests.places import JOBS
@@ -255,6 +255,18 @@ def test_a_site_with_another_package_refuses_and_the_lead_reads_which_and_why(
     ]
     assert "mr-a" in line
     assert "the kit expects fedgin 9." in line
+
+
+def test_a_refused_job_cannot_be_fetched_and_says_why(federation: LocalFederation, job: Job, tmp_path: Path) -> None:
+    overwrite_a_file(job.folder, tmp_path / "owned", "")
+    kit, out = federation.admin(Role.LEAD), tmp_path / "out"
+    with connect(kit) as session:
+        job_id = submit_as_it_is(session, job.folder)
+    error = CliRunner().invoke(app, ["fetch", job_id, "--kit", str(kit), "--out", str(out)]).exception
+    assert isinstance(error, ConsoleError)
+    assert error.problem.startswith(f"the server refused job {job_id}: ")
+    assert ATTACKS[overwrite_a_file] in error.problem
+    assert not out.exists()
 
 
 def test_a_job_goes_on_without_a_site_that_fails_if_the_others_are_enough(

@@ -5,11 +5,13 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from nvflare.apis.job_def import JobMetaKey, RunStatus
 
+from fedgin.errors import one_line
 from fedgin.files import write_text
 from fedgin.flare.jobs.job import Job, read_finished_job, stage_resumed
 from fedgin.flare.run.console import ConsoleError, Session, job_record, job_status, silence
@@ -19,6 +21,8 @@ from fedgin.flare.server.job_manager import has_ended
 from fedgin.folders import MARK, whole_folder
 from fedgin.train.provenance import FILE as PROVENANCE
 
+# At the end of one of our errors.
+CODE = re.compile(r" \[FG-\d+\]$")
 # What is written into the folder of a result when it has been fetched.
 WRITTEN = (REPORT, PROVENANCE, SITE_SCORES, CASE_SCORES)
 
@@ -33,7 +37,8 @@ def fetch(session: Session, job_id: str, out: Path, *, overwrite: bool = False) 
         overwrite: see ``out``.
 
     Raises:
-        ConsoleError: there is nothing to download, this person may not, or the job has not ended.
+        ConsoleError: there is nothing to download, this person may not, the job has not ended, or it was refused at its
+            submission; names the reason.
         FolderError: ``out`` holds something else.
     """
     meta = job_record(session, job_id)
@@ -50,10 +55,10 @@ def fetch(session: Session, job_id: str, out: Path, *, overwrite: bool = False) 
             path.rename(part / path.name)
         for kept in (JOB, RECORD):  # a server could have put something there
             _remove(part / kept)
-        for file in list((found / "job").rglob("meta.json"))[:1]:
-            name = str(meta.get(JobMetaKey.JOB_FOLDER_NAME.value) or file.parent.name).rstrip("/")
-            ignored = shutil.ignore_patterns(MARK, ".__nvfl_*")
-            shutil.copytree(file.parent, part / JOB / _folder_name(name.rpartition("/")[2]), ignore=ignored)
+        submitted = _submitted(found, job_id, meta)
+        name = str(meta.get(JobMetaKey.JOB_FOLDER_NAME.value) or submitted.name).rstrip("/")
+        ignored = shutil.ignore_patterns(MARK, ".__nvfl_*")
+        shutil.copytree(submitted, part / JOB / _folder_name(name.rpartition("/")[2]), ignore=ignored)
         write_text(part / RECORD, json.dumps(meta, indent=2, default=str) + "\n")
     return RunResult(out)
 
@@ -77,14 +82,25 @@ def fetch_to_resume(session: Session, job_id: str, out: Path) -> Job:
             f"end it: fedgin abort {job_id} --kit KIT; or restart a server that crashed",
         )
     with _downloaded(session, job_id, out) as found:
-        submitted = next((found / "job").rglob("meta.json"), None)
-        if submitted is None:  # the job was refused before it was stored
-            raise ConsoleError(f"the server keeps no files of job {job_id}", "submit it anew: fedgin run JOB --kit KIT")
-        job, result = read_finished_job(submitted.parent), RunResult(found / "workspace")
+        job = read_finished_job(_submitted(found, job_id, meta))
+        result = RunResult(found / "workspace")
         ran = as_submitted(job, meta, result)
         if job_status(meta) == RunStatus.FINISHED_COMPLETED.value and not result.fault(ran, ran.sites):
             raise ConsoleError(f"job {job_id} was completed", f"fetch it: fedgin fetch {job_id} --kit KIT")
         return stage_resumed(job, job_id, result.checkpoint, out)
+
+
+def _submitted(found: Path, job_id: str, meta: Mapping[str, Any]) -> Path:
+    """Return the folder of the job as it was submitted; of one that was refused then the server keeps no files."""
+    for file in (found / "job").rglob("meta.json"):
+        return file.parent
+    details = meta.get(JobMetaKey.JOB_DEPLOY_DETAIL.value)
+    said = one_line(str(details[0])) if isinstance(details, list) and details else ""
+    problem, _, fix = CODE.sub("", said.removeprefix("server: ")).partition(". Fix: ")
+    again = "submit it anew: fedgin run JOB --kit KIT"
+    if not problem:
+        raise ConsoleError(f"the server keeps no files of job {job_id}", again)
+    raise ConsoleError(f"the server refused job {job_id}: {problem}", f"{fix}; {again}" if fix else again)
 
 
 @contextlib.contextmanager
