@@ -36,6 +36,7 @@ from nvflare.private.fed.client.client_engine_internal_spec import ClientEngineI
 from nvflare.private.fed.client.client_req_processors import ClientRequestProcessors
 from nvflare.private.fed.server.server_command_agent import ServerCommandAgent
 from nvflare.private.fed.utils.fed_utils import nvflare_fobs_initialize
+from nvflare.private.stream_runner import TOPIC_STREAM_REQUEST
 
 from fedgin.flare.audit.request_filter import RequestFilter
 from fedgin.flare.audit.security_log import Kind, read_log
@@ -282,6 +283,21 @@ def test_what_a_job_and_a_console_need_is_done(federation: Federation) -> None:
     assert code == ReturnCode.OK
     assert told
     assert federation.refused("server") == federation.refused("hospital-b") == []
+
+
+def test_no_hospital_sends_a_file_to_the_server(federation: Federation) -> None:
+    """FLARE's server would open one for whoever sends a piece."""
+    channel, heard = CellChannel.AUX_COMMUNICATION, list[str]()
+
+    def listen(request: Any) -> Any:
+        heard.append(request.get_header(MessageHeaderKey.TOPIC))
+        return make_reply(ReturnCode.OK)
+
+    for topic in ("fed.event", TOPIC_STREAM_REQUEST):
+        federation.cells["server"].register_request_cb(channel=channel, topic=topic, cb=listen)
+        federation.command("hospital-a", topic, channel=channel, target="server", seconds=3.0)
+    assert heard == ["fed.event"]
+    assert federation.refused("server") == [("hospital-a", TOPIC_STREAM_REQUEST)]
 
 
 def send_named(federation: Federation, topic: str, named: str | None) -> list[str]:

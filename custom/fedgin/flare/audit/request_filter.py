@@ -22,6 +22,7 @@ from nvflare.fuel.f3.cellnet.fqcn import FqcnInfo, same_family
 from nvflare.fuel.f3.cellnet.utils import make_reply
 from nvflare.fuel.f3.streaming.stream_const import STREAM_CHANNEL, STREAM_DATA_TOPIC, StreamHeaderKey
 from nvflare.fuel.hci.proto import ReplyKeyword
+from nvflare.fuel.utils.admin_name_utils import is_valid_admin_client_name
 from nvflare.private.admin_defs import error_reply
 from nvflare.private.defs import (
     CellChannel,
@@ -31,6 +32,7 @@ from nvflare.private.defs import (
     SysCommandTopic,
     new_cell_message,
 )
+from nvflare.private.stream_runner import TOPIC_STREAM_REQUEST
 
 from fedgin.errors import with_fix
 from fedgin.flare.audit.double_start import tell_rarely
@@ -48,6 +50,8 @@ BULK = (CellChannel.CELLNET, "bulk")
 PIECE = (STREAM_CHANNEL, STREAM_DATA_TOPIC)
 # Of these FLARE's parts at the server, and ours, believe the name inside; the token tells who sent it.
 NAMED = (CellChannelTopic.HEART_BEAT, CellChannelTopic.Quit)
+# A piece of a file; consoles send jobs so, and :mod:`~fedgin.flare.server.uploads` bounds that.
+FILE_PIECE = (CellChannel.AUX_COMMUNICATION, TOPIC_STREAM_REQUEST)
 ANOTHER_NAME = "a message in another's name"
 
 
@@ -57,6 +61,7 @@ class RequestFilter(FLComponent):
     - Both refuse every message between two participants of which neither is the server, and one that names another
       sender than the process that is connected.
     - The server refuses what its own processes alone ask of each other, such as all sites' numbers, or a job's end.
+    - The server refuses files of a site.
     - The server refuses a sign of life, and a farewell, that names another site than its token.
     - Both refuse events that are not ours, see :mod:`~fedgin.flare.federated_events`.
     - A site refuses FLARE's shell (``ls``, ``cat``, ``grep``), whoever asks, and a job id that is none: with another
@@ -106,6 +111,8 @@ class RequestFilter(FLComponent):
             reason = "a message to another participant"
         elif destination.is_on_server and not origin.is_on_server and _is_of_the_server(message):
             reason = "the server's own processes ask each other for that"
+        elif destination.is_on_server and _asked(message) == FILE_PIECE and not is_valid_admin_client_name(sender.root):
+            reason = "a site sends no files"
         else:
             return None
         self._say(sender.root, _asked(message)[1], reason)

@@ -1,0 +1,117 @@
+"""A bound on the files that FLARE's server takes: those of logged-in consoles, as large as a job may be, a few at once.
+
+FLARE opens a file in the temporary folder of the server for whoever sends a first piece, writes whatever comes, and
+looks at the session when all is there. So anyone with a kit could fill the disk. It also leaves the file of each job
+that is refused.
+"""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_component import FLComponent
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable
+from nvflare.apis.streaming import ConsumerFactory, ObjectConsumer, StreamContext
+from nvflare.app_common.streamers.streamer_base import KEY_DATA, KEY_FILE_LOCATION, KEY_FILE_SIZE
+from nvflare.fuel.hci.proto import StreamChannel
+
+from fedgin.errors import ConfigError
+from fedgin.flare.jobs.archive import LARGEST_FILE, LARGEST_WEIGHTS
+
+# The weights of a job, and its few small files.
+LARGEST_UPLOAD = LARGEST_WEIGHTS + 16 * LARGEST_FILE
+AT_ONCE = 4
+FIX = "submit jobs with 'fedgin run' or FLARE's console"
+
+
+class Uploads(FLComponent):
+    """Part of the server kit's ``resources.json``."""
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Bound what FLARE's server takes; it begins to take files later."""
+        if event_type == EventType.SYSTEM_START:
+            engine: Any = fl_ctx.get_engine()
+            bound_uploads(engine.run_manager.object_streamer, lambda said: _is_logged_in(engine.server, said))
+
+
+def bound_uploads(streamer: Any, is_logged_in: Callable[[Any], bool]) -> None:
+    """Bound the files of consoles that will be taken.
+
+    Args:
+        streamer: FLARE's ``ObjectStreamer``.
+        is_logged_in: whether the command that comes with a file is one of a console with a session.
+    """
+    register = streamer.register_stream_processing
+
+    def bounded(channel: str, topic: str, factory: ConsumerFactory, **options: Any) -> None:
+        ours = _Uploads(factory, is_logged_in) if channel == StreamChannel.UPLOAD else factory
+        register(channel=channel, topic=topic, factory=ours, **options)
+
+    streamer.register_stream_processing = bounded
+
+
+def _is_logged_in(server: Any, said: Any) -> bool:
+    admin = server.admin_server
+    _, _, conn = admin._create_conn(said)
+    return admin.sess_mgr.get_session(conn.get_token(), admin.get_id_asserter()) is not None
+
+
+class _Upload(ObjectConsumer):
+    """One file; FLARE's own consumer writes it."""
+
+    def __init__(self, stock: ObjectConsumer, stream_ctx: StreamContext, size: int) -> None:
+        self._stock, self._stream, self._left, self._ended = stock, stream_ctx, size, False
+
+    def consume(self, shareable: Shareable, stream_ctx: StreamContext, fl_ctx: FLContext) -> tuple[bool, Shareable]:
+        self._left -= len(shareable.get(KEY_DATA) or b"")
+        if self._ended or self._left < 0:
+            raise ConfigError("the file is larger than was said, or too many came at once", FIX)
+        proceed, reply = self._stock.consume(shareable, stream_ctx, fl_ctx)
+        return proceed, reply
+
+    def finalize(self, stream_ctx: StreamContext, fl_ctx: FLContext) -> None:
+        self._stock.finalize(stream_ctx, fl_ctx)
+
+    def end(self) -> None:
+        """Remove the file, unless a job of the server's store has become of it."""
+        self._ended = True
+        self._stock.finalize(self._stream, FLContext())  # an open file keeps its place on the disk
+        Path(self._stream[KEY_FILE_LOCATION]).unlink(missing_ok=True)
+
+
+class _Uploads(ConsumerFactory):
+    def __init__(self, stock: ConsumerFactory, is_logged_in: Callable[[Any], bool]) -> None:
+        self._stock = stock
+        self._is_logged_in = is_logged_in
+        self._lock = threading.Lock()
+        self._open: list[_Upload] = []
+
+    def get_consumer(self, stream_ctx: StreamContext, fl_ctx: FLContext) -> ObjectConsumer:
+        """Open a file; the oldest is given up where there are too many.
+
+        Raises:
+            ConfigError: the sender is no console with a session, or the file is too large; the text is in the log.
+        """
+        if not self._is_logged_in(stream_ctx.get("conn_data")):
+            raise ConfigError("a file came from nobody who is logged in", FIX)
+        size = stream_ctx.get(KEY_FILE_SIZE)
+        if not isinstance(size, int) or not 0 <= size <= LARGEST_UPLOAD:
+            raise ConfigError(f"a file of more than {LARGEST_UPLOAD:,} bytes", FIX)
+        stock = self._stock.get_consumer(stream_ctx, fl_ctx)
+        made = _Upload(stock, stream_ctx, size)
+        with self._lock:
+            self._open.append(made)
+            given_up, self._open = self._open[:-AT_ONCE], self._open[-AT_ONCE:]
+        for upload in given_up:
+            upload.end()
+        return made
+
+    def return_consumer(self, consumer: ObjectConsumer, stream_ctx: StreamContext, fl_ctx: FLContext) -> None:
+        """Remove what is left of a file once FLARE has done with it."""
+        if isinstance(consumer, _Upload):
+            with self._lock:
+                self._open = [upload for upload in self._open if upload is not consumer]
+            consumer.end()
