@@ -1,5 +1,6 @@
 import json
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -17,6 +18,7 @@ from fedgin.data.dicom.rules import IngestRules
 from fedgin.data.site import load_site
 from fedgin.data.volumes import read_label
 from tests.data.dicom.series import (
+    AXIAL,
     CORONAL,
     SeriesSpec,
     make_rules,
@@ -156,6 +158,40 @@ def test_so_it_is_where_the_segmentation_does_not_say_how_thick_its_slices_are(t
     drawn = write_seg(tmp_path / "dicom" / "seg", slices[::2], {"Liver": liver})
     del drawn.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices
     drawn.save_as(tmp_path / "dicom" / "seg")
+    assert reasons(run(tmp_path, rules(may_be_absent=["left_kidney"]))) == [Reason.LABEL_GRID]
+
+
+@pytest.mark.parametrize(
+    "specks",
+    [
+        pytest.param([(2, 1, 2), (2, 5, 2)], id="two specks on one slice"),
+        pytest.param([(1, 2, 2), (4, 2, 2)], id="two lesions of one slice each"),
+        pytest.param([(0, 2, 2), (2, 2, 2), (5, 2, 2)], id="three lesions of one slice each"),
+    ],
+)
+def test_small_parts_far_apart_are_no_stripes(tmp_path: Path, specks: list[tuple[int, int, int]]) -> None:
+    """The segmentation says that its slices are as far apart as those of the image."""
+    slices = write_series(tmp_path / "dicom")
+    liver = np.zeros(SHAPE, dtype=bool)
+    liver[tuple(np.transpose(specks))] = True
+    write_seg(tmp_path / "dicom" / "seg", slices, {"Liver": liver})
+    assert reasons(run(tmp_path, rules(may_be_absent=["left_kidney"]))) == []
+    (path,) = (tmp_path / "out" / "labels").iterdir()
+    assert int(np.asarray(nibabel.load(path).dataobj).sum()) == len(specks)
+
+
+@pytest.mark.parametrize(
+    "orientation", [pytest.param(AXIAL, id="on the slices"), pytest.param(CORONAL, id="across the slices")]
+)
+def test_an_organ_drawn_on_every_other_plane_is_left_out(tmp_path: Path, orientation: tuple[float, ...]) -> None:
+    """As by hand, to be interpolated later: the segmentation states the distance of the image's slices."""
+    cube = SeriesSpec(count=9, shape=(9, 9), spacing=(1.0, 1.0), step=1.0, origin=(0.0, 0.0, 0.0))
+    write_series(tmp_path / "dicom", cube)
+    origin = (0.0, 0.0, 0.0) if orientation == AXIAL else (0.0, 0.0, 8.0)
+    drawn = make_slices(replace(cube, orientation=orientation, origin=origin))
+    liver = np.zeros((9, 9, 9), dtype=bool)
+    liver[::2, 3:6, 3:6] = True
+    write_seg(tmp_path / "dicom" / "seg", drawn, {"Liver": liver})
     assert reasons(run(tmp_path, rules(may_be_absent=["left_kidney"]))) == [Reason.LABEL_GRID]
 
 

@@ -1,5 +1,6 @@
 """DICOM SEG or RTSTRUCT to one label volume on the grid of the image: by segment name, without resampling."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
@@ -11,11 +12,15 @@ from pydicom.uid import UID, RTStructureSetStorage
 
 from fedgin.data.dicom.facts import SliceHeader
 from fedgin.data.dicom.functional_groups import frames_of
-from fedgin.data.dicom.planes import Plane, skips_slices
+from fedgin.data.dicom.planes import Plane, lies_on_every_nth
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.dicom.rtstruct import OffTheSlicesError, drawn_structures, fill, structure_names
 from fedgin.data.dicom.rules import LabelRules, comparable
 from fedgin.data.dicom.stack import Stack
+
+# Thick slices lie on every n-th thin one. A SEG that states the distance of the image's slices has no thick ones. An
+# organ on so many of every n-th slice was then drawn so by hand; on fewer, its parts may be small and far apart.
+_FEW = 5
 
 
 def read_labels(segmentations: Sequence[SliceHeader], rules: LabelRules, stack: Stack) -> NDArray[np.uint8] | Reason:
@@ -129,22 +134,21 @@ def _draw_frames(
     if kind is SegmentationTypeValues.FRACTIONAL:
         return Reason.LABEL_NOT_READABLE
     planes = stack.planes(labels)
+    levels = defaultdict[tuple[int, int], set[int]](set)
     for number, frame in enumerate(frames_of(segmentation), start=1):
         owner = None if kind is SegmentationTypeValues.LABELMAP else int(frame.ReferencedSegmentNumber)
         drawn = [segment for segment in ids if owner in (None, segment)]
         stored = np.asarray(segmentation.get_stored_frame(number)) if drawn else np.empty((0, 0))
         for segment in drawn:
             mask = np.equal(stored, segment if owner is None else 1)
-            places = Plane.of_frame(frame, mask.shape).places(mask, stack.geometry)
+            plane = Plane.of_frame(frame, mask.shape)
+            places = plane.places(mask, stack.geometry)
             if places is None:
                 return Reason.LABEL_GRID
             if not set(np.unique(planes[places])) <= {0, ids[segment]}:
                 return Reason.LABEL_OVERLAP
             planes[places] = ids[segment]
-    # Thicker slices lie on every other thin one; most writers say how thick they are, and are refused before.
-    return Reason.LABEL_GRID if any(_has_gaps(planes == label) for label in set(ids.values())) else None
-
-
-def _has_gaps(organ: NDArray[np.bool_]) -> bool:
-    """Tell it along any axis: the planes of a segmentation may cut the slices."""
-    return any(skips_slices(np.flatnonzero(organ.any(axis=others)).tolist()) for others in ((1, 2), (0, 2), (0, 1)))
+            at_least = _FEW if plane.between_slices else 2
+            levels[ids[segment], at_least].update(places[plane.axis(stack.geometry)][:1].tolist())
+    stripes = any(lies_on_every_nth(drawn, at_least) for (_, at_least), drawn in levels.items())
+    return Reason.LABEL_GRID if stripes else None

@@ -20,6 +20,11 @@ def skips_slices(drawn: Collection[int]) -> bool:
     return len(drawn) > 1 and bool(np.median(np.diff(sorted(drawn))) > 1)
 
 
+def lies_on_every_nth(drawn: Collection[int], at_least: int) -> bool:
+    """Tell whether an organ is drawn on so many slices or more, and all of them are on every n-th one, n above 1."""
+    return len(drawn) >= at_least and bool(np.gcd.reduce(np.diff(sorted(drawn))) > 1)
+
+
 @dataclass(frozen=True)
 class Plane:
     """Pixels [rows, columns] in space.
@@ -54,12 +59,10 @@ class Plane:
 
     def lies_on(self, grid: VolumeGeometry) -> bool:
         """Tell whether the pixels are voxels of the grid, or would be if the grid went on."""
-        per_mm = np.linalg.inv(grid.affine[:3, :3])
-        turned = np.rint(self.steps @ per_mm.T)
+        turned = self._turned(grid)
         if not (np.abs(turned).sum(axis=1) == 1).all() or (turned[0] == turned[1]).all():
             return False
-        normal = 3 - int(np.flatnonzero(turned[0])[0]) - int(np.flatnonzero(turned[1])[0])
-        if self.between_slices and round(self.between_slices / grid.spacing[normal]) != 1:
+        if self.between_slices and round(self.between_slices / grid.spacing[_normal(turned)]) != 1:
             return False
         last_row, last_column = self.size[0] - 1, self.size[1] - 1
         corners = np.array([(0, 0), (0, last_column), (last_row, 0), (last_row, last_column)])
@@ -68,6 +71,10 @@ class Plane:
         voxels = np.rint(indices[0]) + corners @ turned
         off = np.abs(indices - voxels) * grid.spacing
         return bool(off.max() <= POSITION_TOLERANCE_MM + _ROUNDING_MM)
+
+    def axis(self, grid: VolumeGeometry) -> int:
+        """Return the axis of the grid that leads from plane to plane; the plane lies on the grid."""
+        return _normal(self._turned(grid))
 
     def places(self, mask: NDArray[np.bool_], grid: VolumeGeometry) -> tuple[NDArray[np.int64], ...] | None:
         """Return the voxel indices (one array an axis of the grid) of the pixels in ``mask``.
@@ -80,7 +87,15 @@ class Plane:
         inside = ((indices >= 0) & (indices < grid.spatial_shape)).all()
         return tuple(indices.T) if inside else None
 
+    def _turned(self, grid: VolumeGeometry) -> NDArray[np.float64]:
+        """Return the steps [2, 3] in whole voxels of the grid."""
+        return np.rint(self.steps @ np.linalg.inv(grid.affine[:3, :3]).T)
+
     def _indices(self, pixels: NDArray[np.int64], grid: VolumeGeometry) -> NDArray[np.float64]:
         """Return where pixels [N, (row, column)] are, in indices [N, 3] of the grid."""
         points = self.origin + pixels @ self.steps
         return np.asarray((points - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T)
+
+
+def _normal(turned: NDArray[np.float64]) -> int:
+    return 3 - int(np.flatnonzero(turned[0])[0]) - int(np.flatnonzero(turned[1])[0])
