@@ -92,7 +92,7 @@ def _unite(contours: Iterable[Inside], shape: tuple[int, ...]) -> Mask:
             continue
         drawn = np.zeros(shape, dtype=np.bool_)
         drawn[inside] = True
-        depth = _depth(drawn, levels)
+        depth = _depth(inside, levels)
         if depth and any(_is_repeated(drawn, outer) for outer in levels[depth - 1]):
             continue
         if depth == len(levels):
@@ -104,9 +104,9 @@ def _unite(contours: Iterable[Inside], shape: tuple[int, ...]) -> Mask:
     return mask
 
 
-def _depth(drawn: Mask, levels: Sequence[Sequence[Mask]]) -> int:
+def _depth(inside: Inside, levels: Sequence[Sequence[Mask]]) -> int:
     for depth, level in reversed(list(enumerate(levels))):
-        times = np.sum(level, axis=0)[drawn]
+        times = np.sum([outer[inside] for outer in level], axis=0)
         if (times > 0).mean() >= _INSIDE:
             return depth + int((times % 2).mean() > 0.5)
     return 0
@@ -114,8 +114,11 @@ def _depth(drawn: Mask, levels: Sequence[Sequence[Mask]]) -> int:
 
 def _is_repeated(drawn: Mask, outer: Mask) -> bool:
     """Tell whether two contours differ by less than the thinnest wall that could lie between them."""
+    differing = np.count_nonzero(drawn ^ outer)
+    if differing >= _WALL * np.count_nonzero(outer):  # a border has no more voxels; to erode takes far longer
+        return False
     border = outer & ~binary_erosion(outer)
-    return bool((drawn ^ outer).sum() < _WALL * border.sum())
+    return bool(differing < _WALL * np.count_nonzero(border))
 
 
 def _contours(dataset: pydicom.Dataset, structure: int) -> Iterator[tuple[str, NDArray[np.float64]]]:
