@@ -144,6 +144,18 @@ def test_a_mask_may_be_stored_with_any_one_value(tmp_path: Path, value: float) -
     assert bring_in(source, tmp_path / "after").labels == expected
 
 
+def test_a_mask_that_resampling_left_beyond_0_and_1_is_one(tmp_path: Path) -> None:
+    """As cubic splines leave it."""
+    source = write_totalsegmentator(tmp_path / "archive", SPLITS)
+    expected = bring_in(source, tmp_path / "before").labels
+    for path in source.glob(f"*/{SAVED_MASKS}/liver.nii.gz"):
+        mask = nibabel.load(path)
+        inside = np.asarray(mask.dataobj) > 0
+        ripple = np.random.default_rng(0).uniform(-0.1, 0.1, inside.shape)
+        nibabel.Nifti1Image((inside + ripple).astype(np.float32), mask.affine).to_filename(path)
+    assert bring_in(source, tmp_path / "after").labels == expected
+
+
 def test_a_mask_that_changed_is_merged_again(tmp_path: Path) -> None:
     source = write_totalsegmentator(tmp_path / "archive", SPLITS)
     site = bring_in(source, tmp_path / "sites")

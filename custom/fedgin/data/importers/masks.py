@@ -78,6 +78,9 @@ def _inside(path: Path, grid: nibabel.Nifti1Image) -> NDArray[np.intp]:
 
 
 def _is_mask(values: NDArray[Any]) -> bool:
-    """Refuse NaN, 255 in a type that makes it -1, and a label of several organs: each would be lost or taken whole."""
-    high = values.max()
-    return bool(values.min() >= 0 and (high <= 1 or ((values == 0) | (values == high)).all()))
+    """Refuse NaN, 255 in a type that makes it -1, and a label of several organs: each would be lost or taken whole.
+
+    Values about 0 and 1 may be beyond them, as resampling with splines leaves them.
+    """
+    low, high = values.min(), values.max()
+    return bool(low > -INSIDE and (high < 1 + INSIDE or ((values == 0) | (values == high)).all()))
