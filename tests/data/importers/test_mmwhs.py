@@ -11,6 +11,7 @@ from fedgin.data.dicom.rules import SplitRules
 from fedgin.data.importers.archive_site import write_archive_sites
 from fedgin.data.importers.label_ids import MMWHS_IDS, MMWHS_VALUES
 from fedgin.data.importers.mmwhs import read_mmwhs
+from fedgin.data.importers.renumbered import Renumbered
 from fedgin.data.organs import ORGANS
 from fedgin.errors import DataError
 from tests.data.importers.miniature_archives import save, write_mmwhs
@@ -75,6 +76,19 @@ def test_a_case_in_two_folders_is_refused(tmp_path: Path) -> None:
     shutil.copy(source / "ct_train" / label, source / "old" / label)
     with pytest.raises(DataError, match="ct_train_1001: only one ct_train_1001_label"):
         read_mmwhs(source)
+
+
+def test_a_file_in_a_folder_of_its_own_name_is_one(tmp_path: Path) -> None:
+    """As some programs unpack a ``.gz``."""
+    source = write_mmwhs(tmp_path / "mmwhs", [1001])
+    packed = source / "ct_train" / "ct_train_1001_label.nii.gz"
+    folder = packed.with_suffix("")
+    folder.mkdir()
+    nibabel.save(nibabel.load(packed), folder / folder.name)
+    packed.unlink()
+    case = read_mmwhs(source).cases[0]
+    assert isinstance(case.label, Renumbered)
+    assert case.label.files() == [folder / folder.name]
 
 
 def test_a_folder_that_is_no_archive_is_refused(tmp_path: Path) -> None:

@@ -56,7 +56,8 @@ def _files(source: Path) -> dict[tuple[str, str], list[Path]]:
     pattern = re.compile(r"((?:ct|mr)_(?:train|test)_\d{4})_(image|label)\.nii(?:\.gz)?")
     found: dict[tuple[str, str], list[Path]] = {}
     for path in sorted(source.rglob("*.nii*")):
-        if match := pattern.fullmatch(path.name):
+        match = pattern.fullmatch(path.name)
+        if match and not path.is_dir():  # some programs unpack a file into a folder of its name
             found.setdefault((match[1], match[2]), []).append(path)
     return found
 
