@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.fl_context import FLContext
@@ -20,6 +21,8 @@ from nvflare.private.stream_runner import HeaderKey, ObjectStreamer
 from fedgin.flare.server.uploads import AT_ONCE, LARGEST_UPLOAD, bound_uploads
 
 LOGGED_IN = "the command of a console with a session"
+ANOTHER = "the command of another person's console"
+PERSONS = {LOGGED_IN: "lead@example.org", ANOTHER: "member@example.org"}
 PIECE = b"x" * 1000
 
 
@@ -35,7 +38,7 @@ class Server:
         self.whole = list[bytes]()
         self.streamer = ObjectStreamer(Mock())
         if ours:
-            bound_uploads(self.streamer, lambda said: said == LOGGED_IN)
+            bound_uploads(self.streamer, PERSONS.get)
         factory = _ChunkConsumerFactory(str(folder))
         self.streamer.register_stream_processing(
             channel=StreamChannel.UPLOAD, topic="*", factory=factory, stream_done_cb=self._done
@@ -47,10 +50,12 @@ class Server:
         if self.taken:
             path.unlink()
 
-    def send(self, name: str, number: int, *, size: Any = 3000, last: bool = False, said: str = LOGGED_IN) -> bool:
+    def send(
+        self, name: str, number: int, *, size: Any = 3000, last: bool = False, said: str = LOGGED_IN, data: Any = PIECE
+    ) -> bool:
         """Send one piece of a file; return whether it was taken."""
         piece, context = Shareable(), FLContext()
-        piece[KEY_DATA], piece[KEY_DATA_SIZE], piece[KEY_EOF] = PIECE, len(PIECE), last
+        piece[KEY_DATA], piece[KEY_DATA_SIZE], piece[KEY_EOF] = data, len(data), last
         headers = {HeaderKey.TX_ID: name, HeaderKey.SEQ: number, HeaderKey.CHANNEL: StreamChannel.UPLOAD}
         for key, value in (headers | {HeaderKey.TOPIC: "folder"}).items():
             piece.set_header(key, value)
@@ -110,6 +115,25 @@ def test_a_file_that_is_larger_than_was_said_is_removed(tmp_path: Path) -> None:
     server = Server(tmp_path)
     assert [server.send("job", number, size=2500) for number in range(4)] == [True, True, False, False]
     assert server.files == 0
+
+
+@pytest.mark.parametrize("data", [np.ones((1, 100_000)), np.ones(3000), np.array([PIECE * 4])])
+def test_an_array_counts_by_its_bytes(tmp_path: Path, data: Any) -> None:
+    """FLARE's consumer writes it whole, and counts its rows."""
+    server = Server(tmp_path)
+    assert not server.send("job", 0, data=data)
+    assert (server.files, server.bytes_kept) == (0, 0)
+
+
+def test_nobody_s_file_is_given_up_for_those_of_another_person(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    assert server.send("job", 0)
+    for number in range(5 * AT_ONCE):
+        assert server.send(f"never ends {number}", 0, said=ANOTHER)
+        assert server.files <= AT_ONCE
+    assert server.send("job", 1)
+    assert server.send("job", 2, last=True)
+    assert server.whole[-1] == 3 * PIECE
 
 
 def test_of_many_files_that_never_end_few_are_kept_and_a_whole_one_still_comes(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ that is refused.
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,39 +35,43 @@ class Uploads(FLComponent):
         """Bound what FLARE's server takes; it begins to take files later."""
         if event_type == EventType.SYSTEM_START:
             engine: Any = fl_ctx.get_engine()
-            bound_uploads(engine.run_manager.object_streamer, lambda said: _is_logged_in(engine.server, said))
+            bound_uploads(engine.run_manager.object_streamer, lambda said: _logged_in(engine.server, said))
 
 
-def bound_uploads(streamer: Any, is_logged_in: Callable[[Any], bool]) -> None:
+def bound_uploads(streamer: Any, logged_in: Callable[[Any], str | None]) -> None:
     """Bound the files of consoles that will be taken.
 
     Args:
         streamer: FLARE's ``ObjectStreamer``.
-        is_logged_in: whether the command that comes with a file is one of a console with a session.
+        logged_in: whose session the command that comes with a file is of; None of nobody's.
     """
     register = streamer.register_stream_processing
 
     def bounded(channel: str, topic: str, factory: ConsumerFactory, **options: Any) -> None:
-        ours = _Uploads(factory, is_logged_in) if channel == StreamChannel.UPLOAD else factory
+        ours = _Uploads(factory, logged_in) if channel == StreamChannel.UPLOAD else factory
         register(channel=channel, topic=topic, factory=ours, **options)
 
     streamer.register_stream_processing = bounded
 
 
-def _is_logged_in(server: Any, said: Any) -> bool:
+def _logged_in(server: Any, said: Any) -> str | None:
     admin = server.admin_server
     _, _, conn = admin._create_conn(said)
-    return admin.sess_mgr.get_session(conn.get_token(), admin.get_id_asserter()) is not None
+    session = admin.sess_mgr.get_session(conn.get_token(), admin.get_id_asserter())
+    return None if session is None else str(session.user_name)
 
 
 class _Upload(ObjectConsumer):
     """One file; FLARE's own consumer writes it."""
 
-    def __init__(self, stock: ObjectConsumer, stream_ctx: StreamContext, size: int) -> None:
+    def __init__(self, stock: ObjectConsumer, stream_ctx: StreamContext, size: int, person: str) -> None:
         self._stock, self._stream, self._left, self._ended = stock, stream_ctx, size, False
+        self.person = person
 
     def consume(self, shareable: Shareable, stream_ctx: StreamContext, fl_ctx: FLContext) -> tuple[bool, Shareable]:
-        self._left -= len(shareable.get(KEY_DATA) or b"")
+        data = shareable.get(KEY_DATA)
+        # FLARE's consumer writes an array whole, and counts its rows.
+        self._left -= 0 if data is None else memoryview(data).nbytes
         if self._ended or self._left < 0:
             raise ConfigError("the file is larger than was said, or too many came at once", FIX)
         proceed, reply = self._stock.consume(shareable, stream_ctx, fl_ctx)
@@ -83,31 +88,40 @@ class _Upload(ObjectConsumer):
 
 
 class _Uploads(ConsumerFactory):
-    def __init__(self, stock: ConsumerFactory, is_logged_in: Callable[[Any], bool]) -> None:
+    def __init__(self, stock: ConsumerFactory, logged_in: Callable[[Any], str | None]) -> None:
         self._stock = stock
-        self._is_logged_in = is_logged_in
+        self._logged_in = logged_in
         self._lock = threading.Lock()
         self._open: list[_Upload] = []
 
     def get_consumer(self, stream_ctx: StreamContext, fl_ctx: FLContext) -> ObjectConsumer:
-        """Open a file; the oldest is given up where there are too many.
+        """Open a file; where there are too many, the oldest is given up of the person who sends most.
 
         Raises:
             ConfigError: the sender is no console with a session, or the file is too large; the text is in the log.
         """
-        if not self._is_logged_in(stream_ctx.get("conn_data")):
+        person = self._logged_in(stream_ctx.get("conn_data"))
+        if person is None:
             raise ConfigError("a file came from nobody who is logged in", FIX)
         size = stream_ctx.get(KEY_FILE_SIZE)
         if not isinstance(size, int) or not 0 <= size <= LARGEST_UPLOAD:
             raise ConfigError(f"a file of more than {LARGEST_UPLOAD:,} bytes", FIX)
         stock = self._stock.get_consumer(stream_ctx, fl_ctx)
-        made = _Upload(stock, stream_ctx, size)
+        made = _Upload(stock, stream_ctx, size, person)
         with self._lock:
             self._open.append(made)
-            given_up, self._open = self._open[:-AT_ONCE], self._open[-AT_ONCE:]
-        for upload in given_up:
-            upload.end()
+            given_up = self._pop_one_too_many()
+        if given_up:
+            given_up.end()
         return made
+
+    def _pop_one_too_many(self) -> _Upload | None:
+        """Nobody takes the place of others: who sends many files crowds out their own."""
+        if len(self._open) <= AT_ONCE:
+            return None
+        [(person, _)] = Counter(upload.person for upload in self._open).most_common(1)
+        number = next(number for number, upload in enumerate(self._open) if upload.person == person)
+        return self._open.pop(number)
 
     def return_consumer(self, consumer: ObjectConsumer, stream_ctx: StreamContext, fl_ctx: FLContext) -> None:
         """Remove what is left of a file once FLARE has done with it."""
