@@ -1,5 +1,6 @@
 """A site's report of its own failure, on FLARE's own cell, job runner and handler of reports."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from unittest.mock import Mock
 import pytest
 from nvflare.apis.client import Client
 from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_constant import RunProcessKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.job_def import Job, JobMetaKey
 from nvflare.apis.job_launcher_spec import JobReturnCode
@@ -46,24 +48,37 @@ class Server:
 
     Attributes:
         ended: the ids of the jobs that FLARE was told to end.
+
+    Args:
+        starting: whether FLARE still starts the job at the sites, and has not noted that it runs.
     """
 
-    def __init__(self, kit: Path, *, min_clients: int, required: Sequence[str] = (), ours: bool = True) -> None:
+    def __init__(
+        self, kit: Path, *, min_clients: int, required: Sequence[str] = (), ours: bool = True, starting: bool = False
+    ) -> None:
         self.ended = list[str]()
         self.runner = JobRunner(str(kit))
-        meta = {JobMetaKey.JOB_CLIENTS: [{"name": name} for name in TAKING_PART]}
+        meta = {} if starting else {JobMetaKey.JOB_CLIENTS: [{"name": name} for name in TAKING_PART]}
         self.job = Job(JOB, {}, {}, meta, min_sites=min_clients, required_sites=list(required))
-        self.runner.running_jobs[JOB] = self.job
+        if not starting:
+            self.runner.running_jobs[JOB] = self.job
         self.runner._pending_client_outcomes[JOB] = set(TAKING_PART)
         self.runner.fail_run = lambda job_id, code, fl_ctx: self.ended.append(job_id)
         self.runner.stop_run = lambda job_id, fl_ctx: self.ended.append(job_id)
         clients = {f"token of {name}": Client(name, f"token of {name}") for name in REGISTERED}
         manager = SimpleNamespace(clients=clients, is_from_authorized_client=clients.__contains__)
         self.cell = CoreCell("server", "tcp://127.0.0.1:1", secure=False, credentials={})
-        self.engine = Mock(job_runner=self.runner, new_context=FLContext)
-        server = SimpleNamespace(client_manager=manager, engine=self.engine, logger=Mock())
-        self.engine.server, self.engine.get_cell.return_value.core_cell = server, self.cell
-        self.cell.register_request_cb(*REPORT, lambda request: FederatedServer.process_job_failure(server, request))
+        self.engine = Mock(job_runner=self.runner, new_context=FLContext, exception_run_processes={})
+        taking_part = {token: client for token, client in clients.items() if client.name in TAKING_PART}
+        self.engine.run_processes = {JOB: {RunProcessKey.PARTICIPANTS: taking_part}}
+        self.engine.job_def_manager.get_job.return_value = self.job
+        self.server = SimpleNamespace(client_manager=manager, engine=self.engine, logger=Mock())
+        self.server._job_reported_clients, self.server._job_reported_clients_lock = {}, threading.Lock()
+        self.server._notify_dead_job = lambda *given: FederatedServer._notify_dead_job(self.server, *given)
+        self.engine.server, self.engine.get_cell.return_value.core_cell = self.server, self.cell
+        self.cell.register_request_cb(
+            *REPORT, lambda request: FederatedServer.process_job_failure(self.server, request)
+        )
         if ours:
             context = FLContext()
             context.set_prop("__engine__", self.engine, private=True, sticky=False)
@@ -83,6 +98,11 @@ class Server:
         )
         answer: Any = self.cell._process_request(site, request)
         return str(answer.get_header(MessageHeaderKey.RETURN_CODE))
+
+    def heartbeat(self, site: str) -> None:
+        """Let a site's process between jobs say that it runs no job."""
+        request = new_cell_message({CellMessageHeaderKeys.JOB_IDS: []}, None)
+        FederatedServer._sync_client_jobs(self.server, request, f"token of {site}")
 
     @property
     def told(self) -> list[tuple[Any, ...]]:
@@ -142,3 +162,26 @@ def test_a_site_that_has_finished_is_not_absent(tmp_path: Path) -> None:
     assert server.report("ct-a", None) == ReturnCode.OK
     assert (server.ended, server.told) == ([], [])
     assert not server.runner.is_client_outcome_pending(JOB, "ct-a")
+
+
+@pytest.mark.parametrize("code", FAILURES)
+def test_a_site_that_fails_while_others_are_still_started_is_absent(tmp_path: Path, code: int) -> None:
+    """FLARE waits 20 s for a site that does not answer, and takes reports meanwhile."""
+    server = Server(tmp_path, min_clients=2, starting=True)
+    assert server.report("ct-a", code) == ReturnCode.OK
+    assert server.ended == []
+    assert [site for _, site, _ in server.told] == ["ct-a"]
+    server.report("mr-a", code)
+    assert server.ended == [JOB]
+
+
+def test_the_job_hears_of_an_absent_site_until_it_listens(tmp_path: Path) -> None:
+    """Its process at the server may start later than a site's fails, and FLARE tells it a failure once."""
+    server = Server(tmp_path, min_clients=2)
+    server.heartbeat("ct-a")
+    assert server.told == [], "FLARE alone would do it"
+    server.report("ct-a")
+    for _ in range(3):
+        server.heartbeat("ct-a")
+        server.heartbeat("mr-a")
+    assert [site for _, site, _ in server.told] == ["ct-a"] * 4

@@ -4,11 +4,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from nvflare.apis.client import ClientDictKey
+from nvflare.apis.client import Client, ClientDictKey
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
+from nvflare.apis.fl_constant import RunProcessKey
 from nvflare.apis.fl_context import FLContext
-from nvflare.apis.job_def import JobMetaKey
+from nvflare.apis.job_def import Job, JobMetaKey
 from nvflare.fuel.f3.cellnet.defs import ReturnCode
 from nvflare.fuel.f3.cellnet.utils import make_reply
 from nvflare.private.defs import CellChannel, CellChannelTopic, CellMessageHeaderKeys, JobFailureMsgKey
@@ -51,22 +52,24 @@ class FailedSites(FLComponent):
         report: dict[str, Any] = message.payload if isinstance(message.payload, dict) else {}
         job_id, code = str(report.get(JobFailureMsgKey.JOB_ID)), report.get(JobFailureMsgKey.CODE)
         site = engine.server.client_manager.clients.get(message.get_header(CellMessageHeaderKeys.TOKEN))
-        job = engine.job_runner.running_jobs.get(job_id)
-        if site is None or job is None or code not in REPORTABLE_JOB_FAILURES:
+        if site is None or code not in REPORTABLE_JOB_FAILURES:
             return None
-        if not engine.job_runner.is_client_outcome_pending(job_id, site.name) or not self._may_miss(job, site.name):
+        if not engine.job_runner.is_client_outcome_pending(job_id, site.name):
             return None
-        engine.notify_dead_job(job_id, site.name, REPORTABLE_JOB_FAILURES[code])
+        job = _find_job(engine, job_id)
+        if job is None or not self._may_miss(job, _sites(engine, job), site.name):
+            return None
+        _report_absent(engine, job_id, site, REPORTABLE_JOB_FAILURES[code])
         engine.job_runner.resolve_client_outcome(job_id, site.name)
         self._tell(job_id, site.name, REPORTABLE_JOB_FAILURES[code])
         return make_reply(ReturnCode.OK)
 
-    def _may_miss(self, job: Any, site: str) -> bool:
-        """Note that a site is absent; return whether the job goes on without it."""
+    def _may_miss(self, job: Job, sites: set[str], site: str) -> bool:
+        """Note that one of the sites is absent; return whether the job goes on without it."""
         with self._lock:
             absent = self._absent.setdefault(job.job_id, set())
             absent.add(site)
-            left = {client[ClientDictKey.NAME] for client in job.meta.get(JobMetaKey.JOB_CLIENTS, [])} - absent
+            left = sites - absent
         return not job.run_aborted and site not in job.required_sites and len(left) >= max(1, job.min_sites)
 
     def _tell(self, job_id: str, site: str, reason: str) -> None:
@@ -75,3 +78,32 @@ class FailedSites(FLComponent):
             record(self.kit, Kind.SITE_FAILED, participant=site, job_id=job_id, reason=reason)
         except FedginError as error:
             self.logger.error(str(error))
+
+
+def _find_job(engine: Any, job_id: str) -> Job | None:
+    """Return a job that runs, or that FLARE still starts at the sites: for 20 s if one of them does not answer."""
+    job = engine.job_runner.running_jobs.get(job_id)
+    if job is None and job_id in engine.run_processes:
+        with engine.new_context() as fl_ctx:
+            job = engine.job_def_manager.get_job(job_id, fl_ctx)
+    return job
+
+
+def _sites(engine: Any, job: Job) -> set[str]:
+    """Return the names of the sites where a job runs, or is being started."""
+    if JobMetaKey.JOB_CLIENTS in job.meta:
+        return {client[ClientDictKey.NAME] for client in job.meta[JobMetaKey.JOB_CLIENTS]}
+    participants = engine.run_processes.get(job.job_id, {}).get(RunProcessKey.PARTICIPANTS, {})
+    return {client.name for client in participants.values()}
+
+
+def _report_absent(engine: Any, job_id: str, site: Client, reason: str) -> None:
+    """Tell the server's process of the job that a site is absent, and let FLARE repeat it.
+
+    That process may not listen yet, and each workflow of the job has to hear of it. FLARE tells it again with every
+    heartbeat of a site that does not run the job, once the site did.
+    """
+    server = engine.server
+    with server._job_reported_clients_lock:
+        server._job_reported_clients.setdefault(job_id, set()).add(site.token)
+    engine.notify_dead_job(job_id, site.name, reason)
