@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from fedgin.flare.client import site_process
 from fedgin.flare.client.site_process import CrashError, Places, SiteProcess
 from fedgin.fork_server import SOCKET
 from fedgin.train.experiment import load_experiment
+from fedgin.train.site.messages import Message
 from fedgin.train.site.session import SiteSession
 from fedgin.train.site.update import InterruptedTaskError, LocalUpdate
 from tests.sites import tiny_experiment, write_site
@@ -212,6 +214,33 @@ def test_an_abort_is_heeded_while_the_process_does_not_read_its_task(
     with pytest.raises(InterruptedTaskError):
         site.process.validate({"weight": np.zeros(2**20)}, "model", stop=lambda: next(asked) > 5)
     assert children() == []
+
+
+def test_neither_task_nor_answer_is_kept_while_nothing_is_said(
+    make_site: Callable[[int], Site], monkeypatch: Any
+) -> None:
+    """A model each, for as long as a site trains or waits for the others."""
+
+    def echo(places: Places) -> Any:
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return child, child.stdin, child.stdout
+
+    monkeypatch.setattr(site_process, "spawn", echo)
+    connection, size = site_process._Connection(make_site(1).places), 2**24
+    tracemalloc.start()
+    try:
+        connection.send(Message("model", {}, {"weight": np.zeros(size, np.uint8)}))
+        answer = connection.received.get(timeout=30.0)
+        assert answer is not None
+        assert answer.arrays["weight"].nbytes == size
+        del answer
+        deadline = time.monotonic() + 10.0
+        while (kept := tracemalloc.get_traced_memory()[0]) > size / 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        tracemalloc.stop()
+        connection.end()
+    assert kept < size / 2
 
 
 WORKER = """

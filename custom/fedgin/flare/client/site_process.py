@@ -79,11 +79,13 @@ class _Connection:
             while (packed := self.given.get()) is not None:
                 self.tasks.writelines(packed)
                 self.tasks.flush()
+                del packed  # a model: the next may come in hours
 
     def _collect(self) -> None:
         try:
             while (message := read_message(self.answers)) is not None:
                 self.received.put(message)
+                del message
         except Exception:  # of many kinds, for a line that something else than the worker has written
             self.stray = True
         finally:
