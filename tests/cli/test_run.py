@@ -249,6 +249,15 @@ def test_a_job_that_the_server_refused_is_one_error_with_its_reason(lead: Lead, 
     assert not (lead.folder / "fetched").exists()
 
 
+@pytest.mark.parametrize("detail", ["server: OK", "site-1: OK", "server: "])
+def test_a_job_whose_files_are_lost_was_not_refused(lead: Lead, detail: str) -> None:
+    server = lead.meets("ab", [], measured="")
+    server.refusal = detail
+    error = lead.says("fetch", "job-1", out="fetched").exception
+    assert isinstance(error, ConsoleError)
+    assert error.problem == "the server keeps no files of job job-1"
+
+
 def test_a_job_is_resumed_on_its_own_sites(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
     server = lead.meets("ab", [["a", "b"]], measured="")
     lead.runs()

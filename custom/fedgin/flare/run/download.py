@@ -98,7 +98,7 @@ def _submitted(found: Path, job_id: str, meta: Mapping[str, Any]) -> Path:
     said = one_line(str(details[0])) if isinstance(details, list) and details else ""
     problem, _, fix = CODE.sub("", said.removeprefix("server: ")).partition(". Fix: ")
     again = "submit it anew: fedgin run JOB --kit KIT"
-    if not problem:
+    if not said.startswith("server: ") or problem in ("", "OK"):  # it was deployed, and its files are lost
         raise ConsoleError(f"the server keeps no files of job {job_id}", again)
     raise ConsoleError(f"the server refused job {job_id}: {problem}", f"{fix}; {again}" if fix else again)
 
