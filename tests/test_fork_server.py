@@ -118,7 +118,17 @@ def test_without_a_server_or_after_its_end_nothing_is_copied(monkeypatch: pytest
     assert copy(TOLD, [], [0, 1, 2], os.environ) is None
 
 
-@pytest.mark.parametrize("sent", [b"", b"\0\0", b"\0\0\0\x09{"], ids=["nothing", "half a length", "half a text"])
+DEEP = b"[" * 100_000
+SENT = {
+    "nothing": b"",
+    "half a length": b"\0\0",
+    "half a text": b"\0\0\0\x09{",
+    "a list": b"\0\0\0\x02[]",
+    "too deep a list": len(DEEP).to_bytes(module.NUMBER) + DEEP,
+}
+
+
+@pytest.mark.parametrize("sent", SENT.values(), ids=SENT)
 def test_who_ends_while_it_asks_ends_no_server(sent: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as caller:
         caller.connect(os.environ[SOCKET])

@@ -250,15 +250,16 @@ def _fork() -> int | None:
 
 
 def _read_request(connection: socket.socket) -> tuple[Mapping[str, Any], list[int]]:
-    """Return what is asked for, and the file descriptors; nothing of the first where who asked does not go on."""
+    """Return what is asked for, and the file descriptors; nothing of the first where that is no request."""
     connection.settimeout(SECONDS_TO_ASK)
     standard: list[int] = []
     try:
         length, standard, _, _ = socket.recv_fds(connection, NUMBER, len(STANDARD))
         with connection.makefile("rb") as sent:
-            return json.loads(sent.read(int.from_bytes(length))), standard
-    except (OSError, ValueError):
-        return {}, standard
+            asked = json.loads(sent.read(int.from_bytes(length)))
+    except (OSError, ValueError, RecursionError):
+        asked = None
+    return asked if isinstance(asked, dict) else {}, standard
 
 
 def _run(wanted: Mapping[str, Any]) -> int:
