@@ -1,6 +1,7 @@
 """Files that come to the server, piece by piece, on FLARE's own streamer."""
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def test_no_file_is_opened_for_who_is_not_logged_in(tmp_path: Path, said: str) -
 def test_a_file_that_is_larger_than_was_said_is_removed(tmp_path: Path) -> None:
     server = Server(tmp_path)
     assert [server.send("job", number, size=2500) for number in range(4)] == [True, True, False, False]
-    assert server.files == 0
+    assert (server.files, server.whole) == (0, [])
 
 
 @pytest.mark.parametrize("data", [np.ones((1, 100_000)), np.ones(3000), np.array([PIECE * 4])])
@@ -145,3 +146,14 @@ def test_of_many_files_that_never_end_few_are_kept_and_a_whole_one_still_comes(t
     assert all(server.send_all("job"))
     assert server.whole[-1] == 3 * PIECE
     assert server.bytes_kept <= AT_ONCE * len(PIECE)
+
+
+def test_nothing_is_remembered_or_submitted_of_files_that_never_end(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    for number in range(5 * AT_ONCE):
+        assert server.send(f"never ends {number}", 0)
+    deadline = time.monotonic() + 30.0
+    while len(server.streamer.tx_table) > AT_ONCE and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(server.streamer.tx_table) == AT_ONCE
+    assert server.whole == []

@@ -13,9 +13,10 @@ from typing import Any
 
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
+from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
-from nvflare.apis.streaming import ConsumerFactory, ObjectConsumer, StreamContext
+from nvflare.apis.streaming import ConsumerFactory, ObjectConsumer, StreamContext, StreamContextKey
 from nvflare.app_common.streamers.streamer_base import KEY_DATA, KEY_FILE_LOCATION, KEY_FILE_SIZE
 from nvflare.fuel.hci.proto import StreamChannel
 
@@ -48,10 +49,21 @@ def bound_uploads(streamer: Any, logged_in: Callable[[Any], str | None]) -> None
     register = streamer.register_stream_processing
 
     def bounded(channel: str, topic: str, factory: ConsumerFactory, **options: Any) -> None:
-        ours = _Uploads(factory, logged_in) if channel == StreamChannel.UPLOAD else factory
-        register(channel=channel, topic=topic, factory=ours, **options)
+        if channel == StreamChannel.UPLOAD:
+            factory = _Uploads(factory, logged_in)
+            options["stream_done_cb"] = _if_whole(options["stream_done_cb"])
+        register(channel=channel, topic=topic, factory=factory, **options)
 
     streamer.register_stream_processing = bounded
+
+
+def _if_whole(submit: Callable[..., Any]) -> Callable[..., Any]:
+    """FLARE would submit what came of a file that was refused, too."""
+
+    def done(stream_ctx: StreamContext, fl_ctx: FLContext, **more: Any) -> Any:
+        return submit(stream_ctx, fl_ctx, **more) if stream_ctx[StreamContextKey.RC] == ReturnCode.OK else None
+
+    return done
 
 
 def _logged_in(server: Any, said: Any) -> str | None:
@@ -86,6 +98,12 @@ class _Upload(ObjectConsumer):
         self._stock.finalize(self._stream, FLContext())  # an open file keeps its place on the disk
         Path(self._stream[KEY_FILE_LOCATION]).unlink(missing_ok=True)
 
+    def give_up(self) -> None:
+        """Remove the file, and let FLARE forget what came with it, under the lock that the caller holds now."""
+        self.end()
+        forget = self._stream[StreamContextKey.END_STREAM]
+        threading.Thread(target=forget, args=(ReturnCode.TASK_ABORTED, FLContext()), daemon=True).start()
+
 
 class _Uploads(ConsumerFactory):
     def __init__(self, stock: ConsumerFactory, logged_in: Callable[[Any], str | None]) -> None:
@@ -112,7 +130,7 @@ class _Uploads(ConsumerFactory):
             self._open.append(made)
             given_up = self._pop_one_too_many()
         if given_up:
-            given_up.end()
+            given_up.give_up()
         return made
 
     def _pop_one_too_many(self) -> _Upload | None:
