@@ -23,8 +23,8 @@ from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
 from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from nvflare.private.defs import CellChannel, CellChannelTopic, CellMessageHeaderKeys, new_cell_message
 
-from fedgin.errors import FedginError, with_fix
-from fedgin.flare.audit.security_log import Kind, record
+from fedgin.errors import with_fix
+from fedgin.flare.audit.security_log import Kind, record_or_tell
 
 # FLARE's answer to the heartbeat of the process that registered first, and ours to the other's.
 EVICTED = "Client ID already registered"
@@ -124,10 +124,7 @@ def tell_rarely(part: Any, said: dict[str, float], participant: str, line: str, 
         return
     said[participant] = time.monotonic()
     part.logger.error(line)
-    try:
-        record(part.kit, kind, participant=participant, **facts)
-    except FedginError as error:
-        part.logger.error(str(error))
+    record_or_tell(part.kit, part.logger.error, kind, participant=participant, **facts)
 
 
 def _is_recent(times: dict[str, float], site: str, seconds: float) -> bool:

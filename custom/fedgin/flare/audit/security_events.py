@@ -11,9 +11,8 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.job_def import JobMetaKey
 from nvflare.fuel.sec.authz import AuthorizationService, Authorizer, AuthzContext
 
-from fedgin.errors import FedginError
 from fedgin.flare.audit.certificate import certificate_warning
-from fedgin.flare.audit.security_log import Kind, record
+from fedgin.flare.audit.security_log import Kind, record_or_tell
 
 
 class SecurityEvents(FLComponent):
@@ -73,11 +72,8 @@ class SecurityEvents(FLComponent):
             AuthorizationService.the_authorizer = _RecordingAuthorizer(stock, self._record)
 
     def _record(self, kind: Kind, **facts: str) -> None:
-        try:
-            record(self.kit, kind, **facts)
-        except FedginError as error:
-            # The decision is FLARE's and stands; a job that cannot be recorded is refused by the validator.
-            self.logger.error(str(error))
+        # The decision is FLARE's and stands; a job that cannot be recorded is refused by the validator.
+        record_or_tell(self.kit, self.logger.error, kind, **facts)
 
 
 class _RecordingAuthorizer(Authorizer):

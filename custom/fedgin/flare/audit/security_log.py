@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import AwareDatetime, ValidationError
 
 from fedgin.config import Settings
-from fedgin.errors import ConfigError
+from fedgin.errors import ConfigError, FedginError
 from fedgin.files import locked
 
 LOG, HEAD = "security.jsonl", "security.head"
@@ -130,6 +130,21 @@ def record(workspace: Path, kind: Kind, **facts: str | int) -> None:
             f"{LOG} cannot be written ({error.strerror})",
             "free disk space and check the permissions of the folder",
         ) from None
+
+
+def record_or_tell(workspace: Path, tell: Callable[[str], object], kind: Kind, **facts: str | int) -> None:
+    """Append one event as :func:`record` does, or tell why it cannot be written, where the work must go on.
+
+    Args:
+        workspace: as of :func:`record`.
+        tell: told the error, such as ``logger.error``.
+        kind: what happened.
+        facts: as of :func:`record`.
+    """
+    try:
+        record(workspace, kind, **facts)
+    except FedginError as error:
+        tell(str(error))
 
 
 def read_log(folder: Path) -> SecurityLog:

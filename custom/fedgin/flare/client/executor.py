@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from nvflare.apis.analytix import ANALYTIC_EVENT_TYPE, AnalyticsDataType
@@ -22,7 +23,7 @@ from fedgin.data.site import SiteContract, load_site
 from fedgin.data.small_groups import suppress
 from fedgin.errors import ConfigError, FedginError, one_line, unforeseen, with_fix
 from fedgin.flare.array_limit import ArrayLimit
-from fedgin.flare.audit.security_log import Kind, record
+from fedgin.flare.audit.security_log import Kind, record_or_tell
 from fedgin.flare.client.site_process import Places, SiteProcess
 from fedgin.flare.client.weights import weights_from_shareable, weights_to_dxo
 from fedgin.flare.federated_events import accept_ours_alone
@@ -133,10 +134,8 @@ class FedginExecutor(Executor):
     def _log_refusal(self, task: str, cause: str, fl_ctx: FLContext, kind: Kind = Kind.TASK_REFUSED) -> None:
         """Tell the site's log and its security log; a full disk must not turn an answer into an exception."""
         self.log_error(fl_ctx, cause)
-        try:
-            record(_kit(fl_ctx), kind, job_id=str(fl_ctx.get_job_id()), task=task, reason=cause)
-        except FedginError as error:
-            self.log_error(fl_ctx, str(error))
+        tell, job_id = partial(self.log_error, fl_ctx), str(fl_ctx.get_job_id())
+        record_or_tell(_kit(fl_ctx), tell, kind, job_id=job_id, task=task, reason=cause)
 
     def _allowed(self, fl_ctx: FLContext) -> Application:
         """Return what the job says, as it was deployed here; a site that pauses later goes on with it."""

@@ -15,8 +15,7 @@ from nvflare.fuel.f3.cellnet.utils import make_reply
 from nvflare.private.defs import CellChannel, CellChannelTopic, CellMessageHeaderKeys, JobFailureMsgKey
 from nvflare.private.fed.client.client_executor import REPORTABLE_JOB_FAILURES
 
-from fedgin.errors import FedginError
-from fedgin.flare.audit.security_log import Kind, record
+from fedgin.flare.audit.security_log import Kind, record_or_tell
 
 REPORT = (CellChannel.SERVER_MAIN, CellChannelTopic.REPORT_JOB_FAILURE)
 
@@ -74,10 +73,7 @@ class FailedSites(FLComponent):
 
     def _tell(self, job_id: str, site: str, reason: str) -> None:
         self.logger.error(f"site {site} has no part in job {job_id} any more: its process of the job ended ({reason})")
-        try:
-            record(self.kit, Kind.SITE_FAILED, participant=site, job_id=job_id, reason=reason)
-        except FedginError as error:
-            self.logger.error(str(error))
+        record_or_tell(self.kit, self.logger.error, Kind.SITE_FAILED, participant=site, job_id=job_id, reason=reason)
 
 
 def _find_job(engine: Any, job_id: str) -> Job | None:

@@ -1,5 +1,6 @@
 """Tell the project lead, while a job runs and after it, which site did what."""
 
+from functools import partial
 from pathlib import Path
 
 from nvflare.apis.dxo import from_shareable
@@ -13,8 +14,8 @@ from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.app_event_type import AppEventType
 from nvflare.widgets.info_collector import InfoCollector
 
-from fedgin.errors import FedginError, one_line
-from fedgin.flare.audit.security_log import Kind, record
+from fedgin.errors import one_line
+from fedgin.flare.audit.security_log import Kind, record_or_tell
 from fedgin.flare.federated_events import accept_ours_alone
 from fedgin.flare.participation import FILE, Absence, Contribution, ParticipationLog
 from fedgin.flare.protocol import AGGREGATED, CAUSE, MOST_METRICS, OUTLIERS, STATS, VERDICT
@@ -98,10 +99,8 @@ class RoundRecorder(FLComponent):
     def _record(self, kind: Kind, fl_ctx: FLContext, **facts: str | int) -> None:
         """Tell the server's security log; the round goes on when it cannot be written."""
         workspace = Path(fl_ctx.get_engine().get_workspace().get_root_dir())
-        try:
-            record(workspace, kind, job_id=str(fl_ctx.get_job_id()), **facts)
-        except FedginError as error:
-            self.log_error(fl_ctx, str(error))
+        tell = partial(self.log_error, fl_ctx)
+        record_or_tell(workspace, tell, kind, job_id=str(fl_ctx.get_job_id()), **facts)
 
     def _close_round(self, fl_ctx: FLContext) -> None:
         for outlier in fl_ctx.get_prop(OUTLIERS, []):
