@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -21,6 +20,7 @@ from fedgin.flare.run.simulation import simulated_result
 from fedgin.phantoms.blocks import EXPERIMENT
 from poc.federation import free_port
 from tests.integration.faults.setting import wait_until
+from tests.integration.processes import processes_in
 from tests.places import JOBS, ROOT
 from tests.sites import write_site
 
@@ -54,12 +54,6 @@ def write_sites(folder: Path) -> Path:
 
 def tiny_job(folder: Path) -> Job:
     return stage_job(load_job(JOBS / "abdomen_fedgin"), folder / "tiny", sites=len(SITES), rounds=1, changes=TINY)
-
-
-def processes_in(folder: Path) -> list[psutil.Process]:
-    """Return the processes with a path inside the folder in their command."""
-    running = psutil.process_iter(["cmdline"])
-    return [process for process in running if any(str(folder) in word for word in process.info["cmdline"] or [])]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import psutil
 import pytest
 import safetensors.torch
 import torch
@@ -28,6 +27,7 @@ from fedgin.folders import Mark, read_mark
 from fedgin.train.checkpoint import averaged_weights, load_checkpoint
 from fedgin.train.site.session import SiteSession
 from fedgin.train.site.update import LocalUpdate
+from tests.integration.processes import processes_in
 from tests.places import JOBS
 from tests.sites import tiny_experiment, write_site
 
@@ -169,9 +169,8 @@ def test_a_site_whose_process_ends_between_rounds_is_not_lost(tmp_path: Path) ->
     killed: list[int] = []
 
     def kill(metrics: RoundMetrics) -> None:
-        for process in psutil.process_iter(["cmdline"]) if metrics.number == 0 else ():
-            command = process.info["cmdline"] or ()
-            if "mr-a" in command and str(tmp_path / "flare") in command:
+        for process in processes_in(tmp_path / "flare") if metrics.number == 0 else ():
+            if "mr-a" in process.info["cmdline"]:
                 process.kill()
                 killed.append(process.pid)
 
