@@ -15,11 +15,6 @@ from fedgin.data.dicom.stack import POSITION_TOLERANCE_MM
 _ROUNDING_MM = 1e-6
 
 
-def skips_slices(drawn: Collection[int]) -> bool:
-    """Tell whether an organ is drawn on every other slice only, or leaves slices out at half of its steps or more."""
-    return len(drawn) > 1 and bool(np.median(np.diff(sorted(drawn))) > 1)
-
-
 def lies_on_every_nth(drawn: Collection[int], at_least: int) -> bool:
     """Tell whether an organ is drawn on so many slices or more, and all of them are on every n-th one, n above 1."""
     return len(drawn) >= at_least and bool(np.gcd.reduce(np.diff(sorted(drawn))) > 1)
