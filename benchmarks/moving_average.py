@@ -6,7 +6,6 @@ An arm of a study runs as in the study. The global model of each round is kept, 
 study's test cases. Choose a study whose test cases are nobody's test cases, such as one of a fold.
 """
 
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from fedgin.study.plan import load_study
 from fedgin.study.planned_arm import PlannedArm, StudySites
 from fedgin.train.checkpoint import load_checkpoint, load_weights
 from fedgin.train.evaluate.evaluator import evaluate
+from fedgin.train.evaluate.patient_values import subject_values
 
 Weights = Mapping[str, Tensor]
 
@@ -91,17 +91,14 @@ def moving_average(models: Sequence[Weights], decay: float) -> dict[str, Tensor]
 
 
 def score(setting: PlannedArm, weights: Weights) -> list[float]:
-    """Return each site's mean Dice over test cases, each the mean of its organs."""
+    """Return each site's mean Dice over test patients, each the mean of its organs."""
     means = []
     for site in setting.sites.values():
         network = setting.arm.experiment.initial_network()
         load_weights(network, dict(weights), source="the average")
-        by_case: dict[int, list[float]] = {}
         cases, device = site.cases[Split.TEST], choose_device(site.contract)
-        for found in evaluate(network, cases, device, in_one_piece=setting.arm.experiment.in_one_piece):
-            if not math.isnan(found.dice):
-                by_case.setdefault(found.case, []).append(found.dice)
-        means.append(mean(mean(values) for values in by_case.values()))
+        scores = evaluate(network, cases, device, in_one_piece=setting.arm.experiment.in_one_piece)
+        means.append(mean(subject_values(scores).values()))
     return means
 
 
