@@ -25,11 +25,13 @@ debian:
 # tests/conftest.py gives whole files to a worker, the long ones first: many tests of a file share a federation that
 # runs. Tests of real processes mostly wait, so there are more workers than cores. What they write is kept in memory where
 # Linux offers 4 GB (a container often has 64 MB), and removed at the end: every file is flushed to the disk and most are
-# removed again, at 2 ms each.
+# removed again, at 2 ms each. Bytecode is kept, also where the shell says otherwise: some 500 processes start, and each
+# would compile the package anew.
 SCRATCH := $(shell test "$$(df --output=avail /dev/shm 2> /dev/null | tail -n 1)" -gt 4000000 2> /dev/null \
 	&& echo /dev/shm || echo /tmp)
 PYTEST := scratch=$$(mktemp -d -p $(SCRATCH)); trap 'rm -rf $$scratch' EXIT; \
-	TMPDIR=$$scratch OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadscope --no-loadscope-reorder --durations 20
+	export TMPDIR=$$scratch OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=; \
+	$(BIN)/python -m pytest --dist loadscope --no-loadscope-reorder --durations 20
 
 test: .venv/.tested
 	$(MAKE) --jobs 2 --output-sync lint test-augment
