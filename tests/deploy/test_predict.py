@@ -135,6 +135,41 @@ def test_a_study_is_not_left_out_for_a_nifti_file_beside_it(tmp_path: Path, plac
     assert not (tmp_path / "out").exists()
 
 
+def test_results_may_lie_in_the_input(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    write_image(tmp_path / "in", "a.nii.gz")
+    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "in" / "segmented")]
+    for _ in range(2):
+        assert CliRunner().invoke(app, arguments).exit_code == 0
+
+
+@pytest.mark.parametrize("at_the_top", [True, False])
+def test_no_image_in_a_folder_below_is_passed_over(tmp_path: Path, at_the_top: bool) -> None:
+    make_bundle(tmp_path)
+    for patient in ("Jane_Doe", "John_Doe"):
+        (tmp_path / "in" / patient / "hidden").mkdir(parents=True)
+        (tmp_path / "in" / patient / "hidden" / "._image.nii.gz").write_bytes(b"of macOS")
+        write_image(tmp_path / "in" / patient, "image.nii.gz")
+    if at_the_top:
+        write_image(tmp_path / "in", "a.nii.gz")
+    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, DataError)
+    assert done.exception.problem == "INPUT holds NIfTI files in 2 folders below it, which would not be segmented"
+    assert "Doe" not in str(done.exception), "a folder may name a patient"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_nifti_file_in_a_folder_of_a_study_is_not_passed_over(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    write_series(tmp_path / "in", SeriesSpec())
+    write_image(tmp_path / "in" / "more", "a.nii.gz")
+    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, DataError)
+    assert done.exception.problem == "INPUT holds NIfTI and DICOM files"
+
+
 def test_an_input_that_cannot_be_read_is_not_told_as_a_full_disk(tmp_path: Path) -> None:
     make_bundle(tmp_path)
     name = "Zwiebelkuchen" * 20  # longer than the kernel takes, who may not refuse root anything else

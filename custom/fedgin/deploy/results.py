@@ -16,6 +16,7 @@ from fedgin.deploy.predict import Prediction, Segmenter, guess_modality, read_ni
 from fedgin.deploy.study import Refused, StudyImage, read_study, write_objects
 from fedgin.errors import DataError, FedginError, NotWrittenError, unforeseen
 from fedgin.files import write_text, writing
+from fedgin.folders import MARK
 
 RESULT = "result.json"
 REPORT_IT = "report it with this line"
@@ -95,19 +96,32 @@ def _images(source: Path, progress: Progress) -> Iterator[tuple[str, Path | Stud
     files: list[Path] = []
     with contextlib.suppress(OSError):  # of a folder that may not be listed the reader of studies says so
         files = nifti_files(source)
+    _refuse_what_would_be_passed_over(source, files)
     if len({nifti_stem(path) for path in files}) < len(files):
         raise DataError("two files differ in their endings .nii and .nii.gz alone", "rename one of them")
     if files:
-        _refuse_dicom(source)
         yield from ((nifti_stem(path), path) for path in files)
     else:
         yield from ((f"series-{item.position}", item) for item in read_study(source, progress))
 
 
-def _refuse_dicom(folder: Path) -> None:
-    """Refuse a folder of NIfTI files with a study in it, which would not be segmented."""
-    if any(_is_dicom(Path(place, name)) for place, _, names in os.walk(folder) for name in names):
+def _refuse_what_would_be_passed_over(source: Path, files: list[Path]) -> None:
+    """Refuse a folder with NIfTI files in folders below it, or with a study among them."""
+    folders = list(_folders(source))
+    nested = [folder for folder, _ in folders if folder != source and nifti_files(folder)]
+    if (files or nested) and any(_is_dicom(folder / name) for folder, names in folders for name in names):
         raise DataError("INPUT holds NIfTI and DICOM files", "give each a folder of its own, and name one of them")
+    if nested:
+        where = "1 folder" if len(nested) == 1 else f"{len(nested)} folders"
+        problem = f"INPUT holds NIfTI files in {where} below it, which would not be segmented"
+        raise DataError(problem, "put the files into one folder, or give one folder after the other")
+
+
+def _folders(source: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield a folder and those below it with their files, but for results of ours: they may lie in the input."""
+    for place, below, names in os.walk(source):
+        below[:] = [name for name in below if not Path(place, name, MARK).exists()]
+        yield Path(place), names
 
 
 def _is_dicom(path: Path) -> bool:
