@@ -39,7 +39,7 @@ SERVER_JOB = (
 )
 BUILDS = "from fedgin.train.initial_model import answer_to\nanswer_to(job.experiment.model_dump_json())"
 OPTIMIZER = "torch.optim.AdamW([torch.ones(1)])"
-AT_SERVER = "from fedgin.flare.server import crashed_jobs, failed_sites, job_manager, uploads"
+AT_SERVER = "from fedgin.flare.server import crashed_jobs, failed_sites, job_manager, restarted_sites, uploads"
 COPIES = 10
 IMPORTS = {
     "import typer, rich": "import typer, rich",

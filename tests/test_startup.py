@@ -26,6 +26,7 @@ SERVER = [
     "fedgin.flare.server.job_manager",
     "fedgin.flare.server.crashed_jobs",
     "fedgin.flare.server.failed_sites",
+    "fedgin.flare.server.restarted_sites",
     "fedgin.flare.server.uploads",
 ]
 EVERYWHERE = [

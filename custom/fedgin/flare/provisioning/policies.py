@@ -17,6 +17,7 @@ DEPLOYER = {"id": "app_deployer", "path": "fedgin.flare.client.job_deployer.JobD
 EVENTS = {"id": "security_events", "path": "fedgin.flare.audit.security_events.SecurityEvents", "args": {}}
 DOUBLE_START = {"id": "double_start", "path": "fedgin.flare.audit.double_start.DoubleStart", "args": {}}
 REQUEST_FILTER = {"id": "request_filter", "path": "fedgin.flare.audit.request_filter.RequestFilter", "args": {}}
+RESTARTED_SITES = {"id": "restarted_sites", "path": "fedgin.flare.server.restarted_sites.RestartedSites", "args": {}}
 UPLOADS = {"id": "uploads", "path": "fedgin.flare.server.uploads.Uploads", "args": {}}
 # A site's part that uploads its log, and the server's that stores it under whatever path a sender names.
 LOG_PARTS = ("site_log_streamer", "log_receiver")
@@ -41,7 +42,7 @@ def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) 
     values["components"] = [*stock, EVENTS, DOUBLE_START, REQUEST_FILTER]
     if storage is not None:
         _store_in(storage, values)
-        values["components"] += [CRASHED_JOBS, FAILED_SITES, UPLOADS]
+        values["components"] += [CRASHED_JOBS, FAILED_SITES, RESTARTED_SITES, UPLOADS]
     else:
         values["components"].append(DEPLOYER)
     write_text(made, json.dumps(values, indent=2) + "\n")

@@ -1,0 +1,40 @@
+"""A site that was started again has lost its part in the jobs that run; they are told."""
+
+from typing import Any
+
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_component import FLComponent
+from nvflare.apis.fl_constant import RunProcessKey
+from nvflare.apis.fl_context import FLContext
+
+
+class RestartedSites(FLComponent):
+    """Part of the server kit's ``resources.json``.
+
+    A site that loses power and comes back before its heartbeats are missed logs in under a new token, and FLARE
+    forgets the old one. Stock FLARE 2.9 tells a job of a dead site by the token under which the site was there when
+    the job started. So nobody tells the job, and it waits for an answer that never comes. Here the site's part in each
+    job moves to the new token: then FLARE itself tells the job, with each heartbeat that does not name it, that the
+    site has lost it. The job ends, or goes on without the site where ``min_clients`` others are left.
+    """
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Look at the jobs each time that a site has logged in."""
+        if event_type == EventType.CLIENT_REGISTER_PROCESSED:
+            engine: Any = fl_ctx.get_engine()
+            now = {client.name: client for client in list(engine.server.client_manager.clients.values())}
+            for job_id, process in list(engine.run_processes.items()):
+                self._move(engine.server, job_id, process, now)
+
+    def _move(self, server: Any, job_id: str, process: dict[str, Any], now: dict[str, Any]) -> None:
+        at_the_start = process.get(RunProcessKey.PARTICIPANTS) or {}
+        moved = {now.get(client.name, client).token: now.get(client.name, client) for client in at_the_start.values()}
+        restarted = moved.keys() - at_the_start.keys()
+        if not restarted:
+            return
+        # In one step: heartbeats of other sites look at it meanwhile.
+        process[RunProcessKey.PARTICIPANTS] = moved
+        with server._job_reported_clients_lock:  # FLARE believes that a job is lost where it was known to run
+            server._job_reported_clients.setdefault(job_id, set()).update(restarted)
+        for token in restarted:
+            self.logger.error(f"site {moved[token].name} was started again and has no part in job {job_id} any more")
