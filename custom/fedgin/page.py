@@ -1,5 +1,6 @@
 """The look that all pages share: one file each, which needs no other file, no script and no network."""
 
+import functools
 import platform
 import re
 from collections.abc import Mapping
@@ -40,11 +41,12 @@ def write_page(path: Path, template: str, package: str, context: Mapping[str, An
         context: of the template; ``verdict`` is shown first, and ``refresh`` is the seconds after which a browser
             reads the page again.
     """
-    shared = {"about": about(), "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "refresh": 0}
+    shared = {"about": _about(), "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "refresh": 0}
     write_text(path, template_environment(package).get_template(template).render(shared | dict(context)))
     return path
 
 
+@functools.cache  # it keeps its compiled templates; a followed job's page is written again with every round
 def template_environment(package: str) -> jinja2.Environment:
     """Return the environment of a package's templates, with the shared ones behind them."""
     environment = jinja2.Environment(
@@ -115,7 +117,8 @@ def _value(value: object, between: str = ", ") -> str:
     return "none" if value is None or value in ({}, [], ()) else str(value)
 
 
-def about() -> dict[str, str]:
+@functools.cache  # of what runs, also where another version is installed meanwhile
+def _about() -> Mapping[str, str]:
     """Return what made a page: versions, the installed package's hash and the machine."""
     return {
         **{package: version(package) for package in PACKAGES},

@@ -228,14 +228,19 @@ class RoundPrinter:
     def tell_missed(self, rounds: Sequence[RoundMetrics]) -> None:
         """Print the rounds that nobody was told of while the job ran."""
         self.timed = False
-        for metrics in rounds:
-            if metrics.number not in self.told:
-                self(metrics)
+        missed = [metrics for metrics in rounds if metrics.number not in self.told]
+        if missed:
+            self.live.add(*missed)
+        for metrics in missed:
+            self._print(metrics)
 
     def __call__(self, metrics: RoundMetrics) -> None:
         """Print the line of a round that is complete, and renew the page."""
-        self.told.add(metrics.number)
         self.live.add(metrics)
+        self._print(metrics)
+
+    def _print(self, metrics: RoundMetrics) -> None:
+        self.told.add(metrics.number)
         dice = "  ".join(f"{one_line(site)} {value:.3f}" for site, value in metrics.dice.items())
         rest = left(self.remaining.step(metrics.number + 1)) if self.timed else ""
         self.console.print(f"round {metrics.number + 1}/{self.total}  validation Dice  {dice}  {rest}".rstrip())

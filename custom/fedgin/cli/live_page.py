@@ -34,9 +34,9 @@ class LivePage:
 
         return note
 
-    def add(self, metrics: RoundMetrics) -> None:
-        """Add a complete round."""
-        self.rounds.append(metrics)
+    def add(self, *rounds: RoundMetrics) -> None:
+        """Add complete rounds."""
+        self.rounds += rounds
         self._write()
 
     def leave(self, why: str) -> None:
