@@ -37,7 +37,8 @@ def lay_out(
     workspace = Workspace(str(root), site)
     config = Path(workspace.get_app_config_dir(JOB))
     config.mkdir(parents=True, exist_ok=True)
-    (config / EXPERIMENT).write_text(yaml.safe_dump(experiment.model_dump(mode="json")))
+    # As people write it, and a third as long: PyYAML takes most of the time that a server in a test needs.
+    (config / EXPERIMENT).write_text(yaml.safe_dump(experiment.model_dump(mode="json", exclude_defaults=True)))
     for name, content in zip((SERVER_CONFIG, CLIENT_CONFIG), flare_config(experiment, numbers), strict=True):
         (config / name).write_text(json.dumps(content))
     return workspace

@@ -145,6 +145,7 @@ def _declared_parameters(part: ast.ClassDef | ast.FunctionDef, classes: Mapping[
     return next(inherited, ())
 
 
+@functools.cache  # asked of every entry whenever one is built
 def _keyword_only(factory: Callable[..., object]) -> list[str]:
     parameters = inspect.signature(factory).parameters.values()
     return [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]

@@ -67,6 +67,7 @@ def build_network(settings: NetworkSettings, *, spatial_dims: SpatialDims, out_c
 
     parameters = architecture(settings)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Weights are drawn on the CPU. torch.manual_seed would seed GPUs as well, whose state nobody restores.
+        torch.default_generator.manual_seed(seed)
         network = parameters.build(spatial_dims=spatial_dims, out_channels=out_channels)
     return normalise_with(network, settings.normalisation, spatial_dims=spatial_dims)

@@ -1,5 +1,6 @@
 """Rounds of the real aggregator, without processes: updates of constant value, as a site's executor packs them."""
 
+import functools
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,13 +41,18 @@ def experiment_for(normalisation: str = "instance", **federation: Any) -> Experi
 
 def constant(experiment: Experiment, modality: str, value: float, branch: float | None = None) -> Data:
     """Return an update with the same value everywhere, or with another one in the modality's own branches."""
-    network = experiment.initial_network()
-    names = sent_entries(network, experiment.network.normalisation, Modality(modality))
-    shapes = {name: tuple(entry.shape) for name, entry in averaged_weights(network).items() if name in names}
     return {
         name: np.full(shape, value if branch is None or f".{modality}." not in name else branch, np.float32)
-        for name, shape in shapes.items()
+        for name, shape in _sent_shapes(experiment.model_dump_json(), Modality(modality)).items()
     }
+
+
+@functools.cache  # by text, as an experiment has no hash; to build the network takes longer than to average it
+def _sent_shapes(experiment: str, modality: Modality) -> dict[str, tuple[int, ...]]:
+    made = Experiment.model_validate_json(experiment)
+    network = made.initial_network()
+    names = sent_entries(network, made.network.normalisation, modality)
+    return {name: tuple(entry.shape) for name, entry in averaged_weights(network).items() if name in names}
 
 
 def counts_for(weight: object) -> dict[str, int]:
