@@ -1,5 +1,6 @@
 """What each entry point imports before it needs it: each is tried in a process of its own."""
 
+import ast
 import subprocess
 import sys
 from collections.abc import Collection, Iterable
@@ -139,7 +140,6 @@ assert ZeroRedundancyOptimizer.__module__.startswith("torch")
 
 
 STEP = """
-import fedgin, torch
 weights = torch.ones(2, requires_grad=True)
 optimizer = torch.optim.AdamW([weights])
 def step():
@@ -149,20 +149,39 @@ def step():
     optimizer.load_state_dict(optimizer.state_dict())
 step()
 """
+COMPILER = {"torch._dynamo.config", "torch._dynamo.testing", "sympy", "torch.optim"}
+USES = [
+    'assert torch.compile(lambda x: 2 * x, backend="eager")(weights).tolist() == (2 * weights).tolist()',
+    "import torch._dynamo.config as config; assert config.recompile_limit",
+    "from torch._dynamo.utils import counters; assert not counters",
+    "assert torch._dynamo.list_backends()",
+]
 
 
-def test_an_optimizer_does_without_the_compiler() -> None:
-    assert imported(STEP, {"torch._dynamo.config", "sympy", "torch.optim"}) == {"torch.optim"}
+@pytest.fixture(scope="module")
+def after_a_step() -> dict[str, set[str]]:
+    """Return what of the compiler is imported after a step, and after each use; without one that fails.
+
+    Each is tried in a copy of one process, which has imported PyTorch and done nothing with it.
+    """
+    codes = {"": STEP} | {use: f"{STEP}\n{use}\nstep()\nimport torch._dynamo.testing" for use in USES}
+    tries = f"""
+import fedgin, os, sys, torch
+for use, code in {codes}.items():
+    if not os.fork():
+        exec(code)
+        print(repr((use, {COMPILER} & sys.modules.keys())))
+        sys.exit()
+    os.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", tries], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+    return dict(ast.literal_eval(line) for line in done.stdout.splitlines() if line.startswith("("))
 
 
-@pytest.mark.parametrize(
-    "use",
-    [
-        'assert torch.compile(lambda x: 2 * x, backend="eager")(weights).tolist() == (2 * weights).tolist()',
-        "import torch._dynamo.config as config; assert config.recompile_limit",
-        "from torch._dynamo.utils import counters; assert not counters",
-        "assert torch._dynamo.list_backends()",
-    ],
-)
-def test_who_asks_for_the_compiler_gets_the_whole_of_it(use: str) -> None:
-    assert imported(f"{STEP}\n{use}\nstep()\nimport torch._dynamo.testing", {"torch._dynamo.testing"}) != set()
+def test_an_optimizer_does_without_the_compiler(after_a_step: dict[str, set[str]]) -> None:
+    assert after_a_step[""] == {"torch.optim"}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_who_asks_for_the_compiler_gets_the_whole_of_it(after_a_step: dict[str, set[str]], use: str) -> None:
+    assert "torch._dynamo.testing" in after_a_step[use]
