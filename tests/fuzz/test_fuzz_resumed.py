@@ -37,16 +37,22 @@ FILES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a resumed job's experiment, as short as people write it: each input reads it."""
+    folder = tmp_path_factory.mktemp("resumed")
+    experiment = EXPERIMENT.model_dump(mode="json", exclude_defaults=True)
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+    return folder
+
+
 @fuzz("resumed")
 @given(content=st.sampled_from(FILES).flatmap(spliced) | raw)
-def test_a_checkpoint_of_a_round_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    folder = tmp_path_factory.getbasetemp() / "resumed"
-    folder.mkdir(exist_ok=True)
-    (folder / CHECKPOINT).write_bytes(content)
-    (folder / "experiment.yaml").write_text(yaml.safe_dump(EXPERIMENT.model_dump(mode="json")))
+def test_a_checkpoint_of_a_round_is_read_or_refused(resumed: Path, content: bytes) -> None:
+    (resumed / CHECKPOINT).write_bytes(content)
     for read in (read_round, read_claims, read_ciphertexts):
-        explains(partial(read, folder / CHECKPOINT))
-    explains(lambda: initial_network(str(folder / "experiment.yaml")))
+        explains(partial(read, resumed / CHECKPOINT))
+    explains(lambda: initial_network(str(resumed / "experiment.yaml")))
 
 
 def test_whole_files_are_read(tmp_path: Path) -> None:
