@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -27,8 +29,12 @@ CONTACTS = [
 ]
 
 
+@functools.cache
 def body(seed: int) -> NDArray[np.uint8]:
-    return rasterise(draw_thorax(np.random.default_rng(seed)), GRID)
+    """Return the body that all tests of a seed look at, drawn once."""
+    volume = rasterise(draw_thorax(np.random.default_rng(seed)), GRID)
+    volume.flags.writeable = False
+    return volume
 
 
 def centre(volume: NDArray[np.uint8], tissue: Tissue) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ CT, MR = (next(scanner for scanner in SCANNERS if scanner.modality is modality) 
 
 def volumes(folder: Path, scanner: Scanner) -> tuple[NDArray[np.float64], NDArray[np.int64], float]:
     """Return image, label and slice thickness of one body that a scanner images; the same body for every scanner."""
-    site = PhantomSite("one", scanner.modality, 1, 0, 0, 3, IDS, "RAS", in_plane_mm=4.0, scanner=scanner)
+    site = PhantomSite("one", scanner.modality, 1, 0, 0, 3, IDS, "RAS", in_plane_mm=5.0, scanner=scanner)
     image, label = (nib.load(path) for path in write_subject(folder, site, 1))
     return np.asarray(image.dataobj, dtype=np.float64), np.asarray(label.dataobj), float(image.header.get_zooms()[2])
 

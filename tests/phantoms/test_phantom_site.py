@@ -18,7 +18,7 @@ from fedgin.phantoms.task import Task
 from fedgin.train.experiment import load_experiment
 from tests.places import JOBS
 
-SMALL = PhantomSite("site-3", Modality.MR, 2, 1, 1, 5, CHAOS_LABELS, "LPI", in_plane_mm=6.0)
+SMALL = PhantomSite("site-3", Modality.MR, 2, 1, 1, 5, CHAOS_LABELS, "LPI", in_plane_mm=8.0)
 
 
 def test_a_site_is_complete_and_the_contract_reads_it(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from fedgin.phantoms.subject import PhantomSite, subject_rng, write_subject
 from fedgin.phantoms.task import Task
 
 IDS = {"liver": 6, "spleen": 1, "right_kidney": 2, "left_kidney": 3}
-SITE = PhantomSite("site-1", Modality.CT, 1, 0, 0, 7, IDS, in_plane_mm=5.0)
+SITE = PhantomSite("site-1", Modality.CT, 1, 0, 0, 7, IDS, in_plane_mm=8.0)
 
 
 def write(
