@@ -1,6 +1,8 @@
 """Real CT and MR cases through the whole of a site's part in a round."""
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,14 +47,28 @@ def open_session(folder: Path, task: Task, modality: str) -> SiteSession:
     return SiteSession(experiment, load_site(folder / "site.yaml"), folder / "run")
 
 
+Sessions = Callable[[Task, str], SiteSession]
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> Sessions:
+    """Open the session of a site once for all tests: to prepare a real volume takes longer than all they do with it."""
+
+    @functools.cache
+    def opened(task: Task, modality: str) -> SiteSession:
+        return open_session(tmp_path_factory.mktemp(f"{task}_{modality}"), task, modality)
+
+    return opened
+
+
 def organs_in(case: CachedCase) -> set[str]:
     present = np.unique(case.read("label").numpy())
     return {organ for number, organ in enumerate(case.organs, start=1) if number in present}
 
 
 @pytest.mark.parametrize(("task", "modality"), SITES)
-def test_a_round_on_real_cases(tmp_path: Path, task: Task, modality: str) -> None:
-    session = open_session(tmp_path, task, modality)
+def test_a_round_on_real_cases(sessions: Sessions, task: Task, modality: str) -> None:
+    session = sessions(task, modality)
     experiment = session.experiment
     weights = averaged_weights(
         build_network(experiment.network, spatial_dims=2, out_channels=experiment.classes, seed=1)
@@ -95,8 +111,8 @@ def test_the_left_ventricle_is_left_of_the_right_one(tmp_path: Path, modality: s
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])
-def test_real_labels_survive_the_way_to_the_canonical_grid_and_back(tmp_path: Path, modality: str) -> None:
-    session = open_session(tmp_path, Task.ABDOMEN, modality)
+def test_real_labels_survive_the_way_to_the_canonical_grid_and_back(sessions: Sessions, modality: str) -> None:
+    session = sessions(Task.ABDOMEN, modality)
     case = session.data.cases[Split.TRAINING][0]
     classes = session.experiment.classes
     one_hot = torch.nn.functional.one_hot(case.read("label").long(), classes).permute(3, 0, 1, 2).float()
@@ -109,8 +125,8 @@ def test_real_labels_survive_the_way_to_the_canonical_grid_and_back(tmp_path: Pa
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])
-def test_the_liver_is_on_the_right_and_inside_the_body(tmp_path: Path, modality: str) -> None:
-    session = open_session(tmp_path, Task.ABDOMEN, modality)
+def test_the_liver_is_on_the_right_and_inside_the_body(sessions: Sessions, modality: str) -> None:
+    session = sessions(Task.ABDOMEN, modality)
     case = session.data.cases[Split.TRAINING][0]
     label, body = case.read("label").numpy(), case.read("body").numpy()
     liver, spleen = (label == 1 + case.organs.index(organ) for organ in ("liver", "spleen"))

@@ -1,3 +1,7 @@
+import copy
+import functools
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +50,39 @@ class Federation:
             weights = self.round(run, weights, number, experiment)
         return weights
 
+    def copied(self, root: Path) -> "Federation":
+        """Return one that goes on from the runs of this one, and leaves them as they are."""
+        other = copy.copy(self)
+        other.root = root
+        shutil.copytree(self.root / "kits", root / "kits")
+        return other
+
+
+Runs = Callable[[str], tuple[Federation, dict[str, Tensor], dict[str, Tensor]]]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Train what several tests compare and continue, once for each normalisation."""
+
+    @functools.cache
+    def run(normalisation: str) -> tuple[Federation, dict[str, Tensor], dict[str, Tensor]]:
+        """Return a federation, the result of its whole run, and that of its first one, which ended after two rounds."""
+        made = Federation(tmp_path_factory.mktemp(normalisation), normalisation)
+        whole = made.rounds("whole", made.initial, 0, ROUNDS, made.experiment)
+        return made, whole, made.rounds("first", made.initial, 0, 2, made.experiment)
+
+    return run
+
 
 @pytest.mark.parametrize("normalisation", ["instance", "dsbn", "fedbn"])
 @pytest.mark.parametrize("trained_ahead", [0, 1, 2])
-def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, normalisation: str, trained_ahead: int) -> None:
+def test_a_resumed_run_equals_the_uninterrupted_one(
+    tmp_path: Path, runs: Runs, normalisation: str, trained_ahead: int
+) -> None:
     """None, one or both of the sites had finished the round in which the server died."""
-    made = Federation(tmp_path, normalisation)
-    whole = made.rounds("whole", made.initial, 0, ROUNDS, made.experiment)
-    kept = made.rounds("first", made.initial, 0, 2, made.experiment)
+    done, whole, kept = runs(normalisation)
+    made = done.copied(tmp_path)
     for name in list(SITES)[:trained_ahead]:
         made.open(name, "first", made.experiment).train(kept, 2, ROUNDS, stop=lambda: False)
     resumed = made.experiment.model_copy(update={"resumes": Resumed(job="first", round=2)})
@@ -64,10 +93,9 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, normalisatio
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-6)
 
 
-def test_without_the_kept_optimiser_the_result_is_another(tmp_path: Path) -> None:
-    made = Federation(tmp_path, "instance")
-    whole = made.rounds("whole", made.initial, 0, ROUNDS, made.experiment)
-    kept = made.rounds("first", made.initial, 0, 2, made.experiment)
+def test_without_the_kept_optimiser_the_result_is_another(tmp_path: Path, runs: Runs) -> None:
+    done, whole, kept = runs("instance")
+    made = done.copied(tmp_path)
     found = made.rounds("afresh", kept, 2, ROUNDS, made.experiment)
     assert any(not torch.allclose(found[name], value, atol=1e-4) for name, value in whole.items())
 
