@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from fedgin.data.datalist import Split, list_cases
+from fedgin.data.datalist import Case, Split, list_cases
 from fedgin.data.prepare import SiteData, prepare_site
 from fedgin.data.preprocessing_settings import Preprocessing
 from fedgin.data.site import load_site
@@ -96,13 +97,18 @@ def with_palette(greys: NDArray[np.uint8], entries: list[int], colours: list[tup
     return picture
 
 
+@pytest.fixture(scope="module")
+def png_case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return list_cases(load_site(write_png_site(tmp_path_factory.mktemp("png"))))[Split.TRAINING][0]
+
+
 @given(entries=st.permutations(range(256)))
-def test_a_png_with_a_grey_palette_is_read_as_it_is_seen(entries: list[int]) -> None:
+def test_a_png_with_a_grey_palette_is_read_as_it_is_seen(png_case: Case, entries: list[int]) -> None:
+    image, label = read_pair(png_case)
     with tempfile.TemporaryDirectory() as scratch:
-        case = prepare(write_png_site(Path(scratch))).cases[Split.TRAINING][0].case
-        image, label = read_pair(case)
-        for path in (case.image, case.label):
-            with_palette(np.array(Image.open(path)), entries, []).save(path)
+        case = replace(png_case, image=Path(scratch) / "image.png", label=Path(scratch) / "label.png")
+        for grey, path in ((png_case.image, case.image), (png_case.label, case.label)):
+            with_palette(np.array(Image.open(grey)), entries, []).save(path)
         found = read_pair(case)
     np.testing.assert_array_equal(found[0].voxels, image.voxels)
     np.testing.assert_array_equal(found[1].voxels, label.voxels)
