@@ -149,6 +149,14 @@ def step():
     optimizer.load_state_dict(optimizer.state_dict())
 step()
 """
+COUNT = """
+from fedgin.nets.registry import build_network, network_names
+from fedgin.nets.settings import NetworkSettings
+from fedgin.nets.without_memory import without_memory
+with without_memory():
+    for name in {*network_names()} - {"swin_unetr"}:  # MONAI computes the places of its windows
+        build_network(NetworkSettings(name=name), spatial_dims=2, out_channels=2, seed=0)
+"""
 COMPILER = {"torch._dynamo.config", "torch._dynamo.testing", "sympy", "torch.optim"}
 USES = [
     'assert torch.compile(lambda x: 2 * x, backend="eager")(weights).tolist() == (2 * weights).tolist()',
@@ -160,11 +168,11 @@ USES = [
 
 @pytest.fixture(scope="module")
 def after_a_step() -> dict[str, set[str]]:
-    """Return what of the compiler is imported after a step, and after each use; without one that fails.
+    """Return what of the compiler is imported after a step, a count, and after each use; without one that fails.
 
     Each is tried in a copy of one process, which has imported PyTorch and done nothing with it.
     """
-    codes = {"": STEP} | {use: f"{STEP}\n{use}\nstep()\nimport torch._dynamo.testing" for use in USES}
+    codes = {"": STEP, COUNT: COUNT} | {use: f"{STEP}\n{use}\nstep()\nimport torch._dynamo.testing" for use in USES}
     tries = f"""
 import fedgin, os, sys, torch
 for use, code in {codes}.items():
@@ -180,6 +188,11 @@ for use, code in {codes}.items():
 
 def test_an_optimizer_does_without_the_compiler(after_a_step: dict[str, set[str]]) -> None:
     assert after_a_step[""] == {"torch.optim"}
+
+
+def test_weights_are_counted_without_the_compiler(after_a_step: dict[str, set[str]]) -> None:
+    """Every site does so when a job starts."""
+    assert "sympy" not in after_a_step[COUNT]
 
 
 @pytest.mark.parametrize("use", USES)

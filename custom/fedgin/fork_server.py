@@ -11,6 +11,8 @@ number with a pidfd beside it, or nothing where this server cannot make the copy
 
 import atexit
 import contextlib
+import functools
+import gc
 import importlib
 import json
 import os
@@ -210,8 +212,7 @@ class _Server:
         wanted, standard = _read_request(connection)
         pid = None
         if wanted.get("installation") == _installation() and len(standard) == len(STANDARD):
-            for module in IMPORTED:
-                importlib.import_module(module)
+            _import_all()
             pid = _fork()
             if pid == 0:
                 connection.close()
@@ -239,6 +240,15 @@ class _Server:
         for number, descriptor in zip(STANDARD, standard, strict=True):
             os.dup2(descriptor, number)
             os.close(descriptor)
+
+
+@functools.cache
+def _import_all() -> None:
+    """Import what copies need, and leave it out of their collections, which would copy the memory of all that."""
+    for module in IMPORTED:
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
 
 
 def _fork() -> int | None:

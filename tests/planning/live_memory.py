@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from fedgin.nets.without_memory import without_memory
 from fedgin.train.experiment import Experiment
 from fedgin.train.losses import Targets, build_loss
 
@@ -44,7 +45,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def step_bytes(experiment: Experiment) -> int:
     """Return the most bytes that a step of an experiment holds at once, beside its images."""
-    with torch.device("meta"):
+    with without_memory():
         network = experiment.initial_network().train()
     optimizer = torch.optim.AdamW(network.parameters())
     batch, size, classes = experiment.training.batch_size, experiment.preprocessing.network_size, experiment.classes

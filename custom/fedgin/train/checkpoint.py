@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fedgin.errors import WeightsError
 from fedgin.files import whole_file
+from fedgin.nets.without_memory import without_memory
 from fedgin.train.experiment import Experiment
 
 
@@ -90,7 +91,7 @@ def count_weights(network: nn.Module) -> int:
 
 def count_initial_weights(experiment: Experiment) -> int:
     """Return how many weights the experiment's network has, without memory for them."""
-    with torch.device("meta"):
+    with without_memory():
         return count_weights(experiment.initial_network())
 
 

@@ -99,12 +99,11 @@ def answer_to(what: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _build(experiment: Experiment, file: str) -> int:
-    import torch
-
+    from fedgin.nets.without_memory import without_memory
     from fedgin.train.checkpoint import count_weights
     from fedgin.train.pretrained import check_entries
 
-    with torch.device("meta"):
+    with without_memory():
         network = experiment.initial_network()
     if file and experiment.starts_from:
         check_entries(network, experiment.starts_from, Path(file))
