@@ -76,7 +76,7 @@ def test_metadata_say_what_monai_asks_for(tmp_path: Path) -> None:
     }
     asked = {"version", "monai_version", "pytorch_version", "numpy_version", "task", "description", "authors"}
     assert asked <= values.keys()
-    assert "no medical device" in values["intended_use"]
+    assert "not a medical device" in values["intended_use"]
 
 
 @pytest.mark.parametrize("text", ["", '{"version": "1"', "{}", "[]"])

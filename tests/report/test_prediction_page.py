@@ -83,7 +83,7 @@ def test_warnings_stand_at_the_top_and_again_at_their_image(tmp_path: Path) -> N
     assert page.count("left kidney was not found") == page.count("the image is not readable as NIfTI") == 2
     top = page[: page.index('id="image-1"')]
     assert "left kidney was not found" in top
-    assert "no medical device" in top
+    assert "not a medical device" in top
     assert '<td class="number">900.2</td>' in page
     assert page.count("No pictures") == 1
 

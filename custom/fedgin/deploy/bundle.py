@@ -28,7 +28,7 @@ METADATA = Path("configs") / "metadata.json"
 INFERENCE = Path("configs") / "inference.json"
 # What the runner needs at least; the exact versions that made the bundle stand in its metadata, too.
 PACKAGES = ("monai", "torch", "numpy", "nibabel", "pydicom", "highdicom", "safetensors")
-NOT_A_DEVICE = "For research only. This is no medical device and must not guide the care of a patient."
+NOT_A_DEVICE = "For research only. This is not a medical device and must not guide the care of a patient."
 
 
 @dataclass(frozen=True)

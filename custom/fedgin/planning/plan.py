@@ -126,12 +126,12 @@ def _who(sites: Sequence[Fingerprint]) -> Decision:
 
 def _not_planned(geometry: Geometry, kept: Sequence[str]) -> tuple[Decision, ...]:
     volumes = len(geometry.size) == 3
-    of_volumes = "; in 3D draws that hide an organ are drawn again, and the output has the norm of the image"
-    pool = f"kernels as thin as the network's{of_volumes}" if volumes else "the original's kernels"
+    pool = "kernels as thin as the network's" if volumes else "the original's kernels"
+    draws = f"{pool}; draws that hide an organ are drawn again, and the output has the norm of the image"
     region = "what lies apart becomes background, which was nearer to the reference in volumes"
     left = "steps, learning rate, loss, geometric augmentation and weighting of sites have the package's defaults"
     return (
-        Decision("augmentation", "gin", pool, f"Ouyang 2022, {HERE}"),
+        Decision("augmentation", "gin", draws, f"Ouyang 2022, {HERE}"),
         *([Decision("largest_region", ", ".join(kept), region, HERE)] if kept else ()),
         Decision("all else", "default", f"{left}: nothing is tuned", HERE),
     )
