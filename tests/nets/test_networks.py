@@ -50,6 +50,14 @@ def test_every_network_is_counted_without_memory_for_its_weights(name: str, axes
     assert count_weights(network) == count_weights(tiny(name, axes))
 
 
+def test_a_network_that_computes_while_it_is_built_is_counted() -> None:
+    """Such as one with an encoding of places."""
+    with without_memory():
+        places = torch.outer(torch.linspace(-1, 1, 8), torch.ones(8))
+        weights = nn.init.normal_(torch.empty(3, 2)), nn.init.normal_(tensor=torch.empty(3, 2)), places
+    assert [(value.shape, value.is_meta) for value in weights] == [((3, 2), True), ((3, 2), True), ((8, 8), True)]
+
+
 @pytest.mark.parametrize("axes", [2, 3])
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_every_network_refuses_what_it_cannot_work_on(name: str, axes: int) -> None:

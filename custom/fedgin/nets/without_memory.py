@@ -5,7 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
+
+DRAWS = (torch.Tensor.normal_, nn.init.normal_)
 
 
 @contextmanager
@@ -14,24 +17,24 @@ def without_memory() -> Iterator[None]:
 
     >>> with without_memory():
     ...     layer = torch.nn.Linear(100_000, 100_000)
-    ...     rates = torch.linspace(0, 1, 3).tolist()
-    >>> layer.weight.numel(), layer.weight.is_meta, rates
-    (10000000000, True, [0.0, 0.5, 1.0])
+    >>> layer.weight.numel(), layer.weight.is_meta
+    (10000000000, True)
     """
-    with torch.device("meta"), _Numberless():
+    with torch.device("meta"), _Undrawn():
         yield
 
 
-class _Numberless(TorchFunctionMode):
-    """``torch.linspace`` is of the CPU, because MONAI reads the rates of its blocks out of one. And nothing is drawn
-    into a tensor that has no numbers: to find out that nothing changes, PyTorch imports sympy, 0.9 s of CPU and 50 MB.
+class _Undrawn(TorchFunctionMode):
+    """Networks draw their weights from normal distributions; a tensor without numbers stays as it is.
+
+    To find out that nothing changes, PyTorch would import sympy: 0.9 s of CPU and 50 MB.
     """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Call the function, if need be for another device."""
+        """Call the function, or return the tensor into which it would draw."""
         given = dict(kwargs or {})
-        if func is torch.Tensor.normal_ and args[0].is_meta:
-            return args[0]
-        return func(*args, **(given | {"device": "cpu"} if func is torch.linspace else given))
+        if func in DRAWS and (tensor := args[0] if args else given["tensor"]).is_meta:
+            return tensor
+        return func(*args, **given)

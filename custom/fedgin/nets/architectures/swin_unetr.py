@@ -37,15 +37,18 @@ class SwinUNETR(Architecture):
         """Build it; see :class:`Architecture`."""
         from monai.networks.nets import SwinUNETR as MonaiSwinUNETR
 
-        return MonaiSwinUNETR(
-            in_channels=1,
-            out_channels=out_channels,
-            depths=self.depths,
-            window_size=self.window_size,
-            feature_size=self.feature_size,
-            drop_rate=self.dropout,
-            spatial_dims=spatial_dims,
-        )
+        from fedgin.nets.readable_numbers import ReadableNumbers
+
+        with ReadableNumbers():
+            return MonaiSwinUNETR(
+                in_channels=1,
+                out_channels=out_channels,
+                depths=self.depths,
+                window_size=self.window_size,
+                feature_size=self.feature_size,
+                drop_rate=self.dropout,
+                spatial_dims=spatial_dims,
+            )
 
     def reductions(self, axes: int) -> tuple[int, ...]:
         """Return 32; see :class:`Architecture`."""
