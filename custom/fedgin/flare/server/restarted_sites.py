@@ -19,22 +19,26 @@ class RestartedSites(FLComponent):
     """
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        """Look at the jobs each time that a site has logged in."""
-        if event_type == EventType.CLIENT_REGISTER_PROCESSED:
+        """Look at the jobs each time that a site has logged in, and when one has been started meanwhile."""
+        if event_type in (EventType.CLIENT_REGISTER_PROCESSED, EventType.JOB_STARTED):
             engine: Any = fl_ctx.get_engine()
-            now = {client.name: client for client in list(engine.server.client_manager.clients.values())}
-            for job_id, process in list(engine.run_processes.items()):
-                self._move(engine.server, job_id, process, now)
+            # Two sites may log in at once, and heartbeats of others look at the same.
+            with engine.server._job_reported_clients_lock:
+                now = {client.name: client for client in list(engine.server.client_manager.clients.values())}
+                for job_id, process in list(engine.run_processes.items()):
+                    self._move(engine, job_id, process, now)
 
-    def _move(self, server: Any, job_id: str, process: dict[str, Any], now: dict[str, Any]) -> None:
+    def _move(self, engine: Any, job_id: str, process: dict[str, Any], now: dict[str, Any]) -> None:
         at_the_start = process.get(RunProcessKey.PARTICIPANTS) or {}
         moved = {now.get(client.name, client).token: now.get(client.name, client) for client in at_the_start.values()}
         restarted = moved.keys() - at_the_start.keys()
         if not restarted:
             return
-        # In one step: heartbeats of other sites look at it meanwhile.
-        process[RunProcessKey.PARTICIPANTS] = moved
-        with server._job_reported_clients_lock:  # FLARE believes that a job is lost where it was known to run
-            server._job_reported_clients.setdefault(job_id, set()).update(restarted)
+        process[RunProcessKey.PARTICIPANTS] = moved  # in one step: what it was is being read without the lock
+        # FLARE believes that a job is lost where it was known to run.
+        engine.server._job_reported_clients.setdefault(job_id, set()).update(restarted)
         for token in restarted:
-            self.logger.error(f"site {moved[token].name} was started again and has no part in job {job_id} any more")
+            site = moved[token].name
+            # Nothing more comes of it. FLARE would wait for that, and call a job that went on without it a failure.
+            engine.job_runner.resolve_client_outcome(job_id, site)
+            self.logger.error(f"site {site} was started again and has no part in job {job_id} any more")
