@@ -26,7 +26,7 @@ from fedgin.deploy.predict import Prediction, Segmenter, measure, open_segmenter
 from fedgin.deploy.results import predict
 from fedgin.deploy.study import Refused, StudyImage, read_study
 from fedgin.errors import DataError
-from fedgin.folders import MARK, FolderError
+from fedgin.folders import MARK, FolderError, Mark, read_mark, whole_folder
 from fedgin.train.provenance import Participant
 from tests.data.dicom.series import SeriesSpec, write_series
 from tests.data.dicom.test_dicom_segmentation import SERIES, drawn_by_hand
@@ -158,6 +158,36 @@ def test_no_image_in_a_folder_below_is_passed_over(tmp_path: Path, at_the_top: b
     assert done.exception.problem == "INPUT holds NIfTI files in 2 folders below it, which would not be segmented"
     assert "Doe" not in str(done.exception), "a folder may name a patient"
     assert not (tmp_path / "out").exists()
+
+
+def test_an_image_in_another_folder_of_ours_is_not_passed_over(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    write_image(tmp_path / "in", "a.nii.gz")
+    with whole_folder(tmp_path / "in" / "site-1", holds="phantoms") as part:
+        write_image(part, "b.nii.gz")
+    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, DataError)
+    assert done.exception.problem == "INPUT holds NIfTI files in 1 folder below it, which would not be segmented"
+
+
+def test_hidden_and_closed_folders_stop_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A waste basket on a disk, and what fsck keeps there, which only root may look into."""
+
+    def read(folder: Path) -> Mark | None:
+        if folder.name == "lost+found":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read_mark(folder)
+
+    make_bundle(tmp_path)
+    write_image(tmp_path / "in", "a.nii.gz")
+    (tmp_path / "in" / ".Trash-1000" / "files").mkdir(parents=True)
+    write_image(tmp_path / "in" / ".Trash-1000" / "files", "old.nii.gz")
+    (tmp_path / "in" / "lost+found").mkdir()
+    monkeypatch.setattr("fedgin.deploy.results.read_mark", read)
+    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert [path.name for path in (tmp_path / "out").glob("*.nii.gz")] == ["a_seg.nii.gz"]
 
 
 def test_a_nifti_file_in_a_folder_of_a_study_is_not_passed_over(tmp_path: Path) -> None:

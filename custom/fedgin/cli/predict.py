@@ -37,7 +37,7 @@ def predict(
     """
     from fedgin.deploy.bundle import NOT_A_DEVICE
     from fedgin.deploy.predict import open_segmenter
-    from fedgin.deploy.results import RESULT
+    from fedgin.deploy.results import PREDICTIONS, RESULT
     from fedgin.files import writing
     from fedgin.folders import whole_folder
     from fedgin.report.prediction_page import PAGE
@@ -48,7 +48,7 @@ def predict(
     segmenter = open_segmenter(bundle)
     # A folder says what it holds in a file that may be copied on, so that a path, which may name a patient, is hashed.
     place = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:12]
-    holds = f"predictions of input {place} by bundle {segmenter.bundle.sha256[:12]}"
+    holds = f"{PREDICTIONS} of input {place} by bundle {segmenter.bundle.sha256[:12]}"
     with contextlib.ExitStack() as folder:
         with writing("the results"):
             part = folder.enter_context(whole_folder(out, holds=holds, overwrite=overwrite))

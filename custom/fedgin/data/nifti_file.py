@@ -17,8 +17,12 @@ def nifti_files(folder: Path) -> list[Path]:
 
     Hidden ones are none: macOS puts a ``._NAME`` beside each file on another system's disk. ``OSError`` passes through.
     """
-    named = (path for path in folder.iterdir() if path.name.lower().endswith(NIFTI_ENDINGS))
-    return sorted(path for path in named if not path.name.startswith(".") and not path.is_dir())
+    return sorted(path for path in folder.iterdir() if names_nifti(path.name) and not path.is_dir())
+
+
+def names_nifti(name: str) -> bool:
+    """Return whether a file of that name is one of those."""
+    return name.lower().endswith(NIFTI_ENDINGS) and not name.startswith(".")
 
 
 def nifti_stem(path: Path) -> str:

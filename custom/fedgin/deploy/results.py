@@ -9,16 +9,18 @@ from pathlib import Path
 
 from fedgin.data.dicom.header import looks_like_dicom
 from fedgin.data.dicom.reasons import Reason
-from fedgin.data.nifti_file import nifti_files, nifti_stem
+from fedgin.data.nifti_file import names_nifti, nifti_files, nifti_stem
 from fedgin.data.site import Modality
 from fedgin.data.volumes import Volume
 from fedgin.deploy.predict import Prediction, Segmenter, guess_modality, read_nifti, write_labels
 from fedgin.deploy.study import Refused, StudyImage, read_study, write_objects
 from fedgin.errors import DataError, FedginError, NotWrittenError, unforeseen
 from fedgin.files import write_text, writing
-from fedgin.folders import MARK
+from fedgin.folders import read_mark
 
 RESULT = "result.json"
+# What a folder of results holds, before of which input and by which bundle.
+PREDICTIONS = "predictions"
 REPORT_IT = "report it with this line"
 Progress = Callable[[str, int, int], None]
 
@@ -108,7 +110,9 @@ def _images(source: Path, progress: Progress) -> Iterator[tuple[str, Path | Stud
 def _refuse_what_would_be_passed_over(source: Path, files: list[Path]) -> None:
     """Refuse a folder with NIfTI files in folders below it, or with a study among them."""
     folders = list(_folders(source))
-    nested = [folder for folder, _ in folders if folder != source and nifti_files(folder)]
+    named = [folder for folder, names in folders if folder != source and any(map(names_nifti, names))]
+    # Hidden folders are not the user's: a desktop's waste basket, or the store of a version control.
+    nested = [folder for folder in named if not any(part[0] == "." for part in folder.relative_to(source).parts)]
     if (files or nested) and any(_is_dicom(folder / name) for folder, names in folders for name in names):
         raise DataError("INPUT holds NIfTI and DICOM files", "give each a folder of its own, and name one of them")
     if nested:
@@ -120,14 +124,21 @@ def _refuse_what_would_be_passed_over(source: Path, files: list[Path]) -> None:
 def _folders(source: Path) -> Iterator[tuple[Path, list[str]]]:
     """Yield a folder and those below it with their files, but for results of ours: they may lie in the input."""
     for place, below, names in os.walk(source):
-        below[:] = [name for name in below if not Path(place, name, MARK).exists()]
+        below[:] = [name for name in below if not _holds_predictions(Path(place, name))]
         yield Path(place), names
 
 
+def _holds_predictions(folder: Path) -> bool:
+    with contextlib.suppress(OSError):  # nobody may look into it
+        mark = read_mark(folder)
+        return mark is not None and mark.holds.startswith(PREDICTIONS)
+    return False
+
+
 def _is_dicom(path: Path) -> bool:
-    if not path.is_file():  # a pipe would make us wait
-        return False
     try:
+        if not path.is_file():  # a pipe would make us wait
+            return False
         with path.open("rb") as file:
             return looks_like_dicom(file.read(132))
     except OSError:
