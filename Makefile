@@ -35,7 +35,7 @@ PYTEST := scratch=$$(mktemp -d -p $(SCRATCH)); trap 'rm -rf $$scratch' EXIT; \
 
 test: .venv/.tested
 	$(MAKE) --jobs 2 --output-sync lint test-augment
-	$(PYTEST) --numprocesses 5 --ignore tests/augment
+	$(PYTEST) --numprocesses 6 --ignore tests/augment
 
 # Lines are counted where none may be missed; counting takes as long as the tests themselves.
 test-augment: .venv/.tested
