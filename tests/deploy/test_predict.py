@@ -41,6 +41,12 @@ def write_image(folder: Path, name: str, seed: int = 0) -> Path:
     return folder / name
 
 
+def segment(folder: Path, *more: str, out: str = "out", env: dict[str, str] | None = None) -> Result:
+    """Segment ``in`` of a folder with its bundle."""
+    arguments = ["predict", str(folder / "bundle"), str(folder / "in"), "--out", str(folder / out), *more]
+    return CliRunner().invoke(app, arguments, env=env)
+
+
 def labels_in(path: Path) -> NDArray[np.uint8]:
     return np.asarray(nibabel.load(path).dataobj, dtype=np.uint8)
 
@@ -50,8 +56,7 @@ def test_one_bad_image_stops_no_other(tmp_path: Path) -> None:
     write_image(tmp_path / "in", "a.nii.gz")
     (tmp_path / "in" / "b.nii.gz").write_bytes(b"no image")
     write_image(tmp_path / "in", "c.nii.gz", 1)
-    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, [*arguments, "--format", "json"])
+    done = segment(tmp_path, "--format", "json")
     assert done.exit_code == 1, done.output
     results = {item["name"]: item for item in json.loads((tmp_path / "out" / "result.json").read_text())["results"]}
     assert json.loads(done.stdout) == list(results.values())
@@ -92,8 +97,7 @@ def test_the_table_has_every_name_whole_and_none_is_markup(tmp_path: Path) -> No
     make_bundle(tmp_path)
     name = "[red]" + "a-long-name-of-an-image-" * 4 + "end"
     write_image(tmp_path / "in", f"{name}.nii.gz")
-    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, arguments, env={"COLUMNS": "80"})
+    done = segment(tmp_path, env={"COLUMNS": "80"})
     assert done.exit_code == 0, done.output
     rows = [line.split("│")[1:] for line in done.output.splitlines() if line.startswith("│")]
     assert "".join(row[0].strip() for row in rows) == name
@@ -128,8 +132,7 @@ def test_a_study_is_not_left_out_for_a_nifti_file_beside_it(tmp_path: Path, plac
     make_bundle(tmp_path)
     write_image(tmp_path / "in", "a.nii.gz")
     write_series(tmp_path / place, SeriesSpec())
-    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, arguments)
+    done = segment(tmp_path)
     assert isinstance(done.exception, DataError)
     assert done.exception.problem == "INPUT holds NIfTI and DICOM files"
     assert not (tmp_path / "out").exists()
@@ -138,9 +141,8 @@ def test_a_study_is_not_left_out_for_a_nifti_file_beside_it(tmp_path: Path, plac
 def test_results_may_lie_in_the_input(tmp_path: Path) -> None:
     make_bundle(tmp_path)
     write_image(tmp_path / "in", "a.nii.gz")
-    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "in" / "segmented")]
     for _ in range(2):
-        assert CliRunner().invoke(app, arguments).exit_code == 0
+        assert segment(tmp_path, out="in/segmented").exit_code == 0
 
 
 @pytest.mark.parametrize("at_the_top", [True, False])
@@ -152,8 +154,7 @@ def test_no_image_in_a_folder_below_is_passed_over(tmp_path: Path, at_the_top: b
         write_image(tmp_path / "in" / patient, "image.nii.gz")
     if at_the_top:
         write_image(tmp_path / "in", "a.nii.gz")
-    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, arguments)
+    done = segment(tmp_path)
     assert isinstance(done.exception, DataError)
     assert done.exception.problem == "INPUT holds NIfTI files in 2 folders below it, which would not be segmented"
     assert "Doe" not in str(done.exception), "a folder may name a patient"
@@ -165,8 +166,7 @@ def test_an_image_in_another_folder_of_ours_is_not_passed_over(tmp_path: Path) -
     write_image(tmp_path / "in", "a.nii.gz")
     with whole_folder(tmp_path / "in" / "site-1", holds="phantoms") as part:
         write_image(part, "b.nii.gz")
-    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, arguments)
+    done = segment(tmp_path)
     assert isinstance(done.exception, DataError)
     assert done.exception.problem == "INPUT holds NIfTI files in 1 folder below it, which would not be segmented"
 
@@ -185,8 +185,7 @@ def test_hidden_and_closed_folders_stop_nothing(tmp_path: Path, monkeypatch: pyt
     write_image(tmp_path / "in" / ".Trash-1000" / "files", "old.nii.gz")
     (tmp_path / "in" / "lost+found").mkdir()
     monkeypatch.setattr("fedgin.deploy.results.read_mark", read)
-    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
-    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert segment(tmp_path).exit_code == 0
     assert [path.name for path in (tmp_path / "out").glob("*.nii.gz")] == ["a_seg.nii.gz"]
 
 
@@ -194,8 +193,7 @@ def test_a_nifti_file_in_a_folder_of_a_study_is_not_passed_over(tmp_path: Path) 
     make_bundle(tmp_path)
     write_series(tmp_path / "in", SeriesSpec())
     write_image(tmp_path / "in" / "more", "a.nii.gz")
-    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, arguments)
+    done = segment(tmp_path)
     assert isinstance(done.exception, DataError)
     assert done.exception.problem == "INPUT holds NIfTI and DICOM files"
 
@@ -217,8 +215,7 @@ def test_a_table_that_nobody_reads_is_not_told_as_a_full_disk(tmp_path: Path, mo
     monkeypatch.setattr(Progress, "stop", stop)
     make_bundle(tmp_path)
     write_image(tmp_path / "in", "a.nii.gz")
-    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, arguments)
+    done = segment(tmp_path)
     assert isinstance(done.exception, SystemExit), "as of every command, and no fault of ours"
     assert not (tmp_path / "out").exists()
 
@@ -248,8 +245,7 @@ def test_an_unforeseen_error_stops_no_other_image_and_is_told_without_its_text(
 def test_monai_s_own_runner_gives_the_same_labels(tmp_path: Path) -> None:
     make_bundle(tmp_path)
     write_image(tmp_path / "in", "a.nii.gz")
-    arguments = ["predict", str(tmp_path / "bundle"), str(tmp_path / "in"), "--out", str(tmp_path / "ours")]
-    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert segment(tmp_path, out="ours").exit_code == 0
     bundle = tmp_path / "bundle"
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "inference.json")]
     places = {"bundle_root": bundle, "dataset_dir": tmp_path / "in", "output_dir": tmp_path / "theirs"}
