@@ -21,7 +21,7 @@ def nifti_files(folder: Path) -> list[Path]:
 
 
 def names_nifti(name: str) -> bool:
-    """Return whether a file of that name is one of those."""
+    """Return whether a name is that of a NIfTI file that is not hidden."""
     return name.lower().endswith(NIFTI_ENDINGS) and not name.startswith(".")
 
 

@@ -30,7 +30,8 @@ class RestartedSites(FLComponent):
 
     def _move(self, engine: Any, job_id: str, process: dict[str, Any], now: dict[str, Any]) -> None:
         at_the_start = process.get(RunProcessKey.PARTICIPANTS) or {}
-        moved = {now.get(client.name, client).token: now.get(client.name, client) for client in at_the_start.values()}
+        clients = [now.get(client.name, client) for client in at_the_start.values()]
+        moved = {client.token: client for client in clients}
         restarted = moved.keys() - at_the_start.keys()
         if not restarted:
             return
