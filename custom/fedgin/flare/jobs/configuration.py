@@ -119,6 +119,7 @@ def collection_server_config(numbers: Numbers) -> dict[str, Any]:
 
 def _server(numbers: Numbers, workflows: list[dict[str, Any]], components: list[dict[str, Any]]) -> dict[str, Any]:
     server = {key: getattr(numbers, key) for key in ("heart_beat_timeout", "task_request_interval")}
+    components = [*components, _component("request_pace", "fedgin.flare.server.request_pace.RequestPace")]
     return {"format_version": 2, "server": server, "workflows": workflows, "components": components}
 
 

@@ -25,7 +25,7 @@ class Numbers(Settings):
         submit_model_timeout: seconds in which a site sends its own model for the final comparison.
         validation_timeout: seconds in which a site measures the final models.
         heart_beat_timeout: seconds of silence after which the job's server takes a site for dead.
-        task_request_interval: seconds between two questions of a site for work.
+        task_request_interval: seconds between the first questions of a site for work.
         task_check_period: seconds between two looks of the server at what has come in.
     """
 
