@@ -20,9 +20,11 @@ from fedgin.folders import (
     folder_to_itself,
     mark_as,
     own_folder,
+    read_mark,
     reserved,
     whole_folder,
 )
+from tests.modes import bound_by_modes
 
 NAMES = st.sets(
     st.lists(st.sampled_from(["a", "b", ".hidden", "report.html", "sub"]), min_size=1, max_size=3).map("/".join),
@@ -237,7 +239,9 @@ def test_a_second_run_gets_a_folder_of_its_own(tmp_path: Path) -> None:
         write(own_folder(wanted), {"a"}, name, holds=name)
     assert own_folder(wanted, holds="job-2").name == "job-2"
     (tmp_path / "runs" / "job-4").symlink_to(tmp_path)
-    assert own_folder(wanted).name == "job-5"
+    (tmp_path / "runs" / "job-5").mkdir(mode=0o000)
+    with bound_by_modes():
+        assert own_folder(wanted).name == "job-6"
 
 
 def test_a_reservation_without_a_result_leaves_nothing(tmp_path: Path) -> None:
@@ -298,3 +302,19 @@ def test_the_current_folder_and_one_without_rights_are_refused(tmp_path: Path, m
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(FolderError, match="nothing may be made in"):
         check_writable(tmp_path / "out")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("below", ["", "out"])
+def test_a_folder_that_nobody_may_look_into_is_refused_by_name(
+    tmp_path: Path, way: Callable[[Path], object], below: str
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o000)
+    with bound_by_modes():
+        assert read_mark(closed) is None
+        with pytest.raises(FolderError) as caught:
+            way(closed / below)
+    closed.chmod(0o700)
+    assert str(closed) in caught.value.problem
+    assert list(tmp_path.rglob("*")) == [closed]

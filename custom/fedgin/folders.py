@@ -43,11 +43,11 @@ class Mark(Settings):
 
 
 def read_mark(folder: Path) -> Mark | None:
-    """Return a folder's mark, or nothing when it has none of ours."""
+    """Return a folder's mark, or nothing when it has none of ours, or nobody may look into it."""
     path = folder / MARK
-    if path.is_symlink() or not path.is_file():
-        return None
     try:
+        if path.is_symlink() or not path.is_file():
+            return None
         return Mark.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
@@ -76,9 +76,10 @@ def check_writable(folder: Path, *, holds: str = "", overwrite: bool = False) ->
 
 
 def _check(folder: Path, holds: str, fix: str = "choose another folder") -> None:
-    _check_place(folder)
-    if not folder.is_dir() or _is_vacant(folder):
-        return
+    with _refusals(folder):
+        _check_place(folder)
+        if not folder.is_dir() or _is_vacant(folder):
+            return
     mark = read_mark(folder)
     if mark is None:
         raise FolderError(f"{folder} holds files that fedgin did not write", "choose another folder")
@@ -97,7 +98,7 @@ def own_folder(wanted: Path, *, holds: str = "") -> Path:
     for number in itertools.count(1):
         folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
         tried.append(folder)
-        if not os.path.lexists(folder) or (folder.is_dir() and not folder.is_symlink() and _is_vacant(folder)):
+        if _may_be_made(folder):
             break
     return next((folder for folder in tried if holds and _holds(folder, holds)), tried[-1])
 
@@ -244,6 +245,14 @@ def _check_place(folder: Path) -> None:
         raise FolderError(f"{folder} cannot be made: {above} is no folder", "give another one")
     if not os.access(above, os.W_OK | os.X_OK):
         raise FolderError(f"{folder} cannot be written: nothing may be made in {above}", "give another one")
+
+
+def _may_be_made(folder: Path) -> bool:
+    """Tell whether there is nothing of this name, or a folder that is as good as none."""
+    try:
+        return not os.path.lexists(folder) or (folder.is_dir() and not folder.is_symlink() and _is_vacant(folder))
+    except OSError:  # nobody may look into it
+        return False
 
 
 def _is_vacant(folder: Path) -> bool:

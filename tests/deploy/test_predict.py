@@ -26,11 +26,12 @@ from fedgin.deploy.predict import Prediction, Segmenter, measure, open_segmenter
 from fedgin.deploy.results import predict
 from fedgin.deploy.study import Refused, StudyImage, read_study
 from fedgin.errors import DataError
-from fedgin.folders import MARK, FolderError, Mark, read_mark, whole_folder
+from fedgin.folders import MARK, FolderError, whole_folder
 from fedgin.train.provenance import Participant
 from tests.data.dicom.series import SeriesSpec, write_series
 from tests.data.dicom.test_dicom_segmentation import SERIES, drawn_by_hand
 from tests.deploy.bundles import make_bundle
+from tests.modes import bound_by_modes
 from tests.sites import AFFINE, make_volume, tiny_experiment
 
 
@@ -171,21 +172,16 @@ def test_an_image_in_another_folder_of_ours_is_not_passed_over(tmp_path: Path) -
     assert done.exception.problem == "INPUT holds NIfTI files in 1 folder below it, which would not be segmented"
 
 
-def test_hidden_and_closed_folders_stop_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hidden_and_closed_folders_stop_nothing(tmp_path: Path) -> None:
     """A waste basket on a disk, and what fsck keeps there, which only root may look into."""
-
-    def read(folder: Path) -> Mark | None:
-        if folder.name == "lost+found":
-            raise PermissionError(errno.EACCES, "Permission denied")
-        return read_mark(folder)
-
     make_bundle(tmp_path)
     write_image(tmp_path / "in", "a.nii.gz")
     (tmp_path / "in" / ".Trash-1000" / "files").mkdir(parents=True)
     write_image(tmp_path / "in" / ".Trash-1000" / "files", "old.nii.gz")
-    (tmp_path / "in" / "lost+found").mkdir()
-    monkeypatch.setattr("fedgin.deploy.results.read_mark", read)
-    assert segment(tmp_path).exit_code == 0
+    (tmp_path / "in" / "lost+found").mkdir(mode=0o000)
+    with bound_by_modes():
+        assert segment(tmp_path).exit_code == 0
+    (tmp_path / "in" / "lost+found").chmod(0o700)
     assert [path.name for path in (tmp_path / "out").glob("*.nii.gz")] == ["a_seg.nii.gz"]
 
 

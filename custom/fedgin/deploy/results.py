@@ -129,10 +129,8 @@ def _folders(source: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def _holds_predictions(folder: Path) -> bool:
-    with contextlib.suppress(OSError):  # nobody may look into it
-        mark = read_mark(folder)
-        return mark is not None and mark.holds.startswith(PREDICTIONS)
-    return False
+    mark = read_mark(folder)
+    return mark is not None and mark.holds.startswith(PREDICTIONS)
 
 
 def _is_dicom(path: Path) -> bool:
