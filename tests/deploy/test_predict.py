@@ -162,6 +162,44 @@ def test_no_image_in_a_folder_below_is_passed_over(tmp_path: Path, at_the_top: b
     assert not (tmp_path / "out").exists()
 
 
+def test_no_image_in_a_folder_that_a_link_leads_to_is_passed_over(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    write_image(tmp_path / "in", "a.nii.gz")
+    write_image(tmp_path / "elsewhere", "b.nii.gz")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "Jane_Doe").symlink_to(tmp_path / "elsewhere")
+    done = segment(tmp_path)
+    assert isinstance(done.exception, DataError)
+    assert done.exception.problem == "INPUT holds NIfTI files in 1 folder below it, which would not be segmented"
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_series_in_a_folder_that_a_link_leads_to_is_passed_over(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    write_series(tmp_path / "in" / "ct", SeriesSpec())
+    write_series(tmp_path / "elsewhere" / "mr", SeriesSpec(modality="MR"))
+    (tmp_path / "in" / "Jane_Doe").symlink_to(tmp_path / "elsewhere")
+    done = segment(tmp_path)
+    assert isinstance(done.exception, DataError)
+    assert done.exception.problem == "INPUT holds DICOM files behind links to folders, which would not be segmented"
+    assert not (tmp_path / "out").exists()
+
+
+def test_links_to_what_is_segmented_anyway_and_to_other_things_stop_nothing(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    write_series(tmp_path / "in" / "z", SeriesSpec(count=12, shape=(40, 30)))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "read.me").write_text("no image")
+    (tmp_path / "in" / "z" / "up").symlink_to(tmp_path / "in")
+    for name, target in {"latest": tmp_path / "in" / "z", "notes": tmp_path / "notes"}.items():
+        (tmp_path / "in" / name).symlink_to(target)
+    with whole_folder(tmp_path / "earlier", holds="predictions of input 1") as part:
+        write_image(part, "b.nii.gz")
+    (tmp_path / "in" / "segmented").symlink_to(tmp_path / "earlier")
+    done = segment(tmp_path)
+    assert done.exit_code == 0, done.output
+
+
 def test_an_image_in_another_folder_of_ours_is_not_passed_over(tmp_path: Path) -> None:
     make_bundle(tmp_path)
     write_image(tmp_path / "in", "a.nii.gz")

@@ -108,29 +108,54 @@ def _images(source: Path, progress: Progress) -> Iterator[tuple[str, Path | Stud
 
 
 def _refuse_what_would_be_passed_over(source: Path, files: list[Path]) -> None:
-    """Refuse a folder with NIfTI files in folders below it, or with a study among them."""
+    """Refuse a folder with NIfTI files in folders below it, with a study among them, or with one behind links."""
     folders = list(_folders(source))
-    named = [folder for folder, names in folders if folder != source and any(map(names_nifti, names))]
     # Hidden folders are not the user's: a desktop's waste basket, or the store of a version control.
-    nested = [folder for folder in named if not any(part[0] == "." for part in folder.relative_to(source).parts)]
-    if (files or nested) and any(_is_dicom(folder / name) for folder, names in folders for name in names):
+    visible = [item for item in folders if not any(part[0] == "." for part in item.path.relative_to(source).parts)]
+    nested = [item for item in visible if item.path != source and any(map(names_nifti, item.names))]
+    if (files or nested) and any(map(_holds_dicom, folders)):
         raise DataError("INPUT holds NIfTI and DICOM files", "give each a folder of its own, and name one of them")
     if nested:
         where = "1 folder" if len(nested) == 1 else f"{len(nested)} folders"
         problem = f"INPUT holds NIfTI files in {where} below it, which would not be segmented"
         raise DataError(problem, "put the files into one folder, or give one folder after the other")
+    if any(_holds_dicom(item) for item in visible if item.linked):  # readers of studies follow no links
+        problem = "INPUT holds DICOM files behind links to folders, which would not be segmented"
+        raise DataError(problem, "give the folders that the links lead to, one after the other")
 
 
-def _folders(source: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Yield a folder and those below it with their files, but for results of ours: they may lie in the input."""
-    for place, below, names in os.walk(source):
-        below[:] = [name for name in below if not _holds_predictions(Path(place, name))]
-        yield Path(place), names
+@dataclass(frozen=True)
+class _Folder:
+    """A folder at or below INPUT, with the names of its files, and whether a link leads to it or to one above it."""
+
+    path: Path
+    names: list[str]
+    linked: bool
+
+
+def _folders(source: Path) -> Iterator[_Folder]:
+    """Yield a folder and those below it, but for results of ours: they may lie in the input.
+
+    What links lead to comes last, and only where it is not among the others already.
+    """
+    tops, seen = [source], set[str]()
+    for top in tops:
+        for place, below, names in os.walk(top):
+            real = os.path.realpath(place)
+            below[:] = [name for name in below if real not in seen and not _holds_predictions(Path(place, name))]
+            tops += [Path(place, name) for name in below if os.path.islink(os.path.join(place, name))]
+            if real not in seen:
+                yield _Folder(Path(place), names, linked=top is not source)
+            seen.add(real)
 
 
 def _holds_predictions(folder: Path) -> bool:
     mark = read_mark(folder)
     return mark is not None and mark.holds.startswith(PREDICTIONS)
+
+
+def _holds_dicom(folder: _Folder) -> bool:
+    return any(_is_dicom(folder.path / name) for name in folder.names)
 
 
 def _is_dicom(path: Path) -> bool:
