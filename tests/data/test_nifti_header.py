@@ -6,13 +6,14 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import example, given
+import SimpleITK
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from fedgin.data.nifti_header import NOTHING_TO_SAY, HeaderCheck, check_header
-from fedgin.data.volumes import read_image, read_label
+from fedgin.data.volumes import load_nifti, read_image, read_label
 from fedgin.errors import DataError
 from tests.real_data import real_data
 from tests.sites import AFFINE, make_case, make_volume
@@ -87,6 +88,69 @@ def test_a_quaternion_that_is_longer_than_one_by_rounding_is_one(longer: float, 
     found = header(turned, turned)
     found["quatern_d"] = np.float32(1.0 + longer / 2)
     assert check_header(found, SHAPE).contradiction == contradiction
+
+
+def write_quaternion(path: Path, quaternion: Any, voxels: NDArray[Any], *, qfac: float = 1.0, kind: Any = None) -> None:
+    """Write a file with a qform alone, of these three numbers as they are."""
+    kind = kind or nibabel.Nifti1Image
+    header = kind.header_class()
+    header.set_data_shape(voxels.shape)
+    header.set_zooms((0.9, 0.8, 1.5))
+    header["pixdim"][0], header["qform_code"] = qfac, 1
+    header["quatern_b"], header["quatern_c"], header["quatern_d"] = quaternion
+    nibabel.save(kind(voxels, None, header), path)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    axis=st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda axis: np.linalg.norm(axis) > 0.1),
+    longer=st.floats(-1e-6, 9e-6) | st.floats(-1.0, 0.0),
+    qfac=st.sampled_from([-1.0, 1.0]),
+)
+@example(axis=(0.0, 0.0, 1.0), longer=4e-7, qfac=1.0)
+@example(axis=(0.6, 0.8, 0.0), longer=9e-6, qfac=-1.0)
+@example(axis=(0.0, 0.0, 1.0), longer=-2e-7, qfac=1.0)
+def test_a_quaternion_alone_is_read_as_itk_reads_it(
+    tmp_path: Path, axis: tuple[float, ...], longer: float, qfac: float
+) -> None:
+    path = tmp_path / "a.nii"
+    quaternion = np.float32(np.sqrt(1.0 + longer) * np.array(axis) / np.linalg.norm(axis))
+    write_quaternion(path, quaternion, np.zeros((512, 512, 3), np.uint8), qfac=qfac)
+    found = load_nifti(path, "the image")
+    assert found.header == NOTHING_TO_SAY
+    itk = SimpleITK.ReadImage(path)
+    directions = np.array(itk.GetDirection()).reshape(3, 3) * itk.GetSpacing()
+    far = np.array([511, 511, 2])
+    there = directions @ far + itk.GetOrigin()
+    np.testing.assert_allclose(found.affine[:3] @ [*far, 1], there * [-1, -1, 1], atol=0.01)
+    # The second version of the format, which ITK does not read, has the same numbers in double precision.
+    write_quaternion(path, quaternion, np.zeros((1, 1, 1), np.uint8), qfac=qfac, kind=nibabel.Nifti2Image)
+    np.testing.assert_allclose(load_nifti(path, "the image").affine, found.affine, atol=1e-6)
+
+
+@pytest.mark.parametrize("role", ["image", "label"])
+@pytest.mark.parametrize(
+    ("quaternion", "said"),
+    [
+        ((0.0, 0.0, 1.0 + 2e-6), ""),
+        ((0.0, 0.0, 1.01), "contradicts itself: its qform is no rotation"),
+        ((0.0, 0.0, np.nan), "has no valid geometry in its header"),
+        ((0.0, 0.0, np.inf), "has no valid geometry in its header"),
+    ],
+)
+def test_training_takes_a_rounded_quaternion_and_names_one_that_is_no_rotation(
+    tmp_path: Path, role: str, quaternion: tuple[float, ...], said: str
+) -> None:
+    image, label = make_volume("CT", 0)
+    case = make_case(tmp_path, image, label)
+    path, voxels = (case.image, image) if role == "image" else (case.label, label)
+    write_quaternion(path, quaternion, voxels)
+    read = read_image if role == "image" else read_label
+    if said:
+        with pytest.raises(DataError, match=said):
+            read(case)
+    else:
+        np.testing.assert_allclose(read(case).affine[:3, :3], np.diag([-0.9, -0.8, 1.5]), atol=1e-6)
 
 
 def test_a_unit_sform_beside_true_pixel_sizes_is_a_contradiction() -> None:

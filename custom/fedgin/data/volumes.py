@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedgin.data.datalist import Case
 from fedgin.data.label_values import as_label_ids
-from fedgin.data.nifti_file import NIFTI_ENDINGS, read_voxels
+from fedgin.data.nifti_file import NIFTI_ENDINGS, open_nifti, read_voxels
 from fedgin.data.nifti_header import NOTHING_TO_SAY, HeaderCheck, check_header, largest_distance_mm, length_unit
 from fedgin.data.png_file import read_pixels
 from fedgin.data.site import Modality, ids_of
@@ -118,7 +118,7 @@ def load_nifti(path: Path, what: str) -> Volume:
         DataError: as :func:`load_volume`.
     """
     try:
-        image = nibabel.load(path)
+        image = open_nifti(path)
         size = math.prod(image.shape)
     except Exception:  # nibabel raises many kinds; all mean the same to the reader, and their texts quote the path
         raise DataError(f"{what} file is not readable as NIfTI", "write the file again") from None

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgin.data.nifti_file import read_voxels
+from fedgin.data.nifti_file import open_nifti, read_voxels
 from fedgin.errors import DataError
 from fedgin.files import whole_file
 
@@ -37,7 +37,7 @@ class Derived(ABC):
 def is_current(derived: Derived, target: Path) -> bool:
     """Tell whether ``target`` was computed from these files as they are now; their times and sizes are compared."""
     try:
-        return bool(nibabel.load(target).header["descrip"].item().decode() == _origin(derived))
+        return bool(open_nifti(target).header["descrip"].item().decode() == _origin(derived))
     except Exception:  # missing, or damaged in one of many ways
         return False
 
@@ -63,7 +63,7 @@ def load_volume_file(path: Path) -> nibabel.Nifti1Image:
         DataError: it cannot be read, or is no volume.
     """
     try:
-        image = nibabel.load(path)
+        image = open_nifti(path)
     except Exception:  # nibabel raises many kinds
         raise DataError(f"{path.name} cannot be read", "download it again") from None
     if len(image.shape) != 3:
