@@ -151,16 +151,23 @@ def test_a_segmentation_of_thicker_slices_is_not_spread_over_thin_ones(tmp_path:
     assert reasons(run(tmp_path, rules())) == [Reason.LABEL_GRID]
 
 
+def state_no_distance(path: Path) -> None:
+    """Let a segmentation not say how far apart its slices are, as the standard allows."""
+    drawn = pydicom.dcmread(path)
+    del drawn.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices
+    drawn.save_as(path)
+
+
 def test_so_it_is_where_the_segmentation_does_not_say_how_thick_its_slices_are(tmp_path: Path) -> None:
     slices = write_series(tmp_path / "dicom", SeriesSpec(count=6))
     liver = np.zeros((3, *SHAPE[1:]), dtype=bool)
     liver[:, 1:3, 0:2] = True
-    drawn = write_seg(tmp_path / "dicom" / "seg", slices[::2], {"Liver": liver})
-    del drawn.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices
-    drawn.save_as(tmp_path / "dicom" / "seg")
+    write_seg(tmp_path / "dicom" / "seg", slices[::2], {"Liver": liver})
+    state_no_distance(tmp_path / "dicom" / "seg")
     assert reasons(run(tmp_path, rules(may_be_absent=["left_kidney"]))) == [Reason.LABEL_GRID]
 
 
+@pytest.mark.parametrize("stated", [True, False])
 @pytest.mark.parametrize(
     "specks",
     [
@@ -169,15 +176,40 @@ def test_so_it_is_where_the_segmentation_does_not_say_how_thick_its_slices_are(t
         pytest.param([(0, 2, 2), (2, 2, 2), (5, 2, 2)], id="three lesions of one slice each"),
     ],
 )
-def test_small_parts_far_apart_are_no_stripes(tmp_path: Path, specks: list[tuple[int, int, int]]) -> None:
-    """The segmentation says that its slices are as far apart as those of the image."""
+def test_small_parts_far_apart_are_no_stripes(tmp_path: Path, specks: list[tuple[int, int, int]], stated: bool) -> None:
+    """The segmentation says that its slices are as far apart as those of the image, or that they are these."""
     slices = write_series(tmp_path / "dicom")
     liver = np.zeros(SHAPE, dtype=bool)
     liver[tuple(np.transpose(specks))] = True
     write_seg(tmp_path / "dicom" / "seg", slices, {"Liver": liver})
+    if not stated:
+        state_no_distance(tmp_path / "dicom" / "seg")
     assert reasons(run(tmp_path, rules(may_be_absent=["left_kidney"]))) == []
     (path,) = (tmp_path / "out" / "labels").iterdir()
     assert int(np.asarray(nibabel.load(path).dataobj).sum()) == len(specks)
+
+
+def test_a_segmentation_that_names_no_image_is_taken_where_its_frames_lie(tmp_path: Path) -> None:
+    slices = labelled(tmp_path)
+    drawn = pydicom.dcmread(tmp_path / "dicom" / "seg")
+    drawn.ReferencedSeriesSequence[0].ReferencedInstanceSequence = []
+    drawn.save_as(tmp_path / "dicom" / "seg")
+    state_no_distance(tmp_path / "dicom" / "seg")
+    assert run(tmp_path, rules()).labelled == 1
+    assert label_error(tmp_path, slices) < 1e-3
+
+
+def test_of_thick_slices_that_no_distance_and_the_images_of_both_series_tell_nothing_is_taken(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "dicom")
+    thick = make_slices(SeriesSpec(count=3, step=5.0, frame=slices[0].FrameOfReferenceUID))
+    liver = np.zeros((3, *SHAPE[1:]), dtype=bool)
+    liver[:2, 1:3, 0:2] = True
+    drawn = write_seg(tmp_path / "dicom" / "seg", thick, {"Liver": liver})
+    other = write_seg(tmp_path / "other", slices, BOTH)
+    drawn.ReferencedSeriesSequence = [*drawn.ReferencedSeriesSequence, *other.ReferencedSeriesSequence]
+    drawn.save_as(tmp_path / "dicom" / "seg")
+    state_no_distance(tmp_path / "dicom" / "seg")
+    assert reasons(run(tmp_path, rules(may_be_absent=["left_kidney"]))) == [Reason.LABEL_GRID]
 
 
 @pytest.mark.parametrize(

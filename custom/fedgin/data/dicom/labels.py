@@ -18,8 +18,9 @@ from fedgin.data.dicom.rtstruct import OffTheSlicesError, drawn_structures, fill
 from fedgin.data.dicom.rules import LabelRules, comparable
 from fedgin.data.dicom.stack import Stack
 
-# Thick slices lie on every n-th thin one. A SEG that states the distance of the image's slices has no thick ones. An
-# organ on so many of every n-th slice was then drawn so by hand; on fewer, its parts may be small and far apart.
+# Thick slices lie on every n-th thin one. A SEG that states the distance of the image's slices, or that it is of these,
+# has no thick ones. An organ on so many of every n-th slice was then drawn so by hand; on fewer, its parts may be small
+# and far apart.
 _FEW = 5
 
 
@@ -133,7 +134,7 @@ def _draw_frames(
     kind = segmentation.segmentation_type
     if kind is SegmentationTypeValues.FRACTIONAL:
         return Reason.LABEL_NOT_READABLE
-    planes = stack.planes(labels)
+    planes, is_of_slices = stack.planes(labels), _refers_to_neighbours(segmentation, stack)
     levels = defaultdict[tuple[int, int], set[int]](set)
     for number, frame in enumerate(frames_of(segmentation), start=1):
         owner = None if kind is SegmentationTypeValues.LABELMAP else int(frame.ReferencedSegmentNumber)
@@ -148,7 +149,19 @@ def _draw_frames(
             if not set(np.unique(planes[places])) <= {0, ids[segment]}:
                 return Reason.LABEL_OVERLAP
             planes[places] = ids[segment]
-            at_least = _FEW if plane.between_slices else 2
-            levels[ids[segment], at_least].update(places[plane.axis(stack.geometry)][:1].tolist())
+            axis = plane.axis(stack.geometry)
+            at_least = _FEW if plane.between_slices or (is_of_slices and axis == 0) else 2
+            levels[ids[segment], at_least].update(places[axis][:1].tolist())
     stripes = any(lies_on_every_nth(drawn, at_least) for (_, at_least), drawn in levels.items())
     return Reason.LABEL_GRID if stripes else None
+
+
+def _refers_to_neighbours(segmentation: Segmentation, stack: Stack) -> bool:
+    """Tell whether a segmentation names slices of this series as its images, not every n-th alone, and no others.
+
+    Frames of an enhanced image have one name.
+    """
+    series = segmentation.get("ReferencedSeriesSequence") or []
+    named = {image.ReferencedSOPInstanceUID for item in series for image in item.ReferencedInstanceSequence}
+    own = [number for number, item in enumerate(stack.slices) if item.frame is None and item.instance in named]
+    return len(own) == len(named) > 1 and bool(np.gcd.reduce(np.diff(own)) == 1)
