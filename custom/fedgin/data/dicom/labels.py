@@ -53,8 +53,8 @@ def lies_on(item: SliceHeader, stack: Stack) -> bool:
     if item.facts.sop_class == RTStructureSetStorage:
         return True  # its contours name no grid; they are held against the slices when they are filled
     try:
-        planes = [Plane.of_frame(frame, item.facts.size) for frame in frames_of(_open(item))]
-        return all(plane.lies_on(stack.geometry) for plane in planes)
+        planes = [Plane.of_frame(frame, item.facts.size, stack.geometry) for frame in frames_of(_open(item))]
+        return all(plane.lies_on_grid for plane in planes)
     except Exception:  # pydicom and highdicom raise many kinds
         return False
 
@@ -142,16 +142,15 @@ def _draw_frames(
         stored = np.asarray(segmentation.get_stored_frame(number)) if drawn else np.empty((0, 0))
         for segment in drawn:
             mask = np.equal(stored, segment if owner is None else 1)
-            plane = Plane.of_frame(frame, mask.shape)
-            places = plane.places(mask, stack.geometry)
+            plane = Plane.of_frame(frame, mask.shape, stack.geometry)
+            places = plane.places(mask)
             if places is None:
                 return Reason.LABEL_GRID
             if not set(np.unique(planes[places])) <= {0, ids[segment]}:
                 return Reason.LABEL_OVERLAP
             planes[places] = ids[segment]
-            axis = plane.axis(stack.geometry)
-            at_least = _FEW if plane.between_slices or (is_of_slices and axis == 0) else 2
-            levels[ids[segment], at_least].update(places[axis][:1].tolist())
+            at_least = _FEW if plane.between_slices or (is_of_slices and plane.axis == 0) else 2
+            levels[ids[segment], at_least].update(places[plane.axis][:1].tolist())
     stripes = any(lies_on_every_nth(drawn, at_least) for (_, at_least), drawn in levels.items())
     return Reason.LABEL_GRID if stripes else None
 

@@ -22,22 +22,24 @@ def lies_on_every_nth(drawn: Collection[int], at_least: int) -> bool:
 
 @dataclass(frozen=True)
 class Plane:
-    """Pixels [rows, columns] in space.
+    """Pixels [rows, columns] on the grid of an image.
 
     Attributes:
+        grid: of the image.
         size: (rows, columns).
-        origin: centre of the first pixel, LPS+ mm.
-        steps: vectors [2, 3] in mm from one row, and from one column, to the next.
+        origin: where the centre of the first pixel is, in indices [3] of the grid.
+        steps: vectors [2, 3] from one row, and from one column, to the next, in indices of the grid.
         between_slices: distance in mm to the next plane as the header states it; 0 when it does not.
     """
 
+    grid: VolumeGeometry
     size: tuple[int, int]
     origin: NDArray[np.float64]
     steps: NDArray[np.float64]
     between_slices: float
 
     @classmethod
-    def of_frame(cls, frame: pydicom.Dataset, size: tuple[int, int]) -> "Plane":
+    def of_frame(cls, frame: pydicom.Dataset, size: tuple[int, int], grid: VolumeGeometry) -> "Plane":
         """Read the geometry of a frame.
 
         Raises:
@@ -45,52 +47,50 @@ class Plane:
         """
         along_row, along_column = np.array(numbers(frame, "ImageOrientationPatient")).reshape(2, 3)
         between_rows, between_columns = numbers(frame, "PixelSpacing")
+        steps_mm = np.stack([along_column * between_rows, along_row * between_columns])
+        origin_mm = np.array(numbers(frame, "ImagePositionPatient")).reshape(3)
+        to_indices = np.linalg.inv(grid.affine[:3, :3]).T
         return cls(
+            grid,
             size,
-            np.array(numbers(frame, "ImagePositionPatient")).reshape(3),
-            np.stack([along_column * between_rows, along_row * between_columns]),
+            (origin_mm - grid.affine[:3, 3]) @ to_indices,
+            steps_mm @ to_indices,
             abs(number(frame, "SpacingBetweenSlices", 0.0)),
         )
 
-    def lies_on(self, grid: VolumeGeometry) -> bool:
+    @property
+    def lies_on_grid(self) -> bool:
         """Tell whether the pixels are voxels of the grid, or would be if the grid went on."""
-        turned = self._turned(grid)
+        turned = np.rint(self.steps)
         if not (np.abs(turned).sum(axis=1) == 1).all() or (turned[0] == turned[1]).all():
             return False
-        if self.between_slices and round(self.between_slices / grid.spacing[_normal(turned)]) != 1:
+        if self.between_slices and round(self.between_slices / self.grid.spacing[self.axis]) != 1:
             return False
         last_row, last_column = self.size[0] - 1, self.size[1] - 1
         corners = np.array([(0, 0), (0, last_column), (last_row, 0), (last_row, last_column)])
-        indices = self._indices(corners, grid)
+        indices = self._indices(corners)
         # Pixels of another size may meet voxels at all corners; so far from the first one they meet these alone.
         voxels = np.rint(indices[0]) + corners @ turned
-        off = np.abs(indices - voxels) * grid.spacing
+        off = np.abs(indices - voxels) * self.grid.spacing
         return bool(off.max() <= POSITION_TOLERANCE_MM + _ROUNDING_MM)
 
-    def axis(self, grid: VolumeGeometry) -> int:
+    @property
+    def axis(self) -> int:
         """Return the axis of the grid that leads from plane to plane; the plane lies on the grid."""
-        return _normal(self._turned(grid))
+        rows, columns = np.abs(self.steps).argmax(axis=1)
+        return 3 - int(rows) - int(columns)
 
-    def places(self, mask: NDArray[np.bool_], grid: VolumeGeometry) -> tuple[NDArray[np.int64], ...] | None:
+    def places(self, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...] | None:
         """Return the voxel indices (one array an axis of the grid) of the pixels in ``mask``.
 
         ``None`` when the plane does not lie on the grid, or a pixel is outside.
         """
-        if not self.lies_on(grid):
+        if not self.lies_on_grid:
             return None
-        indices = np.rint(self._indices(np.argwhere(mask), grid)).astype(np.int64)
-        inside = ((indices >= 0) & (indices < grid.spatial_shape)).all()
+        indices = np.rint(self._indices(np.argwhere(mask))).astype(np.int64)
+        inside = ((indices >= 0) & (indices < self.grid.spatial_shape)).all()
         return tuple(indices.T) if inside else None
 
-    def _turned(self, grid: VolumeGeometry) -> NDArray[np.float64]:
-        """Return the steps [2, 3] in whole voxels of the grid."""
-        return np.rint(self.steps @ np.linalg.inv(grid.affine[:3, :3]).T)
-
-    def _indices(self, pixels: NDArray[np.int64], grid: VolumeGeometry) -> NDArray[np.float64]:
+    def _indices(self, pixels: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return where pixels [N, (row, column)] are, in indices [N, 3] of the grid."""
-        points = self.origin + pixels @ self.steps
-        return np.asarray((points - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T)
-
-
-def _normal(turned: NDArray[np.float64]) -> int:
-    return 3 - int(np.flatnonzero(turned[0])[0]) - int(np.flatnonzero(turned[1])[0])
+        return np.asarray(self.origin + pixels @ self.steps)
