@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from fedgin.data.dicom.header import quiet_reading
 from tests.data.dicom.enhanced import as_enhanced
 from tests.data.dicom.series import SeriesSpec, make_slices, write_series, write_slices
 from tests.data.dicom.test_dicom_segmentation import checked_stack, said_by_dciodvfy, save_objects
+from tests.places import ROOT
+from tests.real_data import real_dicom_series
 
 JAPANESE = "Yamada^Tarou=山田^太郎=やまだ^たろう"
 KOREAN = "Hong^Gildong=洪^吉洞=홍^길동"
@@ -91,6 +94,21 @@ def test_what_may_be_blank_and_cannot_be_read_is_blank(tmp_path: Path, keyword: 
     for file in ("seg.dcm", "sr.dcm"):
         said = [line for line in said_by_dciodvfy(tmp_path / file) if "needed to build DICOMDIR" not in line]
         assert said == []
+
+
+def test_the_clinic_s_page_lists_each_warning_that_images_bring_and_no_other(tmp_path: Path) -> None:
+    table = (ROOT / "docs" / "clinic.md").read_text().split("### What the validator warns of", 1)[1]
+    listed = set(re.findall(r"^\| `(\w+)` \| (\w[^|,]*\w)", table, re.MULTILINE))
+    folders = [tmp_path / name for name in ("StudyID", "StudyDate", "StudyTime", "real")]
+    for folder in folders[:-1]:
+        objects_of(folder, setting(**{folder.name: ""}))
+    folders[-1].mkdir()
+    real_dicom_series(folders[-1] / "dicom")
+    save_objects(folders[-1], checked_stack(folders[-1] / "dicom"))
+    for file in ("seg.dcm", "sr.dcm"):
+        lines = [line for folder in folders for line in said_by_dciodvfy(folder / file)]
+        said = [re.match(r"Warning - <.*/(\w+)\(\w+,\w+\)(?:\[\d+\])?> - ([^=]*\w)", line) for line in lines]
+        assert {match.groups() if match else () for match in said} == listed
 
 
 def with_comma(dataset: Dataset) -> None:
