@@ -1,3 +1,4 @@
+import logging
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from fedgin.deploy.node.settings import Destination, NodeSettings, load_node
 from fedgin.deploy.node.spool import Spool
 from fedgin.errors import ConfigError
 from poc.federation import free_port
-from tests.data.dicom.series import SeriesSpec, write_series
+from tests.data.dicom.series import SeriesSpec, write_pixels, write_series
 from tests.deploy.node.peers import dcmtk, store
 
 
@@ -51,6 +52,26 @@ def test_what_came_twice_is_kept_once(listener: Listener, tmp_path: Path) -> Non
     for _ in range(2):
         assert store(listener.settings.port, files) == 0
     assert [len(study.received()) for study in listener.spool.studies()] == [len(files)]
+
+
+def test_of_another_image_under_an_old_uid_the_first_is_kept_and_the_log_says_so(
+    listener: Listener, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    slices = write_series(tmp_path / "a")
+    files = sorted((tmp_path / "a").iterdir())
+    caplog.set_level(logging.WARNING, "fedgin.node")
+    for _ in range(2):
+        assert store(listener.settings.port, files) == 0
+    assert caplog.messages == []
+    [study] = listener.spool.studies()
+    before = {path: path.read_bytes() for path in study.received()}
+    write_pixels(slices[2], slices[2].pixel_array + 1)
+    slices[2].save_as(files[2])
+    assert store(listener.settings.port, files) == 0, "a sender that is refused would send it for ever"
+    assert {path: path.read_bytes() for path in study.received()} == before
+    assert caplog.messages == [
+        f"study {study.key}: an image came again with other content under its UID; the first is kept"
+    ]
 
 
 @pytest.mark.parametrize("listener", [{"limits": {"study_mb": 1}}], indirect=True)

@@ -5,6 +5,7 @@ UID: a folder's name, a log line and the status say nothing of a patient.
 """
 
 import hashlib
+import logging
 import os
 import shutil
 import threading
@@ -18,6 +19,8 @@ from pydantic import Field, ValidationError
 
 from fedgin.config import Settings
 from fedgin.files import whole_file, write_text
+
+LOG = logging.getLogger("fedgin.node")
 
 
 class Phase(StrEnum):
@@ -159,6 +162,9 @@ class Spool:
     def store(self, study_uid: str, instance_uid: str, content: bytes) -> SpooledStudy:
         """Write an image; it is on disk when this returns. The same image again changes nothing.
 
+        Other content under an old UID, which DICOM forbids, is left out with a warning: archives such as Orthanc keep
+        the first, too, and the UIDs of results, derived from those of images, stay those of one content.
+
         Raises:
             OSError: the disk is full, or the spool cannot be written; nothing half-written remains.
         """
@@ -166,7 +172,12 @@ class Spool:
         path = study.images / f"{hashlib.sha256(instance_uid.encode()).hexdigest()[:32]}.dcm"
         with self._lock:  # or the study might be forgotten with this image
             held = self._all_held()
-            if not path.exists():
+            if path.exists():
+                if path.read_bytes() != content:
+                    LOG.warning(
+                        "study %s: an image came again with other content under its UID; the first is kept", study.key
+                    )
+            else:
                 with whole_file(path) as part:
                     part.write_bytes(content)
                 before = held.get(study.key, Held())
