@@ -27,6 +27,7 @@ SERVER = [
     "fedgin.flare.server.job_manager",
     "fedgin.flare.server.crashed_jobs",
     "fedgin.flare.server.failed_sites",
+    "fedgin.flare.server.freed_memory",
     "fedgin.flare.server.restarted_sites",
     "fedgin.flare.server.uploads",
 ]

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -130,8 +130,8 @@ class Site:
         return got.keys() == ARRAYS.keys() and all(np.array_equal(got[name], ARRAYS[name]) for name in ARRAYS)
 
 
-def queued(turns: Turns, count: Callable[[int], object] = lambda _: None) -> QueuedArrays:
-    return QueuedArrays(dict(ARRAYS), PIECE, turns, count)
+def queued(turns: Turns) -> QueuedArrays:
+    return QueuedArrays(dict(ARRAYS), PIECE, turns)
 
 
 def test_a_site_that_has_to_wait_gets_empty_pieces_and_then_every_array() -> None:
@@ -171,18 +171,9 @@ def test_arrays_that_flare_has_given_up_take_no_turn() -> None:
     assert second.empty == 0
 
 
-def test_the_bytes_of_every_piece_are_counted() -> None:
-    sent = list[int]()
-    site = Site("one", queued(Turns(1), sent.append))
-    while site.ask():
-        pass
-    assert len(sent) == len(ARRAYS)
-    assert sum(value.nbytes for value in ARRAYS.values()) < sum(sent) < 10_000
-
-
 @pytest.fixture
 def queue() -> Iterator[ModelQueue]:
-    queue = ModelQueue(2, count=lambda _: None)
+    queue = ModelQueue(2)
     yield queue
     queue.stop()
 

@@ -12,6 +12,7 @@ from fedgin.flare.jobs.allow_list import resources
 VALIDATOR = {"path": "fedgin.flare.jobs.job_validator.JobValidator", "args": {}}
 CRASHED_JOBS = {"id": "crashed_jobs", "path": "fedgin.flare.server.crashed_jobs.CrashedJobs", "args": {}}
 FAILED_SITES = {"id": "failed_sites", "path": "fedgin.flare.server.failed_sites.FailedSites", "args": {}}
+FREED_MEMORY = {"id": "freed_memory", "path": "fedgin.flare.server.freed_memory.FreedMemory", "args": {}}
 JOB_MANAGER = "fedgin.flare.server.job_manager.JobManager"
 DEPLOYER = {"id": "app_deployer", "path": "fedgin.flare.client.job_deployer.JobDeployer", "args": {}}
 EVENTS = {"id": "security_events", "path": "fedgin.flare.audit.security_events.SecurityEvents", "args": {}}
@@ -42,7 +43,7 @@ def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) 
     values["components"] = [*stock, EVENTS, DOUBLE_START, REQUEST_FILTER]
     if storage is not None:
         _store_in(storage, values)
-        values["components"] += [CRASHED_JOBS, FAILED_SITES, RESTARTED_SITES, UPLOADS]
+        values["components"] += [CRASHED_JOBS, FAILED_SITES, FREED_MEMORY, RESTARTED_SITES, UPLOADS]
     else:
         values["components"].append(DEPLOYER)
     write_text(made, json.dumps(values, indent=2) + "\n")

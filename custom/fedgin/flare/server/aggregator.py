@@ -1,8 +1,7 @@
 """Let checked updates into the average, weighted as ``federation.client_weighting`` says, with FLARE's aggregator."""
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from nvflare.apis.dxo import DXO
@@ -26,7 +25,7 @@ from fedgin.flare.jobs.numbers import read_numbers
 from fedgin.flare.participation import Absence
 from fedgin.flare.protocol import AGGREGATED, CAUSE, OUTLIERS, SESSION, UPDATE_REFUSED, VERDICT
 from fedgin.flare.server.average import AverageError, WeightedAverage, to_dxo
-from fedgin.flare.server.freed_memory import FreedMemory
+from fedgin.flare.server.freed_memory import keep_little_memory
 from fedgin.flare.server.guard import Update, UpdateGuard, UpdateRefusedError, find_outliers
 from fedgin.flare.server.sender import sender
 from fedgin.flare.server.turns import ModelQueue, Turns, sites_at_once
@@ -70,7 +69,7 @@ class ClientWeightedAggregator(Aggregator):
         self._sizes: list[float] = []
         self._closed = -1
         self._average: WeightedAverage | None = None
-        self._bounds: tuple[ArrayLimit | ModelQueue | FreedMemory, ...] = ()
+        self._bounds: tuple[ArrayLimit | ModelQueue, ...] = ()
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Prepare a run, and end it; note at the start of each round which sites FLARE deployed the job to."""
@@ -111,20 +110,13 @@ class ClientWeightedAggregator(Aggregator):
         sizes = [value.size for value in initial_model(experiment).weights.values()]
         fobs.register(TensorDecomposer)  # as FLARE's persistor does later, so that it is bound, too
         at_once = sites_at_once(FLOAT32 * sum(sizes))
-        self._turns, self._memory = Turns(at_once), FreedMemory()
-        limit = ArrayLimit(sum(sizes), lambda line: self.log_error(fl_ctx, line), self._turn, in_a_file(run))
-        self._bounds = (limit, ModelQueue(at_once, self._memory.count), self._memory)
+        keep_little_memory()  # a simulator reads no kit, which does it in a server's processes
+        limit = ArrayLimit(sum(sizes), lambda line: self.log_error(fl_ctx, line), Turns(at_once).turn, in_a_file(run))
+        self._bounds = (limit, ModelQueue(at_once))
         for bound in self._bounds:
             bound.start()
         most = largest_message(sizes, encrypted=experiment.federation.homomorphic_encryption)
         bound_messages(fl_ctx.get_engine().get_cell(), most)
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait for a turn to fetch an update, and free the ones before it."""
-        with self._turns.turn():
-            self._memory.free()
-            yield
 
     def accept(self, shareable: Shareable, fl_ctx: FLContext) -> bool:
         """Keep an update that passes every check, or refuse it; :meth:`aggregate` compares the sizes."""

@@ -98,15 +98,11 @@ class QueuedArrays(ArrayDownloadable):
         arrays: by item.
         max_chunk_size: bytes of a piece, unless one array is larger.
         turns: shared by all messages of this process.
-        count: is told the bytes of every piece.
     """
 
-    def __init__(
-        self, arrays: dict[str, Any], max_chunk_size: int, turns: Turns, count: Callable[[int], object]
-    ) -> None:
+    def __init__(self, arrays: dict[str, Any], max_chunk_size: int, turns: Turns) -> None:
         super().__init__(arrays, max_chunk_size)
         self._turns = turns
-        self._count = count
         self._asked: set[str] = set()
 
     def produce(self, state: dict[str, Any], requester: str) -> tuple[str, Any, dict[str, Any]]:
@@ -120,8 +116,6 @@ class QueuedArrays(ArrayDownloadable):
         finally:
             if code != ProduceRC.OK:
                 self._turns.end((id(self), requester))
-        if code == ProduceRC.OK:
-            self._count(sum(map(len, items)))
         return code, items, after
 
     def transaction_done(self, transaction_id: str, status: str) -> None:
@@ -136,12 +130,10 @@ class ModelQueue:
 
     Args:
         at_once: how many sites fetch at a time.
-        count: is told the bytes of every piece that is sent.
     """
 
-    def __init__(self, at_once: int, count: Callable[[int], object]) -> None:
+    def __init__(self, at_once: int) -> None:
         self._turns = Turns(at_once)
-        self._count = count
 
     def start(self) -> None:
         """Queue the arrays of every message from now on."""
@@ -155,4 +147,4 @@ class ModelQueue:
 
     def _queue(self, items: dict[str, Any], max_chunk_size: int, fobs_ctx: dict[str, Any]) -> QueuedArrays:
         """Stand for ``NumpyArrayDecomposer.to_downloadable``."""
-        return QueuedArrays(items, max_chunk_size, self._turns, self._count)
+        return QueuedArrays(items, max_chunk_size, self._turns)
