@@ -28,10 +28,12 @@ ALLOWED = {
     "cli": COMMON | {"report", "study", "flare", "deploy", "planning", "train", "phantoms"} | SITE_SIDE,
 }
 # Inside flare: what runs at the server and what runs at a site never import each other.
-FLARE_COMMON = {"protocol", "participation", "organ_table", "collection", "array_limit", "federated_events", "audit"}
+FLARE_COMMON = {"protocol", "participation", "organ_table", "collection", "array_limit", "federated_events"}
+FLARE_COMMON |= {"light_messages", "audit"}
 FLARE_ALLOWED = {
-    "audit": {"federated_events"},
+    "audit": {"federated_events", "light_messages"},
     "federated_events": {"protocol"},
+    "light_messages": set[str](),
     "participation": set[str](),
     "organ_table": set[str](),
     "collection": set[str](),

@@ -38,6 +38,7 @@ from fedgin.errors import with_fix
 from fedgin.flare.audit.double_start import tell_rarely
 from fedgin.flare.audit.security_log import Kind
 from fedgin.flare.federated_events import accept_ours_alone
+from fedgin.flare.light_messages import lighten_messages
 
 ALL = "*"
 # What a site's process of a job asks of the server's; FLARE looks at the token of both.
@@ -76,6 +77,7 @@ class RequestFilter(FLComponent):
     def __init__(self, kit: str = ".") -> None:
         super().__init__()
         accept_ours_alone()
+        lighten_messages()
         self.kit = Path(kit).resolve()
         self._said: dict[str, float] = {}
 

@@ -31,6 +31,7 @@ from fedgin.flare.jobs.application import Application, read_application
 from fedgin.flare.jobs.configuration import first_round
 from fedgin.flare.jobs.files import EXPERIMENT
 from fedgin.flare.jobs.limits import check_allowed
+from fedgin.flare.light_messages import lighten_messages
 from fedgin.flare.protocol import (
     CAUSE,
     DICE,
@@ -69,6 +70,7 @@ class FedginExecutor(Executor):
     def __init__(self) -> None:
         super().__init__()
         accept_ours_alone()
+        lighten_messages()
         self._process: SiteProcess | None = None
         self._application: Application | None = None
         self._modality = ""
