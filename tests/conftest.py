@@ -39,10 +39,11 @@ SHARED = {
 }
 
 
-# What takes more than ten seconds a file without starting a federation; `make test-quick` leaves it out.
+# What takes more than seven seconds a file without starting a federation; `make test-quick` leaves it out.
 SLOW = (
     "benchmarks/test_gpu.py",
     "cli/test_full_disk.py",
+    "cli/test_run.py",
     "deploy/node/test_node.py",
     "deploy/test_predict.py",
     "flare/audit/test_request_filter.py",
@@ -55,6 +56,8 @@ SLOW = (
     "flare/server/test_encryption.py",
     "fuzz/",
     "integration/test_real_sites.py",
+    "phantoms/test_phantom_abdomen.py",
+    "phantoms/test_phantom_heart.py",
     "study/test_random_effects.py",
     "study/test_shared_study.py",
     "study/test_statistics.py",
