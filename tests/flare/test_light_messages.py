@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
@@ -150,3 +151,23 @@ def test_things_are_done_at_their_times_whatever_the_order_in_which_they_were_gi
         later.do(number * 0.1, lambda number=number: done.append(number))  # type: ignore[misc]
     assert waits_until(lambda: len(done) == 4)
     assert done == [0, 1, 2, 3]
+
+
+def test_what_fails_is_told_and_the_others_are_done(caplog: pytest.LogCaptureFixture) -> None:
+    later, done = Later(), list[int]()
+    later.do(0.0, lambda: 1 // 0)
+    later.do(0.1, lambda: done.append(1))
+    assert waits_until(lambda: done)
+    assert [(record.levelname, record.name) for record in caplog.records] == [("ERROR", "fedgin.flare.light_messages")]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_where_no_thread_could_be_started_the_next_thing_starts_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    later, done = Later(), list[int]()
+    with monkeypatch.context() as changes:
+        changes.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError("can't start new thread")))
+        with pytest.raises(RuntimeError):
+            later.do(0.0, lambda: done.append(0))
+    later.do(0.0, lambda: done.append(1))
+    assert waits_until(lambda: len(done) == 2)
+    assert done == [0, 1]

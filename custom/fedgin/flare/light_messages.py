@@ -10,6 +10,7 @@ server ten times a second: it had 800 threads after a minute and a half.
 """
 
 import heapq
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -19,15 +20,17 @@ from nvflare.fuel.f3.streaming import byte_streamer
 from nvflare.fuel.f3.streaming.byte_receiver import RxTask
 from nvflare.fuel.f3.streaming.byte_streamer import TxTask
 
+LOG = logging.getLogger(__name__)
+
 
 class Later:
-    """Does things at their times, in one thread."""
+    """Does things at their times, in one thread, which goes on when one of them fails."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: list[tuple[float, int, Callable[[], object]]] = []
         self._number = 0
-        self._runs = False
+        self._thread: threading.Thread | None = None
 
     def do(self, seconds: float, what: Callable[[], object]) -> None:
         """Do something in so many seconds."""
@@ -35,13 +38,16 @@ class Later:
             self._number += 1  # what is due at the same time cannot be compared
             heapq.heappush(self._waiting, (time.monotonic() + seconds, self._number, what))
             self._changed.notify()
-            if not self._runs:
-                self._runs = True
-                threading.Thread(target=self._run, name="later", daemon=True).start()
+            if self._thread is None or not self._thread.is_alive():  # there may have been no room for one before
+                self._thread = threading.Thread(target=self._run, name="later", daemon=True)
+                self._thread.start()
 
     def _run(self) -> None:
         while True:
-            self._next()()
+            try:
+                self._next()()
+            except Exception:  # of one message; the others wait for this thread, too
+                LOG.exception("what was to be done now failed")
 
     def _next(self) -> Callable[[], object]:
         """Wait for what is due next, and return it."""
@@ -86,8 +92,8 @@ class _Due:
         self._drop: Callable[[], object] | None = drop
 
     def __call__(self) -> None:
-        if self._drop:
-            self._drop()
+        if drop := self._drop:
+            drop()
 
     def cancel(self) -> None:
         """Hold nothing any longer."""
