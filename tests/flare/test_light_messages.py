@@ -11,6 +11,7 @@ from unittest.mock import Mock
 import pytest
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
 from nvflare.fuel.f3.message import Message
+from nvflare.fuel.f3.streaming import byte_receiver, byte_streamer
 from nvflare.fuel.f3.streaming.blob_streamer import BlobStream
 from nvflare.fuel.f3.streaming.byte_receiver import RxTask
 from nvflare.fuel.f3.streaming.byte_streamer import ByteStreamer
@@ -65,6 +66,16 @@ def pieces(message: bytes) -> list[tuple[dict[str, Any], bytes]]:
 def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with restored(monkeypatch):
         yield
+
+
+@pytest.mark.usefixtures("_restored")
+def test_it_is_held_against_flare_s_own_also_after_a_test_that_made_a_part_of_a_kit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lighten_messages()
+    with restored(monkeypatch):
+        assert byte_streamer.TxTask.__module__ == byte_streamer.__name__
+        assert RxTask._schedule_remove_task.__module__ == byte_receiver.__name__
 
 
 @pytest.mark.usefixtures("_restored")

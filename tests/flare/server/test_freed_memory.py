@@ -46,10 +46,11 @@ def test_freed_arrays_leave_the_process() -> None:
 
 
 def test_the_part_of_a_kit_lightens_messages_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    stock = byte_streamer.TxTask
+    before = byte_streamer.TxTask
     with restored(monkeypatch):
+        stock = byte_streamer.TxTask
         FreedMemory()
         FreedMemory()
         assert byte_streamer.TxTask.__mro__.count(stock) == 1
         assert byte_streamer.TxTask is not stock
-    assert byte_streamer.TxTask is stock
+    assert byte_streamer.TxTask is before
