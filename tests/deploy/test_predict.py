@@ -185,6 +185,18 @@ def test_no_series_in_a_folder_that_a_link_leads_to_is_passed_over(tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+def test_a_hidden_link_to_the_same_folder_hides_no_other(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    write_image(tmp_path / "in", "a.nii.gz")
+    write_image(tmp_path / "elsewhere", "b.nii.gz")
+    (tmp_path / "in" / "scans").mkdir()
+    for name in (".latest", "scans/latest"):
+        (tmp_path / "in" / name).symlink_to(tmp_path / "elsewhere")
+    done = segment(tmp_path)
+    assert isinstance(done.exception, DataError)
+    assert done.exception.problem == "INPUT holds NIfTI files in 1 folder below it, which would not be segmented"
+
+
 def test_links_to_what_is_segmented_anyway_and_to_other_things_stop_nothing(tmp_path: Path) -> None:
     make_bundle(tmp_path)
     write_series(tmp_path / "in" / "z", SeriesSpec(count=12, shape=(40, 30)))

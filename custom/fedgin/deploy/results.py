@@ -110,8 +110,7 @@ def _images(source: Path, progress: Progress) -> Iterator[tuple[str, Path | Stud
 def _refuse_what_would_be_passed_over(source: Path, files: list[Path]) -> None:
     """Refuse a folder with NIfTI files in folders below it, with a study among them, or with one behind links."""
     folders = list(_folders(source))
-    # Hidden folders are not the user's: a desktop's waste basket, or the store of a version control.
-    visible = [item for item in folders if not any(part[0] == "." for part in item.path.relative_to(source).parts)]
+    visible = [item for item in folders if not _is_hidden(item.path, source)]
     nested = [item for item in visible if item.path != source and any(map(names_nifti, item.names))]
     if (files or nested) and any(map(_holds_dicom, folders)):
         raise DataError("INPUT holds NIfTI and DICOM files", "give each a folder of its own, and name one of them")
@@ -136,17 +135,23 @@ class _Folder:
 def _folders(source: Path) -> Iterator[_Folder]:
     """Yield a folder and those below it, but for results of ours: they may lie in the input.
 
-    What links lead to comes last, and only where it is not among the others already.
+    What visible links lead to comes last, and only where it is not among the others already.
     """
     tops, seen = [source], set[str]()
     for top in tops:
         for place, below, names in os.walk(top):
             real = os.path.realpath(place)
             below[:] = [name for name in below if real not in seen and not _holds_predictions(Path(place, name))]
-            tops += [Path(place, name) for name in below if os.path.islink(os.path.join(place, name))]
+            links = (Path(place, name) for name in below if os.path.islink(os.path.join(place, name)))
+            tops += [link for link in links if not _is_hidden(link, source)]
             if real not in seen:
                 yield _Folder(Path(place), names, linked=top is not source)
             seen.add(real)
+
+
+def _is_hidden(path: Path, source: Path) -> bool:
+    """Tell whether it is not the user's: a desktop's waste basket, or the store of a version control."""
+    return any(part[0] == "." for part in path.relative_to(source).parts)
 
 
 def _holds_predictions(folder: Path) -> bool:
