@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.uid import ImplicitVRLittleEndian
 
 from fedgin.deploy.node.listener import Listener
 from fedgin.deploy.node.settings import Destination, NodeSettings, load_node
@@ -13,6 +14,8 @@ from fedgin.errors import ConfigError
 from poc.federation import free_port
 from tests.data.dicom.series import SeriesSpec, write_pixels, write_series
 from tests.deploy.node.peers import dcmtk, store
+
+AGAIN = "study {}: an image came again in another encoding, or with other content; the first is kept"
 
 
 @pytest.fixture
@@ -69,9 +72,21 @@ def test_of_another_image_under_an_old_uid_the_first_is_kept_and_the_log_says_so
     slices[2].save_as(files[2])
     assert store(listener.settings.port, files) == 0, "a sender that is refused would send it for ever"
     assert {path: path.read_bytes() for path in study.received()} == before
-    assert caplog.messages == [
-        f"study {study.key}: an image came again with other content under its UID; the first is kept"
-    ]
+    assert caplog.messages == [AGAIN.format(study.key)]
+
+
+def test_of_an_image_that_comes_again_in_another_encoding_the_log_does_not_call_it_another(
+    listener: Listener, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    slices = write_series(tmp_path / "a")
+    files = sorted((tmp_path / "a").iterdir())
+    assert store(listener.settings.port, files) == 0
+    slices[2].file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    slices[2].save_as(files[2], implicit_vr=True, little_endian=True)
+    assert store(listener.settings.port, files) == 0
+    [study] = listener.spool.studies()
+    assert len(study.received()) == len(files)
+    assert caplog.messages == [AGAIN.format(study.key)]
 
 
 @pytest.mark.parametrize("listener", [{"limits": {"study_mb": 1}}], indirect=True)

@@ -162,8 +162,9 @@ class Spool:
     def store(self, study_uid: str, instance_uid: str, content: bytes) -> SpooledStudy:
         """Write an image; it is on disk when this returns. The same image again changes nothing.
 
-        Other content under an old UID, which DICOM forbids, is left out with a warning: archives such as Orthanc keep
-        the first, too, and the UIDs of results, derived from those of images, stay those of one content.
+        Other bytes under an old UID are left out with a warning: it may be the image in another encoding, or other
+        content, which DICOM forbids. Archives such as Orthanc keep the first, too, and the UIDs of results, derived
+        from those of images, stay those of one content.
 
         Raises:
             OSError: the disk is full, or the spool cannot be written; nothing half-written remains.
@@ -175,7 +176,8 @@ class Spool:
             if path.exists():
                 if path.read_bytes() != content:
                     LOG.warning(
-                        "study %s: an image came again with other content under its UID; the first is kept", study.key
+                        "study %s: an image came again in another encoding, or with other content; the first is kept",
+                        study.key,
                     )
             else:
                 with whole_file(path) as part:
