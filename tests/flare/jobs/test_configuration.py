@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from fedgin.flare.jobs.application import check_configuration, read_application
 from fedgin.flare.jobs.configuration import client_config, named_classes, server_config
 from fedgin.flare.jobs.job import load_job, stage_job, write_job
 from fedgin.flare.jobs.numbers import Numbers, read_numbers
+from fedgin.flare.server.request_pace import LONGEST
 from fedgin.train.experiment import FederationSettings
 from tests.flare.jobs.evaluation_jobs import TEMPLATE, evaluating
 from tests.places import JOBS, TRAINING_JOBS
@@ -173,8 +175,8 @@ def test_every_number_is_read_where_it_is_written() -> None:
         min_clients=4,
         wait_time_after_min_received=5,
         train_timeout=6,
-        submit_model_timeout=7,
-        validation_timeout=8,
+        submit_model_timeout=17,
+        validation_timeout=18,
         heart_beat_timeout=11,
         task_request_interval=0.25,
         task_check_period=2,
@@ -182,6 +184,15 @@ def test_every_number_is_read_where_it_is_written() -> None:
     assert read_numbers(server_config(numbers, FederationSettings())) == numbers
     without = numbers.model_copy(update={"submit_model_timeout": 600})
     assert read_numbers(server_config(numbers, FederationSettings(homomorphic_encryption=True))) == without
+
+
+@pytest.mark.parametrize("name", ["submit_model_timeout", "validation_timeout"])
+def test_no_site_is_given_up_before_it_asks(name: str) -> None:
+    server = server_config(Numbers(num_rounds=3, min_clients=2), FederationSettings())
+    [place] = [place for place in every_place(server) if place[-1] == name]
+    holder(server, place)[name] = math.ceil(LONGEST)
+    with pytest.raises(FedginError, match=f"'{name}' must be a whole number from 10"):
+        read_numbers(server)
 
 
 @pytest.mark.parametrize("value", [True, 1.0])
