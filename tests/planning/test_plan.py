@@ -183,7 +183,7 @@ def test_volumes_alone_keep_the_largest_region_of_the_organs_for_which_that_was_
         ({"hu": None}, "b has CT without Hounsfield units: it is cut at percentiles, like MR"),
         ({"modality": "MR"}, "b alone has MR, and with it half of the weight"),
         ({"organs": {"liver": 0.7}}, "b does not label spleen: its loss leaves them out"),
-        ({}, "no site has MR: whether the model holds on it, no site can measure"),
+        ({}, "no site has MR: whether the model holds on it, no site can measure. If it is meant to, set quality"),
     ],
 )
 def test_what_a_lead_should_look_at_is_said(changed: dict[str, Any], said: str) -> None:

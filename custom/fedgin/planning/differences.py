@@ -41,7 +41,8 @@ def _modalities(sites: Sequence[Fingerprint]) -> Iterator[str]:
     by_modality = {modality: [site for site in sites if site.modality is modality] for modality in Modality}
     for modality, members in by_modality.items():
         if not members:
-            yield f"no site has {modality}: whether the model holds on it, no site can measure"
+            unknown = f"no site has {modality}: whether the model holds on it, no site can measure"
+            yield f"{unknown}. If it is meant to, set quality of the augmentation to false: the filter costs Dice there"
         elif len(members) == 1 and len(sites) > 2:
             yield f"{members[0].site} alone has {modality}, and with it half of the weight (modality_balanced)"
     lost = [site for site in by_modality[Modality.CT] if site.training_cases and not site.training.organ_hu]
