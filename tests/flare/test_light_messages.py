@@ -22,7 +22,7 @@ from fedgin.flare.light_messages import Later, lighten_messages
 from tests.flare.messages import restored
 
 CHUNK = 2**20
-TARGET = "site-1"
+TARGET = "a site of these tests alone"
 
 
 class Line:

@@ -136,7 +136,7 @@ def test_an_attack_is_refused_before_it_is_stored_and_stands_in_the_security_log
 def test_a_job_with_another_class_is_refused(federation: LocalFederation, job: Job, tmp_path: Path, name: str) -> None:
     payload = {"id": "x", "path": name, "args": {"args": ["touch", str(tmp_path / "owned")]}}
     edit(job.folder, "config_fed_server.json", lambda values: values["components"].append(payload))
-    assert "config_fed_server.json: 'components.11' does not belong there" in refusal(federation, job)
+    assert "config_fed_server.json: 'components.12' does not belong there" in refusal(federation, job)
     assert not (tmp_path / "owned").exists()
 
 

@@ -1,7 +1,6 @@
 """One deliberately broken copy of a healthy site for each kind of fault: exactly its finding, and nothing else."""
 
 import gzip
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from fedgin.data.site import load_site
 from fedgin.data.validation import Finding, Severity, Validation, validate_site
 from fedgin.errors import ConfigError
 from tests.data.validation.small_site import AFFINE, SHAPE, SmallSite, draw_case
+from tests.modes import bound_by_modes
 
 FAIL, WARN = Severity.FAIL, Severity.WARN
 
@@ -308,18 +308,11 @@ def test_a_case_with_two_faults_reports_both(tmp_path: Path) -> None:
     assert {finding.code for finding in faults(validate(site))} == {"not_finite", "unknown_label_id"}
 
 
-def test_an_unreadable_file_of_another_user_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_of_another_user_is_a_finding(tmp_path: Path) -> None:
     site = SmallSite(tmp_path)
-    blocked = site.path("training", 1, "image")
-    load = nibabel.load
-
-    def refuse(path: Path) -> object:
-        if os.fspath(path) == os.fspath(blocked):
-            raise PermissionError(13, "Permission denied", os.fspath(path))
-        return load(path)
-
-    monkeypatch.setattr(nibabel, "load", refuse)
-    assert [finding.code for finding in faults(validate(site))] == ["unreadable"]
+    site.path("training", 1, "image").chmod(0)
+    with bound_by_modes():
+        assert [finding.code for finding in faults(validate(site))] == ["unreadable"]
 
 
 def test_all_unknown_ids_of_all_cases_are_in_one_line(tmp_path: Path) -> None:
