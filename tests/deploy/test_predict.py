@@ -48,6 +48,14 @@ def segment(folder: Path, *more: str, out: str = "out", env: dict[str, str] | No
     return CliRunner().invoke(app, arguments, env=env)
 
 
+def refusal(folder: Path) -> DataError:
+    """Segment what is refused; return the error, before which nothing was written."""
+    error = segment(folder).exception
+    assert isinstance(error, DataError)
+    assert not (folder / "out").exists()
+    return error
+
+
 def labels_in(path: Path) -> NDArray[np.uint8]:
     return np.asarray(nibabel.load(path).dataobj, dtype=np.uint8)
 
@@ -133,10 +141,7 @@ def test_a_study_is_not_left_out_for_a_nifti_file_beside_it(tmp_path: Path, plac
     make_bundle(tmp_path)
     write_image(tmp_path / "in", "a.nii.gz")
     write_series(tmp_path / place, SeriesSpec())
-    done = segment(tmp_path)
-    assert isinstance(done.exception, DataError)
-    assert done.exception.problem == "INPUT holds NIfTI and DICOM files"
-    assert not (tmp_path / "out").exists()
+    assert refusal(tmp_path).problem == "INPUT holds NIfTI and DICOM files"
 
 
 def test_results_may_lie_in_the_input(tmp_path: Path) -> None:
@@ -155,11 +160,9 @@ def test_no_image_in_a_folder_below_is_passed_over(tmp_path: Path, at_the_top: b
         write_image(tmp_path / "in" / patient, "image.nii.gz")
     if at_the_top:
         write_image(tmp_path / "in", "a.nii.gz")
-    done = segment(tmp_path)
-    assert isinstance(done.exception, DataError)
-    assert done.exception.problem == "INPUT holds NIfTI files in 2 folders below it, which would not be segmented"
-    assert "Doe" not in str(done.exception), "a folder may name a patient"
-    assert not (tmp_path / "out").exists()
+    refused = refusal(tmp_path)
+    assert refused.problem == "INPUT holds NIfTI files in 2 folders below it, which would not be segmented"
+    assert "Doe" not in str(refused), "a folder may name a patient"
 
 
 def test_no_image_in_a_folder_that_a_link_leads_to_is_passed_over(tmp_path: Path) -> None:
@@ -168,10 +171,7 @@ def test_no_image_in_a_folder_that_a_link_leads_to_is_passed_over(tmp_path: Path
     write_image(tmp_path / "elsewhere", "b.nii.gz")
     (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "in")
     (tmp_path / "in" / "Jane_Doe").symlink_to(tmp_path / "elsewhere")
-    done = segment(tmp_path)
-    assert isinstance(done.exception, DataError)
-    assert done.exception.problem == "INPUT holds NIfTI files in 1 folder below it, which would not be segmented"
-    assert not (tmp_path / "out").exists()
+    assert refusal(tmp_path).problem == "INPUT holds NIfTI files in 1 folder below it, which would not be segmented"
 
 
 def test_no_series_in_a_folder_that_a_link_leads_to_is_passed_over(tmp_path: Path) -> None:
@@ -179,10 +179,7 @@ def test_no_series_in_a_folder_that_a_link_leads_to_is_passed_over(tmp_path: Pat
     write_series(tmp_path / "in" / "ct", SeriesSpec())
     write_series(tmp_path / "elsewhere" / "mr", SeriesSpec(modality="MR"))
     (tmp_path / "in" / "Jane_Doe").symlink_to(tmp_path / "elsewhere")
-    done = segment(tmp_path)
-    assert isinstance(done.exception, DataError)
-    assert done.exception.problem == "INPUT holds DICOM files behind links to folders, which would not be segmented"
-    assert not (tmp_path / "out").exists()
+    assert refusal(tmp_path).problem == "INPUT holds DICOM files behind links to folders, which would not be segmented"
 
 
 def test_a_hidden_link_to_the_same_folder_hides_no_other(tmp_path: Path) -> None:
@@ -192,9 +189,7 @@ def test_a_hidden_link_to_the_same_folder_hides_no_other(tmp_path: Path) -> None
     (tmp_path / "in" / "scans").mkdir()
     for name in (".latest", "scans/latest"):
         (tmp_path / "in" / name).symlink_to(tmp_path / "elsewhere")
-    done = segment(tmp_path)
-    assert isinstance(done.exception, DataError)
-    assert done.exception.problem == "INPUT holds NIfTI files in 1 folder below it, which would not be segmented"
+    assert refusal(tmp_path).problem == "INPUT holds NIfTI files in 1 folder below it, which would not be segmented"
 
 
 def test_links_to_what_is_segmented_anyway_and_to_other_things_stop_nothing(tmp_path: Path) -> None:
@@ -217,9 +212,7 @@ def test_an_image_in_another_folder_of_ours_is_not_passed_over(tmp_path: Path) -
     write_image(tmp_path / "in", "a.nii.gz")
     with whole_folder(tmp_path / "in" / "site-1", holds="phantoms") as part:
         write_image(part, "b.nii.gz")
-    done = segment(tmp_path)
-    assert isinstance(done.exception, DataError)
-    assert done.exception.problem == "INPUT holds NIfTI files in 1 folder below it, which would not be segmented"
+    assert refusal(tmp_path).problem == "INPUT holds NIfTI files in 1 folder below it, which would not be segmented"
 
 
 def test_hidden_and_closed_folders_stop_nothing(tmp_path: Path) -> None:
@@ -239,9 +232,7 @@ def test_a_nifti_file_in_a_folder_of_a_study_is_not_passed_over(tmp_path: Path) 
     make_bundle(tmp_path)
     write_series(tmp_path / "in", SeriesSpec())
     write_image(tmp_path / "in" / "more", "a.nii.gz")
-    done = segment(tmp_path)
-    assert isinstance(done.exception, DataError)
-    assert done.exception.problem == "INPUT holds NIfTI and DICOM files"
+    assert refusal(tmp_path).problem == "INPUT holds NIfTI and DICOM files"
 
 
 def test_an_input_that_cannot_be_read_is_not_told_as_a_full_disk(tmp_path: Path) -> None:
