@@ -6,7 +6,6 @@ Provisioned processes with mutual TLS on loopback, with stand-ins as in :mod:`be
 stopped in the middle of a round, so that all others wait. CPU time is counted after a while, as waits of hours are.
 """
 
-import itertools
 import os
 import signal
 import tempfile
@@ -64,7 +63,7 @@ def main(
 
 def _stop_training(federation: LocalFederation, name: str) -> None:
     """Stop a site's stand-in once it is there."""
-    for _ in itertools.count():
+    while True:
         for process in federation.family(name):
             if TRAINER in process.cmdline():
                 process.send_signal(signal.SIGSTOP)
