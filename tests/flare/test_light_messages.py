@@ -3,7 +3,7 @@
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 from unittest.mock import Mock
@@ -62,6 +62,13 @@ def pieces(message: bytes) -> list[tuple[dict[str, Any], bytes]]:
     ]
 
 
+def waits_until(true: Callable[[], object]) -> bool:
+    end = time.monotonic() + 10
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+    return bool(true())
+
+
 @pytest.fixture
 def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with restored(monkeypatch):
@@ -102,10 +109,7 @@ def test_a_message_has_no_larger_buffer_than_itself_and_ends_when_it_was_sent(
     line.may_go.set()
     assert (future.exception(10) is None) == (not answer)
     del future
-    end = time.monotonic() + 10
-    while task() is not None and time.monotonic() < end:  # the thread that sent it is about to let go
-        time.sleep(0.01)
-    assert task() is None
+    assert waits_until(lambda: task() is None)  # the thread that sent it is about to let go
 
 
 def receive(number: int, kept: float) -> RxTask:
@@ -125,13 +129,6 @@ def receive(number: int, kept: float) -> RxTask:
     task.completed_task_ttl = kept
     task.process_chunk(message)
     return task
-
-
-def waits_until(true: Any) -> bool:
-    end = time.monotonic() + 10
-    while not true() and time.monotonic() < end:
-        time.sleep(0.01)
-    return bool(true())
 
 
 @pytest.mark.usefixtures("_restored")
