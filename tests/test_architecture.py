@@ -29,11 +29,13 @@ ALLOWED = {
 }
 # Inside flare: what runs at the server and what runs at a site never import each other.
 FLARE_COMMON = {"protocol", "participation", "organ_table", "collection", "array_limit", "federated_events"}
-FLARE_COMMON |= {"light_messages", "audit"}
+FLARE_COMMON |= {"light_messages", "audit", "process"}
 FLARE_ALLOWED = {
     "audit": {"federated_events", "light_messages"},
     "federated_events": {"protocol"},
     "light_messages": set[str](),
+    "process": set[str](),
+    "job_launchers": set[str](),
     "participation": set[str](),
     "organ_table": set[str](),
     "collection": set[str](),

@@ -36,7 +36,9 @@ EVERYWHERE = [
     "fedgin.flare.audit.double_start",
     "fedgin.flare.audit.request_filter",
     "fedgin.flare.audit.security_events",
+    "fedgin.flare.job_launchers",
     "fedgin.flare.jobs.job_validator",
+    "fedgin.flare.provisioning.signed_start",
 ]
 CONSOLE = ["fedgin.cli.follow_job", "fedgin.flare.run.console", "fedgin.flare.run.follow", "fedgin.flare.jobs.job"]
 

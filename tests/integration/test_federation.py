@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from nvflare.fuel.flare_api.api_spec import AuthorizationError, InternalError, JobNotFound
 from nvflare.fuel.flare_api.flare_api import Session
@@ -26,7 +27,7 @@ from fedgin.train.checkpoint import averaged_weights, load_checkpoint
 from poc.federation import PEOPLE, SERVER, LocalFederation
 from tests.deploy.bundles import make_bundle
 from tests.integration.attacks import ATTACKS, Attack, edit, overwrite_a_file, submit_as_it_is
-from tests.integration.faults.setting import job_process
+from tests.integration.faults.setting import job_process, server_job_process
 from tests.integration.three_sites import SITES, federation_of_three, stage_tiny
 from tests.places import JOBS
 
@@ -269,17 +270,26 @@ def test_a_refused_job_cannot_be_fetched_and_says_why(federation: LocalFederatio
     assert not out.exists()
 
 
+def compiled(process: psutil.Process) -> set[str]:
+    """Return the packages whose compiled parts a process has loaded."""
+    _, _, paths = zip(*(found.path.partition("site-packages/") for found in process.memory_maps()), strict=True)
+    return {path.partition("/")[0] for path in paths}
+
+
 def test_a_job_goes_on_without_a_site_that_fails_if_the_others_are_enough(
     federation: LocalFederation, tmp_path: Path
 ) -> None:
     """FLARE notices within a minute that nobody else is waited for."""
     job = replace(stage_tiny("abdomen_fedgin", tmp_path / "tiny"), min_clients=2, sites=tuple(SITES))
     killed = list[str]()
+    libraries = dict[str, set[str]]()
 
     def kill(said: str) -> None:
         # The sites have said which organs they label: the first round has begun.
         if said.startswith("site ct-b, ") and not killed:
-            job_process(federation, "ct-b").kill()
+            running = {"server": server_job_process(federation), "site": job_process(federation, "ct-b")}
+            libraries.update({name: compiled(process) for name, process in running.items()})
+            running["site"].kill()
             killed.append("ct-b")
 
     with connect(federation.admin(Role.LEAD)) as session:
@@ -287,6 +297,10 @@ def test_a_job_goes_on_without_a_site_that_fails_if_the_others_are_enough(
         follow(session, job_id, on_status=kill, on_round=lambda metrics: None)
         outcome = read_outcome(fetch(session, job_id, tmp_path / "out"))
     assert killed
+    assert {name: found & {"grpc", "aiohttp"} for name, found in libraries.items()} == {
+        "server": {"grpc"},
+        "site": {"grpc"},
+    }
     assert outcome.fault == ""
     assert outcome.result.participation[-1].contributed.keys() == {"ct-a", "mr-a"}
     assert outcome.result.measurers == {"ct-a", "mr-a"}

@@ -22,6 +22,7 @@ from fedgin.data.site import load_site
 from fedgin.flare.audit.security_log import Kind, read_log
 from fedgin.flare.jobs.job import Job, load_job, stage_job
 from fedgin.flare.provisioning.federation import Role
+from fedgin.flare.provisioning.start_scripts import SIGNED, START
 from fedgin.flare.run.console import ConsoleError, connect, submit, withdraw
 from fedgin.flare.run.follow import follow
 from poc.federation import PEOPLE, SERVER, LocalFederation, provision, running
@@ -87,11 +88,19 @@ def copy_kit(federation: LocalFederation, original: str, name: str) -> Path:
     return kit
 
 
+def start_past_our_check(kit: Path) -> None:
+    """Let the script of a kit start FLARE without the check of all signatures, as an attacker would."""
+    script = kit / "startup" / "sub_start.sh"
+    text = script.read_text()
+    ours = f"{START} {SIGNED} nvflare"
+    assert text.count(ours) == 1
+    script.write_text(text.replace(ours, "nvflare"))
+
+
 def unsign(kit: Path) -> None:
     """Do what an attacker would do: without a signature FLARE checks none."""
     (kit / "startup" / "signature.json").unlink()
-    script = kit / "startup" / "sub_start.sh"
-    script.write_text(script.read_text().replace("doVerify=true\n", "", 1))
+    start_past_our_check(kit)
 
 
 @pytest.mark.parametrize(
@@ -109,8 +118,7 @@ def test_a_settings_file_edited_past_the_script_is_refused_by_flare_itself(feder
     kit = copy_kit(federation, "other", "edited-past-script")
     settings = kit / "startup" / "fed_client.json"
     settings.write_text(settings.read_text().replace("localhost", "127.0.0.1"))
-    script = kit / "startup" / "sub_start.sh"
-    script.write_text(script.read_text().replace("doVerify=true\n", "", 1))
+    start_past_our_check(kit)
     is_refused(federation, "edited-past-script", "not secure content")
 
 

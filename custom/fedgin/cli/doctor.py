@@ -25,7 +25,7 @@ def doctor(
     from fedgin.deploy.doctor import examine_kit
     from fedgin.deploy.doctor.kit import SITE, find_kind, startup_folder
     from fedgin.errors import ConfigError
-    from fedgin.flare.provisioning.signature import check_signature
+    from fedgin.flare.provisioning.signature_finding import examine_signature
 
     kind = find_kind(kit)
     if kind is None:
@@ -37,5 +37,5 @@ def doctor(
         raise ConfigError(f"{kit}: the kit of a site", f"run: fedgin site doctor SITE_YAML --kit {kit}")
     with Console(stderr=True).status("starting") as status:
         findings = examine_kit(kit, kind, lock, progress=lambda check: status.update(f"checking {check}"))
-        findings += check_signature(startup_folder(kit))
+        findings += examine_signature(startup_folder(kit))
     end_examination("kit", kind.owner, findings, output)

@@ -29,12 +29,12 @@ def doctor(
     from fedgin.data.validation.record import default_folder
     from fedgin.deploy.doctor import Examination, examine
     from fedgin.deploy.doctor.kit import startup_folder
-    from fedgin.flare.provisioning.signature import check_signature
+    from fedgin.flare.provisioning.signature_finding import examine_signature
 
     contract = load_site(site_yaml)
     what = Examination(contract, validation or default_folder(contract), lock, kit, runs=kit or Path())
     with Console(stderr=True).status("starting") as status:
         findings = examine(what, progress=lambda check: status.update(f"checking {check}"))
     if kit is not None:
-        findings += check_signature(startup_folder(kit))
+        findings += examine_signature(startup_folder(kit))
     end_examination("site", contract.site, findings, output)

@@ -11,7 +11,7 @@ from fedgin.deploy.doctor.kit import SITE as SITE_KIND
 from fedgin.deploy.doctor.network import check_server
 from fedgin.deploy.doctor.storage import check_storage
 from fedgin.deploy.start import hold
-from fedgin.flare.provisioning.signature import check_signature
+from fedgin.flare.provisioning.signature_finding import examine_signature
 from tests.deploy.doctor.kits import SITE, Identity, close_folder, issue, serve, write_kit, write_server_kit
 
 ROOT = issue("project")
@@ -52,7 +52,7 @@ def test_a_kit_that_this_user_may_not_read_fails(tmp_path: Path, monkeypatch: py
         "run the doctor as the user of the site",
     )
     assert find_kind(folder) is None
-    [finding] = check_signature(startup_folder(folder))
+    [finding] = examine_signature(startup_folder(folder))
     assert (finding.severity, finding.code) == (Severity.FAIL, "kit_signature")
 
 

@@ -1,5 +1,6 @@
 import datetime
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from cryptography.x509.oid import NameOID
 from nvflare.lighter.utils import sign_folders
 
 from fedgin.data.validation import Severity
-from fedgin.flare.provisioning.signature import check_signature
+from fedgin.flare.provisioning.signature import SignatureError, check_signature
+from fedgin.flare.provisioning.signature_finding import examine_signature
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
@@ -32,7 +34,7 @@ def startup(tmp_path: Path) -> Path:
 
 
 def test_a_signed_folder_passes(startup: Path) -> None:
-    (finding,) = check_signature(startup)
+    (finding,) = examine_signature(startup)
     assert (finding.severity, finding.message) == (Severity.PASS, "all 3 files are as they were signed")
 
 
@@ -40,17 +42,50 @@ def test_changed_missing_and_added_files_are_all_named(startup: Path) -> None:
     (startup / "start.sh").write_text("echo changed")
     (startup / "fed_server.json").unlink()
     (startup / "added.sh").write_text("echo")
-    (finding,) = check_signature(startup)
+    (finding,) = examine_signature(startup)
     assert finding.severity is Severity.FAIL
     assert "not as signed: added.sh, fed_server.json, start.sh;" in finding.message
 
 
 def test_a_folder_without_a_signature_is_a_warning(startup: Path) -> None:
     (startup / "signature.json").unlink()
-    assert check_signature(startup)[0].severity is Severity.WARN
+    assert examine_signature(startup)[0].severity is Severity.WARN
 
 
 @pytest.mark.parametrize("text", ["", "[]", json.dumps({"start.sh": 1}), json.dumps({"start.sh": "no base64"})])
 def test_a_damaged_signature_is_a_finding(startup: Path, text: str) -> None:
     (startup / "signature.json").write_text(text)
-    assert check_signature(startup)[0].severity is Severity.FAIL
+    assert examine_signature(startup)[0].severity is Severity.FAIL
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_flare_starts_from_a_folder_as_it_was_signed(startup: Path, linked: bool) -> None:
+    """A kit whose workspace is another folder is reached by a link."""
+    link = startup.with_name(f"link-to-{startup.name}")
+    link.symlink_to(startup)
+    check_signature(link if linked else startup)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda startup: (startup / "start.sh").write_text("echo changed"), "start.sh"),
+        (lambda startup: (startup / "fed_server.json").unlink(), "fed_server.json"),
+        (lambda startup: (startup / "added.sh").write_text("echo"), "added.sh"),
+        (lambda startup: (startup / "added").mkdir(), "added"),
+        (lambda startup: (startup / "linked.sh").symlink_to("start.sh"), "linked.sh"),
+        (lambda startup: (startup / "signature.json").unlink(), "signature.json"),
+        (lambda startup: (startup / "rootCA.pem").write_text(""), "rootCA.pem"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_flare_does_not_start_from_any_other_folder(
+    startup: Path, change: Callable[[Path], object], named: str
+) -> None:
+    change(startup)
+    with pytest.raises(SignatureError) as refused:
+        check_signature(startup)
+    assert refused.value.problem in (
+        f"startup/ was changed after it was signed: {named}",
+        "the kit's signature or root certificate cannot be read",
+    )

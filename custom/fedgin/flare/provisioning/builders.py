@@ -98,7 +98,7 @@ class KitSignatureBuilder(Builder):
     """Sign the ``startup`` folder of every kit, and let it be checked at every start.
 
     Since FLARE 2.9 a plain kit has no signature, and an edited one starts. With a signature FLARE's own start refuses
-    changed settings, keys and certificates; ``--verify``, made the default here, checks the scripts too.
+    changed settings, keys and certificates, and our own start changed scripts.
     """
 
     def build(self, project: Project, ctx: ProvisionContext) -> None:

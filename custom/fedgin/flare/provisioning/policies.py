@@ -14,6 +14,8 @@ CRASHED_JOBS = {"id": "crashed_jobs", "path": "fedgin.flare.server.crashed_jobs.
 FAILED_SITES = {"id": "failed_sites", "path": "fedgin.flare.server.failed_sites.FailedSites", "args": {}}
 FREED_MEMORY = {"id": "freed_memory", "path": "fedgin.flare.server.freed_memory.FreedMemory", "args": {}}
 JOB_MANAGER = "fedgin.flare.server.job_manager.JobManager"
+SERVER_LAUNCHER = "fedgin.flare.job_launchers.ServerJobLauncher"
+SITE_LAUNCHER = "fedgin.flare.job_launchers.SiteJobLauncher"
 DEPLOYER = {"id": "app_deployer", "path": "fedgin.flare.client.job_deployer.JobDeployer", "args": {}}
 EVENTS = {"id": "security_events", "path": "fedgin.flare.audit.security_events.SecurityEvents", "args": {}}
 DOUBLE_START = {"id": "double_start", "path": "fedgin.flare.audit.double_start.DoubleStart", "args": {}}
@@ -40,6 +42,7 @@ def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) 
     values = _merge(_read(made), _read(policies / "resources.json"))
     values |= {**resources(), "app_validator": VALIDATOR}
     stock = [item for item in values["components"] if item["id"] not in LOG_PARTS]
+    _stock_part(stock, "process_launcher")["path"] = SITE_LAUNCHER if storage is None else SERVER_LAUNCHER
     values["components"] = [*stock, EVENTS, DOUBLE_START, REQUEST_FILTER]
     if storage is not None:
         _store_in(storage, values)
@@ -56,9 +59,13 @@ def apply_policies(local: Path, policies: Path, *, storage: Path | None = None) 
 def _store_in(storage: Path, values: dict[str, Any]) -> None:
     """Keep jobs, with our manager, out of FLARE's default: a folder under /tmp that all projects of a machine share."""
     values["snapshot_persistor"]["args"]["storage"]["args"]["root_dir"] = str(storage / "snapshots")
-    manager = next(item for item in values["components"] if item["id"] == "job_manager")
+    manager = _stock_part(values["components"], "job_manager")
     manager["path"] = JOB_MANAGER
     manager["args"]["uri_root"] = str(storage / "jobs")
+
+
+def _stock_part(components: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    return next(item for item in components if item["id"] == name)
 
 
 def _copy(policy: Path, target: Path) -> None:

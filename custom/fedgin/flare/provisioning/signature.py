@@ -1,30 +1,51 @@
-"""The signature of a kit's ``startup`` folder, checked as FLARE checks it at the start."""
+"""The signature of a kit's ``startup`` folder, checked as FLARE checks what it reads of it."""
 
 from pathlib import Path
 
 from nvflare.fuel.sec.security_content_service import LoadResult, SecurityContentManager
 from nvflare.lighter.constants import ProvFileName
 
-from fedgin.data.validation.findings import Finding, fail, passed, warn
+from fedgin.errors import FedginError
 
 FIX = "unpack the kit again as it was sent, without editing it"
 
 
-def check_signature(startup: Path) -> list[Finding]:
-    """Name the files that are not as they were signed.
+class SignatureError(FedginError):
+    """A kit is not as it was signed; FLARE is not started from it."""
+
+    code = "FG-063"
+
+
+def check_signature(startup: Path) -> None:
+    """Refuse a kit of which a file was changed, added or taken away after the root's key signed it.
 
     Args:
-        startup: the kit's ``startup`` folder.
+        startup: the kit's ``startup`` folder, which may be a link, as where kit and workspace are two folders.
+
+    Raises:
+        SignatureError: it is not as it was signed.
+    """
+    signature = ProvFileName.SIGNATURE_JSON
+    wrong = changed_files(startup) if (startup / signature).is_file() else [signature]
+    if wrong:
+        raise SignatureError(f"startup/ was changed after it was signed: {', '.join(wrong)}", FIX)
+
+
+def changed_files(startup: Path) -> list[str]:
+    """Name the files that are not as they were signed, in a folder with a signature.
+
+    Raises:
+        SignatureError: the signature or the root's certificate cannot be read.
     """
     try:
-        if not (startup / ProvFileName.SIGNATURE_JSON).is_file():
-            fix = "a kit of 'nvflare package' has none; one of 'fedgin provision' has: unpack it again"
-            return [warn("kit_signature", "the kit has no signature: nobody would notice a changed file", fix)]
         manager = SecurityContentManager(str(startup))
         names = {*manager.signature, *(path.name for path in startup.iterdir())} - {ProvFileName.SIGNATURE_JSON}
-        wrong = [name for name in sorted(names) if manager.load_content(name)[1] is not LoadResult.OK]
+        return [name for name in sorted(names) if not _as_signed(startup / name, manager)]
     except (OSError, ValueError, TypeError, AttributeError):
-        return [fail("kit_signature", "the kit's signature or root certificate cannot be read", FIX)]
-    if wrong:
-        return [fail("kit_signature", f"not as signed: {', '.join(wrong)}; FLARE will not start from it", FIX)]
-    return [passed("kit_signature", f"all {len(names)} files are as they were signed")]
+        raise SignatureError("the kit's signature or root certificate cannot be read", FIX) from None
+
+
+def _as_signed(path: Path, manager: SecurityContentManager) -> bool:
+    """Tell of a file whether it is; a folder or a link is not, for none is signed."""
+    plain = not path.is_symlink() and not path.is_dir()
+    return plain and manager.load_content(path.name)[1] is LoadResult.OK

@@ -4,20 +4,24 @@ from pathlib import Path
 
 from nvflare.lighter.constants import ProvFileName
 
-# Another python3 than that of the installation would fail to verify, which reads as if the kit had been changed.
-FIND_FLARE = """if ! python3 -c 'import nvflare, fedgin' 2>/dev/null; then
+# Found, not imported, which would take as long as FLARE's own start.
+FIND_FLARE = """if ! python3 -c 'from importlib.util import find_spec as find
+exit(not (find("nvflare") and find("fedgin")))' 2>/dev/null; then
   echo "$(command -v python3) has no nvflare or no fedgin: put the folder of the installation's python3 first into PATH"
   exit 1
 fi
 """
 ARGUMENTS = "while [[ $# -gt 0 ]]"
-CHECK = 'python3 -m fedgin.deploy.start "$WORKSPACE" || exit 2\n'
+START = 'fedgin.deploy.start "$WORKSPACE"'
+PLAIN = "fedgin.flare.process"
+SIGNED = 'fedgin.flare.provisioning.signed_start "$WORKSPACE/startup"'
+CHECK = f"python3 -m {START} || exit 2"
 # By file: FLARE's text, and ours. Its scripts break at a path with spaces, before anybody could say so.
 GUARDED = {
     ProvFileName.SUB_START_SH: {
         ARGUMENTS: FIND_FLARE + ARGUMENTS,
-        "exec python3 -u -m nvflare": 'exec python3 -u -m fedgin.deploy.start "$WORKSPACE" nvflare',
-        "check_daemon\n\necho $BASHPID": f"{CHECK}check_daemon\n\necho $BASHPID",
+        "exec python3 -u -m nvflare": f"exec python3 -u -m {START} {PLAIN} nvflare",
+        "check_daemon\n\necho $BASHPID": f"{CHECK}\ncheck_daemon\n\necho $BASHPID",
     },
     ProvFileName.START_SH: {"$DIR/sub_start.sh &": '"$DIR/sub_start.sh" &'},
     ProvFileName.FL_ADMIN_SH: {
@@ -26,9 +30,10 @@ GUARDED = {
     },
 }
 VERIFIED = {
-    ARGUMENTS: f"doVerify=true\n{ARGUMENTS}",
+    f"{START} {PLAIN}": f"{START} {SIGNED}",
+    CHECK: f"python3 -m {START} {SIGNED} || exit 2",
+    # FLARE's own flag, which is not needed then, would check what no kit has signed.
     'verify_startup_kits -f "$KIT_WORKSPACE" -c': 'verify_startup_kits -f "$KIT_WORKSPACE/startup" -c',
-    'echo "verification failed"': 'echo "startup/ was changed after it was signed: unpack the kit again"',
 }
 
 
@@ -44,7 +49,7 @@ def guard_start(startup: Path) -> None:
 
 
 def always_verify(startup: Path) -> None:
-    """Switch the script's own check on, for ``startup`` only: sites edit ``local``, and FLARE writes logs beside."""
+    """Let them start it by :mod:`fedgin.flare.provisioning.signed_start`, too; for a kit that will be signed."""
     if (startup / ProvFileName.SUB_START_SH).is_file():
         _change(startup / ProvFileName.SUB_START_SH, VERIFIED)
 

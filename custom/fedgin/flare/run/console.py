@@ -16,6 +16,7 @@ from nvflare.fuel.flare_api.flare_api import new_secure_session
 
 from fedgin.errors import ConfigError, FedginError, one_line
 from fedgin.flare.jobs.job import Job, write_job
+from fedgin.flare.process import leave_out_http
 from fedgin.flare.server.job_manager import has_ended
 
 
@@ -39,6 +40,7 @@ def connect(kit: Path, *, seconds: float = 30.0) -> Iterator[Session]:
         user, server = str(admin["username"]), f"{admin['host']}:{admin['port']}"
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError(f"{kit}: no admin kit", "give the folder of your unpacked console kit") from None
+    leave_out_http()
     try:
         with silence():
             session = new_secure_session(user, str(kit), timeout=seconds)
