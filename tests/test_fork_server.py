@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from fedgin import fork_server as module
-from fedgin.fork_server import GPU_DRIVER, SOCKET, copy, fork_server
+from fedgin.fork_server import GPU_DRIVER, SOCKET, Copy, copy, fork_server
 from fedgin.launch import Child, ask, launch
 from tests.places import ROOT
 
@@ -45,6 +45,7 @@ def test_a_process_has_its_arguments_folder_environment_and_input(
     either: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FEDGIN_TOLD", "x y")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
     answer, code = ask(TOLD, b"a question")
     imported = str(either == "copy")
@@ -83,6 +84,17 @@ def test_a_wait_that_is_too_short_says_so_and_a_signal_ends_the_process(either: 
             child.wait(timeout=0.1)
         child.send_signal(signal.SIGTERM)
         assert child.wait(timeout=60.0) == -signal.SIGTERM
+
+
+def test_a_process_is_asked_whether_it_runs_and_to_end(either: str) -> None:
+    with started("wait") as child:
+        assert isinstance(child, Copy if either == "copy" else subprocess.Popen)
+        assert child.poll() is None
+        child.terminate()
+        end = time.monotonic() + 60.0
+        while child.poll() is None and time.monotonic() < end:
+            time.sleep(0.01)
+        assert [child.poll(), child.wait()] == [-signal.SIGTERM, -signal.SIGTERM]
 
 
 def test_a_copy_does_at_its_end_what_libraries_asked_for(tmp_path: Path) -> None:

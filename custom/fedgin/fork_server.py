@@ -75,6 +75,16 @@ class Copy:
         """End it at once; nothing happens where it has ended."""
         self.send_signal(signal.SIGKILL)
 
+    def terminate(self) -> None:
+        """Ask it to end; nothing happens where it has ended."""
+        self.send_signal(signal.SIGTERM)
+
+    def poll(self) -> int | None:
+        """Return its code once it has ended, ``None`` while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.wait(0.001)
+        return None
+
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end; return its code, as ``Popen`` does: negative for the signal that ended it.
 

@@ -6,6 +6,7 @@ import psutil
 
 
 def processes_in(folder: Path) -> list[psutil.Process]:
-    """Return the processes with a path inside the folder in their command."""
-    running = psutil.process_iter(["cmdline"])
-    return [process for process in running if any(str(folder) in word for word in process.info["cmdline"] or [])]
+    """Return the processes that work inside the folder, or have a path inside it in their command."""
+    running = psutil.process_iter(["cmdline", "cwd"])
+    words = {process: [*(process.info["cmdline"] or []), process.info["cwd"] or ""] for process in running}
+    return [process for process in words if any(str(folder) in word for word in words[process])]

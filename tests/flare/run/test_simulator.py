@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from nvflare.apis.fl_constant import MachineStatus
+from nvflare.private.fed.app.simulator import simulator_runner
 from nvflare.private.fed.app.simulator.simulator_runner import SimulatorClientRunner, SimulatorRunner
 
+from fedgin.flare.run.simulated_sites import SimulatedSites
 from fedgin.flare.run.simulator import NAME, OwnNames, Simulator, SiteRunner
 
 
@@ -46,7 +48,9 @@ class Job:
 
 def runner(job: Job) -> SiteRunner:
     arguments = SimpleNamespace(workspace="run", threads=2, set=None)
-    return SiteRunner("custom", arguments, [], {}, None, {}, running=lambda: job.status == "started", abort=job.abort)
+    given: tuple[Any, ...] = ("custom", arguments, [], {}, None, {})
+    running, processes = (lambda: job.status == "started"), SimulatedSites()
+    return SiteRunner(*given, running=running, abort=job.abort, processes=processes)
 
 
 Outcome = tuple[bool, object, str | None] | Exception
@@ -180,6 +184,7 @@ def test_nobody_else_gets_the_port_that_a_simulated_server_will_listen_on(monkey
 def test_the_simulator_gives_its_threads_such_names(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
     monkeypatch.setattr(SiteRunner, "run", lambda self, gpu: given.append(self.build_ctx))
+    monkeypatch.setattr(simulator_runner, "subprocess", simulator_runner.subprocess)  # put back afterwards
     simulator = Simulator(job_folder="job", workspace="run", clients="a,b", threads=2)
     simulator.build_ctx, simulator.deploy_args, simulator.client_config = {"server_host": "localhost"}, None, {}
     simulator.args = SimpleNamespace(set=None, workspace="run")

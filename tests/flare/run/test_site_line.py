@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from fedgin.flare.run import site_line
+from fedgin.flare.run.simulated_sites import SimulatedSites
 from fedgin.flare.run.simulator import SiteRunner
 from fedgin.flare.run.site_line import LineError, SiteLine
 
@@ -20,7 +21,7 @@ from fedgin.flare.run.site_line import LineError, SiteLine
 PROCESS = """
 import sys, time
 from multiprocessing.connection import Listener
-does, port = sys.argv[1], int(sys.argv[5])
+does, port = sys.argv[1], int(sys.argv[2])
 time.sleep(0.5)
 if does == "ends":
     sys.exit(1)
@@ -55,11 +56,12 @@ def start(port: int, started: list[subprocess.Popen[bytes]]) -> Start:
     """Start a process as FLARE does, and connect to it as its runner does."""
 
     def connect(does: str, running: Callable[[], bool] = lambda: True) -> Any:
-        words = [sys.executable, "-c", PROCESS, does, "--client", "mr-a", "--port", str(port)]
-        started.append(subprocess.Popen(words))
+        started.append(subprocess.Popen([sys.executable, "-c", PROCESS, does, str(port)]))
         arguments = SimpleNamespace(workspace="run", threads=1, set=None)
-        runner = SiteRunner("custom", arguments, [], {}, None, {}, running=running, abort=lambda: None)
-        runner._own.site = "mr-a"
+        processes = SimulatedSites()
+        processes._own.process = started[-1]
+        given: tuple[Any, ...] = ("custom", arguments, [], {}, None, {})
+        runner = SiteRunner(*given, running=running, abort=lambda: None, processes=processes)
         return runner._create_connection(port, timeout=5.0)
 
     return connect

@@ -13,9 +13,11 @@ from typing import Any
 
 import psutil
 from nvflare.apis.fl_constant import MachineStatus
+from nvflare.private.fed.app.simulator import simulator_runner
 from nvflare.private.fed.app.simulator.simulator_runner import SimulatorClientRunner, SimulatorRunner
 
-from fedgin.flare.run.site_line import SiteLine, find_process
+from fedgin.flare.run.simulated_sites import SimulatedSites
+from fedgin.flare.run.site_line import SiteLine
 from fedgin.folders import MARK
 
 NAME = "client_name"
@@ -56,13 +58,16 @@ class SiteRunner(SimulatorClientRunner):
         given: what FLARE's own class is given.
         running: whether the server's job is not over yet.
         abort: ends that job.
+        processes: of the sites.
     """
 
     run_client_index: int
 
-    def __init__(self, *given: Any, running: Callable[[], bool], abort: Callable[[], object]) -> None:
+    def __init__(
+        self, *given: Any, running: Callable[[], bool], abort: Callable[[], object], processes: SimulatedSites
+    ) -> None:
         super().__init__(*given)
-        self.running, self.abort = running, abort
+        self.running, self.abort, self.processes = running, abort, processes
         self._own = threading.local()
         self._chosen: dict[int, Any] = {}  # by the thread that runs it now, or next
 
@@ -90,7 +95,7 @@ class SiteRunner(SimulatorClientRunner):
 
     def _create_connection(self, open_port: int, timeout: float = 0.0) -> SiteLine:
         """Wait for the process that this thread has just started, for as long as a busy machine may need."""
-        process = find_process(self._own.site, open_port)
+        process = self.processes.last_started()
         try:
             return SiteLine(process, open_port, self.running)
         except Exception:  # FLARE would let it run
@@ -140,7 +145,9 @@ class Simulator(SimulatorRunner):
     def client_run(self, server_custom_folder: str, clients: list[Any], gpu: str | None) -> None:
         """Run the sites."""
         given = (server_custom_folder, self.args, clients, self.client_config, self.deploy_args)
-        SiteRunner(*given, OwnNames(self.build_ctx), running=self._runs, abort=self.server.abort_run).run(gpu)
+        simulator_runner.subprocess = processes = SimulatedSites()
+        ours = {"running": self._runs, "abort": self.server.abort_run, "processes": processes}
+        SiteRunner(*given, OwnNames(self.build_ctx), **ours).run(gpu)
 
     def _runs(self) -> bool:
         """Say whether the job is not over; one that the server could not start is, though FLARE calls it "init"."""

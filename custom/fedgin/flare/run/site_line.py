@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from multiprocessing.connection import Client
 from typing import Any
 
@@ -79,23 +78,6 @@ class SiteLine:
     def _give_up(self, reason: str) -> None:
         self.process.kill()
         raise LineError(f"its process was ended: {reason}")
-
-
-def find_process(site: str, port: int) -> psutil.Process:
-    """Return the process that the calling one has started for a site, to listen on a port.
-
-    Raises:
-        LineError: there is none; it has ended.
-    """
-    words = {"--client": site, "--port": str(port)}
-    for process in psutil.Process().children():
-        try:
-            command = process.cmdline()
-        except psutil.Error:
-            continue
-        if words.items() <= dict(pairwise(command)).items():
-            return process
-    raise LineError("its process has ended")
 
 
 def _lives(process: psutil.Process) -> bool:
