@@ -66,9 +66,8 @@ def main(
 
 
 def _server() -> psutil.Process:
-    """Return the process in which the simulator's server runs: FLARE forks it, and it starts the sites."""
-    [simulator] = [child for child in psutil.Process().children() if "fedgin.flare.run.simulation" in child.cmdline()]
-    [server] = [child for child in simulator.children() if child.children()]
+    """Return the process in which the simulator's server runs; it works in a folder of that name."""
+    [server] = [child for child in psutil.Process().children(recursive=True) if Path(child.cwd()).name == "server"]
     return server
 
 

@@ -1,5 +1,6 @@
 """What all tests share, and the table of what the tests of faults measured at the end of the run."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,14 @@ from fedgin.train import initial_model
 # A busy machine fails no test. The parent is what hypothesis chose, which in CI is repeatable.
 settings.register_profile("untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let parallel workers share one process that imports for them, before they start."""
+    if config.getoption("numprocesses", None):
+        shared = contextlib.ExitStack()
+        config.add_cleanup(shared.close)
+        shared.enter_context(fork_server())
 
 
 @pytest.fixture(scope="session", autouse=True)
