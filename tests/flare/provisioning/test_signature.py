@@ -1,5 +1,7 @@
 import datetime
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from nvflare.fuel.sec.security_content_service import SecurityContentManager
 from nvflare.lighter.utils import sign_folders
 
 from fedgin.data.validation import Severity
@@ -75,7 +78,9 @@ def test_flare_starts_from_a_folder_as_it_was_signed(startup: Path, linked: bool
         (lambda startup: (startup / "added").mkdir(), "added"),
         (lambda startup: (startup / "linked.sh").symlink_to("start.sh"), "linked.sh"),
         (lambda startup: (startup / "signature.json").unlink(), "signature.json"),
-        (lambda startup: (startup / "rootCA.pem").write_text(""), "rootCA.pem"),
+        (lambda startup: (startup / "rootCA.pem").unlink(), "rootCA.pem"),
+        (lambda startup: os.mkfifo(startup / "pipe"), "pipe"),
+        (lambda startup: (startup / ".hidden").touch(), ".hidden"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -85,7 +90,24 @@ def test_flare_does_not_start_from_any_other_folder(
     change(startup)
     with pytest.raises(SignatureError) as refused:
         check_signature(startup)
-    assert refused.value.problem in (
-        f"startup/ was changed after it was signed: {named}",
-        "the kit's signature or root certificate cannot be read",
-    )
+    assert refused.value.problem == f"startup/ was changed after it was signed: {named}"
+
+
+def test_a_file_that_this_user_may_not_read_is_not_called_changed(
+    startup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root could read it all the same, and so no mode is changed here."""
+
+    def refuse(manager: object, name: str) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(startup / name))
+
+    monkeypatch.setattr(SecurityContentManager, "load_content", refuse)
+    with pytest.raises(SignatureError, match=r"fed_server\.json cannot be read \(Permission denied\)"):
+        check_signature(startup)
+    assert examine_signature(startup)[0].severity is Severity.FAIL
+
+
+def test_flare_does_not_start_where_the_root_s_certificate_is_damaged(startup: Path) -> None:
+    (startup / "rootCA.pem").write_text("")
+    with pytest.raises(SignatureError, match="the kit's signature or root certificate cannot be read"):
+        check_signature(startup)

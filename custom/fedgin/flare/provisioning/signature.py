@@ -7,7 +7,9 @@ from nvflare.lighter.constants import ProvFileName
 
 from fedgin.errors import FedginError
 
+ROOT = "rootCA.pem"
 FIX = "unpack the kit again as it was sent, without editing it"
+READABLE = "let the user who runs the kit own all of it, as with chown -R"
 
 
 class SignatureError(FedginError):
@@ -35,17 +37,22 @@ def changed_files(startup: Path) -> list[str]:
     """Name the files that are not as they were signed, in a folder with a signature.
 
     Raises:
-        SignatureError: the signature or the root's certificate cannot be read.
+        SignatureError: a file may not be read by this user; or the signature or the root's certificate is damaged.
     """
     try:
         manager = SecurityContentManager(str(startup))
+        if not manager.valid_config:  # then nothing is known of the others
+            return [ROOT]
         names = {*manager.signature, *(path.name for path in startup.iterdir())} - {ProvFileName.SIGNATURE_JSON}
         return [name for name in sorted(names) if not _as_signed(startup / name, manager)]
-    except (OSError, ValueError, TypeError, AttributeError):
+    except OSError as error:  # such as a key that is still root's, who unpacked the kit
+        unread = Path(error.filename or startup).name
+        raise SignatureError(f"{unread} cannot be read ({error.strerror})", READABLE) from None
+    except (ValueError, TypeError, AttributeError):
         raise SignatureError("the kit's signature or root certificate cannot be read", FIX) from None
 
 
 def _as_signed(path: Path, manager: SecurityContentManager) -> bool:
-    """Tell of a file whether it is; a folder or a link is not, for none is signed."""
-    plain = not path.is_symlink() and not path.is_dir()
+    """Tell of a file whether it is; a folder, a link or a pipe is not, for none is signed, and a pipe has no end."""
+    plain = path.is_file() and not path.is_symlink()
     return plain and manager.load_content(path.name)[1] is LoadResult.OK
