@@ -168,6 +168,22 @@ def test_a_server_that_was_stopped_is_ended_with_its_block(monkeypatch: pytest.M
     assert not server.is_running()
 
 
+def test_a_copy_whose_server_is_killed_does_not_outlive_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would go on beside the process that is started in its stead, such as two of one simulated site."""
+    monkeypatch.delenv(SOCKET)
+    before = set(psutil.Process().children())
+    with fork_server():
+        (server,) = set(psutil.Process().children()) - before
+        child, given, answers = launch(TOLD, ["wait"])
+        with given, answers:
+            answers.readline()
+            process = psutil.Process(child.pid)
+            server.kill()
+            assert child.wait(timeout=60.0) == -signal.SIGKILL
+            _, alive = psutil.wait_procs([process], timeout=30)
+    assert alive == []
+
+
 # What os.fork does in the server: the second of all copies cannot be made.
 NO_MEMORY = """
 import os

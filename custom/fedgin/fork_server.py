@@ -88,6 +88,8 @@ class Copy:
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end; return its code, as ``Popen`` does: negative for the signal that ended it.
 
+        Where the server has ended, nobody can tell: the copy is ended, too.
+
         Raises:
             TimeoutExpired: it has not ended after so many seconds.
         """
@@ -97,6 +99,8 @@ class Copy:
                 code = self.connection.recv(NUMBER)
             except TimeoutError:
                 raise subprocess.TimeoutExpired("a copy", timeout or 0.0) from None
+            if not code:  # the server has ended; the copy may run, and would do so beside the one that replaces it
+                self.kill()
             self.connection.close()
             os.close(self.pidfd)
             self.returncode = int.from_bytes(code, signed=True) if code else -signal.SIGKILL
