@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 
+from fedgin.flare.run.site_line import LineError
 from fedgin.fork_server import Copy, copy
 from fedgin.processes import ERROR, OUTPUT
 
@@ -45,6 +46,9 @@ class SimulatedSites:
         """Return the process that the calling thread has just started.
 
         Raises:
-            NoSuchProcess: it has ended.
+            LineError: it has ended.
         """
-        return psutil.Process(self._own.process.pid)
+        try:
+            return psutil.Process(self._own.process.pid)
+        except psutil.NoSuchProcess:
+            raise LineError("its process has ended") from None
