@@ -12,7 +12,7 @@ from nvflare.apis.job_launcher_spec import JobProcessArgs
 from nvflare.app_common.job_launcher.process_launcher import ProcessJobLauncher
 
 from fedgin.flare.job_launchers import ServerJobLauncher, SiteJobLauncher
-from fedgin.fork_server import copy
+from fedgin.fork_server import GPU_DRIVER, copy
 from fedgin.processes import ERROR, same_packages
 
 # A module that stands for FLARE's, and loads the drivers as FLARE does before its first connection.
@@ -69,6 +69,7 @@ def test_another_flare_that_starts_jobs_otherwise_is_loud(launcher: ProcessJobLa
 NUMBER = "from nvflare.fuel.f3.streaming.stream_utils import gen_stream_id; print(gen_stream_id())"
 
 
+@pytest.mark.skipif(GPU_DRIVER.exists(), reason="there are no copies on a machine with a GPU")
 def test_no_copy_repeats_the_numbers_of_another_s_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The processes of one site, which the server knows by its name, would be taken for one."""
     (tmp_path / "number.py").write_text(NUMBER)
