@@ -26,6 +26,9 @@ from fedgin.train.initial_model import ask
 MEASURED = "import atexit, sys; atexit.register(lambda: sys.stderr.write(open('/proc/self/status').read()))\n"
 FLARE_SERVER = "import nvflare.private.fed.app.server.server_train"
 FLARE_CLIENT = "import nvflare.private.fed.app.client.client_train"
+# What FLARE does before its first connection, and what our kits and consoles do before that.
+DRIVERS = "from nvflare.fuel.f3.communicator import load_comm_drivers\nload_comm_drivers()"
+OURS = "from fedgin.flare.process import leave_out_http\nleave_out_http()"
 EVERYWHERE = "import fedgin.flare.audit.security_events, fedgin.flare.jobs.job_validator"
 READS = (
     "from pathlib import Path\nfrom fedgin.flare.jobs.job import load_job\njob = load_job(Path('jobs/abdomen_fedgin'))"
@@ -37,20 +40,22 @@ SERVER_JOB = (
     "import fedgin.flare.server.round_recorder, fedgin.flare.server.checkpoint_keeper\n"
     "import nvflare.app_opt.pt.file_model_persistor, nvflare.app_opt.tracking.tb.tb_receiver"
 )
+SITE_JOB = "import nvflare.private.fed.app.client.worker_process"
 BUILDS = "from fedgin.train.initial_model import answer_to\nanswer_to(job.experiment.model_dump_json())"
 OPTIMIZER = "torch.optim.AdamW([torch.ones(1)])"
 AT_SERVER = "from fedgin.flare.server import crashed_jobs, failed_sites, job_manager, restarted_sites, uploads"
 COPIES = 10
 IMPORTS = {
     "import typer, rich": "import typer, rich",
-    "FLARE's server": FLARE_SERVER,
-    "server between jobs, with our parts": "\n".join([FLARE_SERVER, AT_SERVER, EVERYWHERE, READS]),
-    "FLARE's client": FLARE_CLIENT,
-    "site between jobs, with our parts": "\n".join([FLARE_CLIENT, EVERYWHERE, READS]),
-    "the lead's console while it follows a job": "\n".join([CONSOLE, READS]),
-    "server's process of a job": SERVER_JOB,
+    "FLARE's server": f"{FLARE_SERVER}\n{DRIVERS}",
+    "server between jobs, with our parts": "\n".join([OURS, FLARE_SERVER, AT_SERVER, EVERYWHERE, READS, DRIVERS]),
+    "FLARE's client": f"{FLARE_CLIENT}\n{DRIVERS}",
+    "site between jobs, with our parts": "\n".join([OURS, FLARE_CLIENT, EVERYWHERE, READS, DRIVERS]),
+    "the lead's console while it follows a job": "\n".join([OURS, CONSOLE, READS, DRIVERS]),
+    "server's process of a job": "\n".join([OURS, SERVER_JOB, DRIVERS]),
     "the process that builds its network": "\n".join([READS, BUILDS]),
-    "site's process of a job": "import nvflare.private.fed.app.client.worker_process, fedgin.flare.client.executor",
+    "FLARE's process of a job at a site": f"{SITE_JOB}\n{DRIVERS}",
+    "the same with our parts": "\n".join([OURS, SITE_JOB, "import fedgin.flare.client.executor", DRIVERS]),
     "site's training process, with its optimiser": f"import fedgin.train.site.worker, torch\n{OPTIMIZER}",
     "the same with PyTorch's compiler": f"import fedgin.train.site.worker, torch._dynamo.config\n{OPTIMIZER}",
 }
