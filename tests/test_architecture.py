@@ -35,7 +35,7 @@ FLARE_ALLOWED = {
     "federated_events": {"protocol"},
     "light_messages": set[str](),
     "process": set[str](),
-    "job_launchers": set[str](),
+    "job_launchers": {"process"},
     "participation": set[str](),
     "organ_table": set[str](),
     "collection": set[str](),

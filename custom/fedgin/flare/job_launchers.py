@@ -9,6 +9,8 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.app_common.job_launcher.client_process_launcher import ClientProcessJobLauncher
 from nvflare.app_common.job_launcher.server_process_launcher import ServerProcessJobLauncher
 
+from fedgin.flare.process import MODULE
+
 
 class SiteJobLauncher(ClientProcessJobLauncher):
     """Starts a job's process at a site."""
@@ -30,4 +32,4 @@ def _by_our_module(command: str) -> str:
     started = "-m nvflare."
     if command.count(started) != 1:
         raise RuntimeError(f"FLARE starts jobs in another way than it did: {command}")
-    return command.replace(started, "-m fedgin.flare.process nvflare.")
+    return command.replace(started, f"-m {MODULE} nvflare.")

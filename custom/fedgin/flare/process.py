@@ -14,6 +14,8 @@ import time
 from collections.abc import Sequence
 from types import ModuleType
 
+# Its own name, for those who start one: run as a command it has another.
+MODULE = "fedgin.flare.process"
 HTTP_DRIVER = "nvflare.fuel.f3.drivers.aio_http_driver"
 
 

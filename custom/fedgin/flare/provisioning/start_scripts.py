@@ -4,6 +4,8 @@ from pathlib import Path
 
 from nvflare.lighter.constants import ProvFileName
 
+from fedgin.flare.process import MODULE
+
 # Found, not imported, which would take as long as FLARE's own start.
 FIND_FLARE = """if ! python3 -c 'from importlib.util import find_spec as find
 exit(not (find("nvflare") and find("fedgin")))' 2>/dev/null; then
@@ -13,14 +15,13 @@ fi
 """
 ARGUMENTS = "while [[ $# -gt 0 ]]"
 START = 'fedgin.deploy.start "$WORKSPACE"'
-PLAIN = "fedgin.flare.process"
 SIGNED = 'fedgin.flare.provisioning.signed_start "$WORKSPACE/startup"'
 CHECK = f"python3 -m {START} || exit 2"
 # By file: FLARE's text, and ours. Its scripts break at a path with spaces, before anybody could say so.
 GUARDED = {
     ProvFileName.SUB_START_SH: {
         ARGUMENTS: FIND_FLARE + ARGUMENTS,
-        "exec python3 -u -m nvflare": f"exec python3 -u -m {START} {PLAIN} nvflare",
+        "exec python3 -u -m nvflare": f"exec python3 -u -m {START} {MODULE} nvflare",
         "check_daemon\n\necho $BASHPID": f"{CHECK}\ncheck_daemon\n\necho $BASHPID",
     },
     ProvFileName.START_SH: {"$DIR/sub_start.sh &": '"$DIR/sub_start.sh" &'},
@@ -30,7 +31,7 @@ GUARDED = {
     },
 }
 VERIFIED = {
-    f"{START} {PLAIN}": f"{START} {SIGNED}",
+    f"{START} {MODULE}": f"{START} {SIGNED}",
     CHECK: f"python3 -m {START} {SIGNED} || exit 2",
     # FLARE's own flag, which is not needed then, would check what no kit has signed.
     'verify_startup_kits -f "$KIT_WORKSPACE" -c': 'verify_startup_kits -f "$KIT_WORKSPACE/startup" -c',

@@ -8,11 +8,10 @@ from typing import Any
 
 import psutil
 
+from fedgin.flare.process import MODULE
 from fedgin.flare.run.site_line import LineError
 from fedgin.fork_server import Copy, copy
 from fedgin.processes import ERROR, OUTPUT
-
-BY = "fedgin.flare.process"
 
 
 class SimulatedSites:
@@ -38,8 +37,8 @@ class SimulatedSites:
         """
         python, option, *words = command
         with open(os.devnull, "rb") as nothing:
-            started = copy(BY, words, (nothing.fileno(), OUTPUT, ERROR), env)
-        self._own.process = started or subprocess.Popen([python, option, BY, *words], env=env, **how)
+            started = copy(MODULE, words, (nothing.fileno(), OUTPUT, ERROR), env)
+        self._own.process = started or subprocess.Popen([python, option, MODULE, *words], env=env, **how)
         return self._own.process
 
     def last_started(self) -> psutil.Process:
