@@ -1,7 +1,9 @@
 """Processes that start as copies, against those that start as themselves."""
 
 import contextlib
+import importlib
 import os
+import pkgutil
 import signal
 import socket
 import subprocess
@@ -62,6 +64,16 @@ def test_its_exit_code_is_told_and_told_again(either: str, code: int) -> None:
     with started("exit", str(code)) as child:
         assert [child.wait(), child.wait()] == [code, code]
         child.kill()  # does nothing: its number may be another's by now
+
+
+@pytest.mark.parametrize("package", ["fedgin.nets.architectures", "fedgin.augment.methods"])
+def test_a_copy_has_what_a_name_can_stand_for(package: str) -> None:
+    found = {module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")}
+    child, given, answers = launch(TOLD, ["imported"])
+    with given, answers:
+        assert found
+        assert found <= set(answers.read().decode().splitlines())
+        assert child.wait() == 0
 
 
 def test_its_error_is_told_where_errors_go(either: str, tmp_path: Path) -> None:

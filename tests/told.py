@@ -16,6 +16,9 @@ def main() -> int:
     if word == "at exit":
         atexit.register(Path(more[0]).touch)
         return 0
+    if word == "imported":
+        print(*sys.modules, sep="\n")
+        return 0
     if word == "wait":
         print(os.getpid(), flush=True)
         sys.stdin.read()

@@ -44,6 +44,8 @@ IMPORTED = (
     "fedgin.flare.jobs.installed",
     "monai.networks.nets",
 )
+# What a name in an experiment can stand for: a copy would import all of it at the first name that it looks up.
+REGISTERED = ("fedgin.nets.architectures", "fedgin.augment.methods")
 # Present where a GPU's driver is loaded: what a library asked of it before the fork, a copy could not use.
 GPU_DRIVER = Path("/dev/nvidiactl")
 # Seconds for which the server waits for the rest of a request: who is stopped in the middle of one stops nobody else.
@@ -259,8 +261,12 @@ class _Server:
 @functools.cache
 def _import_all() -> None:
     """Import what copies need, and leave it out of their collections, which would copy the memory of all that."""
+    from fedgin.registry import import_modules
+
     for module in IMPORTED:
         importlib.import_module(module)
+    for package in REGISTERED:
+        import_modules(package)
     gc.collect()
     gc.freeze()
 

@@ -48,7 +48,7 @@ class Registry(Generic[ProductT]):
 
     def names(self) -> list[str]:
         """Return every name, sorted."""
-        self._import_package()
+        import_modules(self.package)
         return sorted(self._factories)
 
     def build(self, name: str, params: Mapping[str, object], **fixed: object) -> ProductT:
@@ -57,7 +57,7 @@ class Registry(Generic[ProductT]):
         Raises:
             ConfigError: unknown name, unknown parameter or a value that the factory refuses.
         """
-        self._import_package()
+        import_modules(self.package)
         known = {key: _keyword_only(factory) for key, factory in self._factories.items()}
         check_choice(self.kind, known, name, params, fixed=fixed)
         try:
@@ -65,10 +65,12 @@ class Registry(Generic[ProductT]):
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{self.kind} '{name}': {_faults(error)}", "correct its parameters") from None
 
-    def _import_package(self) -> None:
-        package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__, f"{self.package}."):
-            importlib.import_module(module.name)
+
+def import_modules(package: str) -> None:
+    """Import every module of a package, by which each files what it registers."""
+    path = importlib.import_module(package).__path__
+    for module in pkgutil.iter_modules(path, f"{package}."):
+        importlib.import_module(module.name)
 
 
 def check_choice(
