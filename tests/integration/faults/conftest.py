@@ -34,7 +34,7 @@ def undisturbed_model(folder: Path, job: Job, sites: Mapping[str, SiteContract])
 def setting(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Setting]:
     root = tmp_path_factory.mktemp("faults")
     sites = {name: load_site(write_site(root / "data" / name, name, kind)) for name, kind in SITES.items()}
-    tiny = tiny_experiment(training={"local_steps": 25, "batch_size": 4})
+    tiny = tiny_experiment(training={"local_steps": 10, "batch_size": 4})
     changes = tiny.model_dump(mode="json", include={"organs", "preprocessing", "network", "training"})
     original = load_job(pytestconfig.rootpath / "jobs" / "abdomen_fedgin")
     job = stage_job(original, root / "tiny", sites=len(sites), rounds=ROUNDS, changes=changes)
