@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,11 @@ from nvflare.fuel.flare_api.flare_api import new_secure_session
 from fedgin.errors import ConfigError, FedginError, one_line
 from fedgin.flare.jobs.job import Job, write_job
 from fedgin.flare.process import leave_out_http
+from fedgin.flare.run.upload_answer import hear_refusals
 from fedgin.flare.server.job_manager import has_ended
+
+# At the end of one of our errors.
+CODE = re.compile(r" \[FG-\d+\]$")
 
 
 class ConsoleError(FedginError):
@@ -44,6 +49,7 @@ def connect(kit: Path, *, seconds: float = 30.0) -> Iterator[Session]:
     try:
         with silence():
             session = new_secure_session(user, str(kit), timeout=seconds)
+        hear_refusals(session.api)
     except Exception as error:  # FLARE raises many kinds, with the reason in the text
         raise ConsoleError(
             f"no session with {server} as {user}: {error}",
@@ -96,8 +102,9 @@ def submit(session: Session, job: Job) -> str:
         try:
             return str(session.submit_job(str(copy.folder)))
         except Exception as error:  # one kind for each reason; the text is what helps
+            problem, fix = problem_and_fix(str(error))
             raise ConsoleError(
-                f"job {job.name} was refused: {error}", "correct the job, or ask for the role that it needs"
+                f"job {job.name} was refused: {problem}", fix or "correct the job, or ask for the role that it needs"
             ) from None
 
 
@@ -164,6 +171,12 @@ def job_record(session: Session, job_id: str) -> dict[str, Any]:
 def job_status(meta: Mapping[str, Any]) -> str:
     """Return FLARE's status of a job, such as ``FINISHED:COMPLETED``."""
     return one_line(str(meta.get(JobMetaKey.STATUS.value)))
+
+
+def problem_and_fix(said: str) -> tuple[str, str]:
+    """Take apart an error of ours that came as text; of another's the fix is empty."""
+    problem, _, fix = CODE.sub("", said).partition(". Fix: ")
+    return problem, fix
 
 
 @contextlib.contextmanager

@@ -14,15 +14,13 @@ from nvflare.apis.job_def import JobMetaKey, RunStatus
 from fedgin.errors import one_line
 from fedgin.files import write_text
 from fedgin.flare.jobs.job import Job, read_finished_job, stage_resumed
-from fedgin.flare.run.console import ConsoleError, Session, job_record, job_status, silence
+from fedgin.flare.run.console import ConsoleError, Session, job_record, job_status, problem_and_fix, silence
 from fedgin.flare.run.outcome import CASE_SCORES, RECORD, REPORT, SITE_SCORES, as_submitted
 from fedgin.flare.run.results import JOB, RunResult
 from fedgin.flare.server.job_manager import has_ended
 from fedgin.folders import MARK, whole_folder
 from fedgin.train.provenance import FILE as PROVENANCE
 
-# At the end of one of our errors.
-CODE = re.compile(r" \[FG-\d+\]$")
 # What is written into the folder of a result when it has been fetched.
 WRITTEN = (REPORT, PROVENANCE, SITE_SCORES, CASE_SCORES)
 
@@ -96,7 +94,7 @@ def _submitted(found: Path, job_id: str, meta: Mapping[str, Any]) -> Path:
         return file.parent
     details = meta.get(JobMetaKey.JOB_DEPLOY_DETAIL.value)
     said = one_line(str(details[0])) if isinstance(details, list) and details else ""
-    problem, _, fix = CODE.sub("", said.removeprefix("server: ")).partition(". Fix: ")
+    problem, fix = problem_and_fix(said.removeprefix("server: "))
     again = "submit it anew: fedgin run JOB --kit KIT"
     if not said.startswith("server: ") or problem in ("", "OK"):  # it was deployed, and its files are lost
         raise ConsoleError(f"the server keeps no files of job {job_id}", again)

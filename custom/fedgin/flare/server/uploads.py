@@ -3,11 +3,15 @@
 FLARE opens a file in the temporary folder of the server for whoever sends a first piece, writes whatever comes, and
 looks at the session when all is there. So anyone with a kit could fill the disk. It also leaves the file of each job
 that is refused.
+
+Who is refused gets the reason with the answer, as FLARE's own refusal of a job: :mod:`fedgin.flare.run.upload_answer`
+reads it at the console.
 """
 
+import contextlib
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +22,19 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.streaming import ConsumerFactory, ObjectConsumer, StreamContext, StreamContextKey
 from nvflare.app_common.streamers.streamer_base import KEY_DATA, KEY_FILE_LOCATION, KEY_FILE_SIZE
-from nvflare.fuel.hci.proto import StreamChannel
+from nvflare.fuel.hci.conn import Connection
+from nvflare.fuel.hci.proto import StreamChannel, make_meta
 
-from fedgin.errors import ConfigError
+from fedgin.errors import ConfigError, FedginError, NotWrittenError
 from fedgin.flare.jobs.archive import LARGEST_FILE, LARGEST_WEIGHTS
 
 # The weights of a job, and its few small files.
 LARGEST_UPLOAD = LARGEST_WEIGHTS + 16 * LARGEST_FILE
 AT_ONCE = 4
 FIX = "submit jobs with 'fedgin run' or FLARE's console"
+ROOM = "make room on the server's disk, where its temporary folder is"
+# In FLARE's context of a file, which no sender sees.
+REFUSAL = "fedgin_refusal"
 
 
 class Uploads(FLComponent):
@@ -58,12 +66,35 @@ def bound_uploads(streamer: Any, logged_in: Callable[[Any], str | None]) -> None
 
 
 def _if_whole(submit: Callable[..., Any]) -> Callable[..., Any]:
-    """FLARE would submit what came of a file that was refused, too."""
+    """FLARE would submit what came of a file that was refused, too; here the answer says why it was."""
 
     def done(stream_ctx: StreamContext, fl_ctx: FLContext, **more: Any) -> Any:
-        return submit(stream_ctx, fl_ctx, **more) if stream_ctx[StreamContextKey.RC] == ReturnCode.OK else None
+        if stream_ctx[StreamContextKey.RC] == ReturnCode.OK:
+            return submit(stream_ctx, fl_ctx, **more)
+        return stream_ctx.get(REFUSAL)
 
     return done
+
+
+@contextlib.contextmanager
+def _told_why(stream_ctx: StreamContext) -> Iterator[None]:
+    """Note for the answer why a file is refused, which FLARE only logs."""
+    try:
+        yield
+    except (FedginError, OSError) as error:
+        if isinstance(error, OSError):
+            said: FedginError = NotWrittenError(f"the server cannot write the job: {error.strerror}", ROOM)
+        else:
+            said = error
+        stream_ctx[REFUSAL] = refusal(str(said))
+        raise
+
+
+def refusal(reason: str) -> str:
+    """Return what FLARE's console takes for the server's answer to a command that failed."""
+    conn = Connection()
+    conn.append_error(reason, meta=make_meta("upload", info=reason))
+    return str(conn.close())
 
 
 def _logged_in(server: Any, said: Any) -> str | None:
@@ -84,18 +115,21 @@ class _Upload(ObjectConsumer):
         data = shareable.get(KEY_DATA)
         # FLARE's consumer writes an array whole, and counts its rows.
         self._left -= 0 if data is None else memoryview(data).nbytes
-        if self._ended or self._left < 0:
-            raise ConfigError("the file is larger than was said, or too many came at once", FIX)
-        proceed, reply = self._stock.consume(shareable, stream_ctx, fl_ctx)
+        with _told_why(stream_ctx):
+            if self._ended or self._left < 0:
+                raise ConfigError("the file is larger than was said, or too many came at once", FIX)
+            proceed, reply = self._stock.consume(shareable, stream_ctx, fl_ctx)
         return proceed, reply
 
     def finalize(self, stream_ctx: StreamContext, fl_ctx: FLContext) -> None:
-        self._stock.finalize(stream_ctx, fl_ctx)
+        with _told_why(stream_ctx):  # what is left of the file may be written only here
+            self._stock.finalize(stream_ctx, fl_ctx)
 
     def end(self) -> None:
         """Remove the file, unless a job of the server's store has become of it."""
         self._ended = True
-        self._stock.finalize(self._stream, FLContext())  # an open file keeps its place on the disk
+        with contextlib.suppress(OSError):  # it closes all the same
+            self._stock.finalize(self._stream, FLContext())  # an open file keeps its place on the disk
         Path(self._stream[KEY_FILE_LOCATION]).unlink(missing_ok=True)
 
     def give_up(self) -> None:
@@ -103,6 +137,20 @@ class _Upload(ObjectConsumer):
         self.end()
         forget = self._stream[StreamContextKey.END_STREAM]
         threading.Thread(target=forget, args=(ReturnCode.TASK_ABORTED, FLContext()), daemon=True).start()
+
+
+class _Refused(ObjectConsumer):
+    """Takes nothing of a file: FLARE sends no reason where there is no consumer."""
+
+    def __init__(self, error: FedginError | OSError) -> None:
+        self._error = error
+
+    def consume(self, shareable: Shareable, stream_ctx: StreamContext, fl_ctx: FLContext) -> tuple[bool, Shareable]:
+        with _told_why(stream_ctx):
+            raise self._error
+
+    def finalize(self, stream_ctx: StreamContext, fl_ctx: FLContext) -> None:
+        pass
 
 
 class _Uploads(ConsumerFactory):
@@ -115,16 +163,13 @@ class _Uploads(ConsumerFactory):
     def get_consumer(self, stream_ctx: StreamContext, fl_ctx: FLContext) -> ObjectConsumer:
         """Open a file; where there are too many, the oldest is given up of the person who sends most.
 
-        Raises:
-            ConfigError: the sender is no console with a session, or the file is too large; the text is in the log.
+        What cannot be taken, such as a file of nobody who is logged in, gets a consumer that says so.
         """
-        person = self._logged_in(stream_ctx.get("conn_data"))
-        if person is None:
-            raise ConfigError("a file came from nobody who is logged in", FIX)
-        size = stream_ctx.get(KEY_FILE_SIZE)
-        if not isinstance(size, int) or not 0 <= size <= LARGEST_UPLOAD:
-            raise ConfigError(f"a file of more than {LARGEST_UPLOAD:,} bytes", FIX)
-        stock = self._stock.get_consumer(stream_ctx, fl_ctx)
+        try:
+            person, size = self._check(stream_ctx)
+            stock = self._stock.get_consumer(stream_ctx, fl_ctx)
+        except (FedginError, OSError) as error:
+            return _Refused(error)
         made = _Upload(stock, stream_ctx, size, person)
         with self._lock:
             self._open.append(made)
@@ -132,6 +177,20 @@ class _Uploads(ConsumerFactory):
         if given_up:
             given_up.give_up()
         return made
+
+    def _check(self, stream_ctx: StreamContext) -> tuple[str, int]:
+        """Return who sends a file, and its size in bytes.
+
+        Raises:
+            ConfigError: the sender is no console with a session, or the file is too large.
+        """
+        person = self._logged_in(stream_ctx.get("conn_data"))
+        if person is None:
+            raise ConfigError("a file came from nobody who is logged in", "log in again")
+        size = stream_ctx.get(KEY_FILE_SIZE)
+        if not isinstance(size, int) or not 0 <= size <= LARGEST_UPLOAD:
+            raise ConfigError(f"the job has more than {LARGEST_UPLOAD:,} bytes", FIX)
+        return person, size
 
     def _pop_one_too_many(self) -> _Upload | None:
         """Nobody takes the place of others: who sends many files crowds out their own."""
