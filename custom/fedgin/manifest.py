@@ -1,4 +1,4 @@
-"""What of this package a startup kit expects: version and hash, in ``startup/fedgin.json``."""
+"""What a startup kit expects, in ``startup/fedgin.json``: version and hash of this package, and its own files."""
 
 import json
 from pathlib import Path
@@ -21,6 +21,22 @@ def write_manifest(startup: Path) -> None:
     """Write version and hash of this installation into a kit's ``startup`` folder."""
     values = {"package": "fedgin", "version": fedgin.__version__, "sha256": package_hash()}
     write_text(startup / FILE, json.dumps(values, indent=2) + "\n")
+
+
+def add_file_names(startup: Path) -> None:
+    """Add the names of the files beside it to the manifest of a kit that is complete, where the kit has one."""
+    if (startup / FILE).is_file():
+        values = json.loads((startup / FILE).read_text(encoding="utf-8"))
+        values["files"] = sorted(path.name for path in startup.iterdir())
+        write_text(startup / FILE, json.dumps(values, indent=2) + "\n")
+
+
+def read_file_names(startup: Path) -> set[str]:
+    """Return the names that :func:`add_file_names` added; none where nobody did, or where they cannot be read."""
+    try:
+        return set(json.loads((startup / FILE).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return set()
 
 
 def check_manifest(startup: Path) -> None:

@@ -23,6 +23,7 @@ from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES
 from fedgin.flare.provisioning.authority import ProvisioningError
 from fedgin.flare.provisioning.kits import issue_kits
 from fedgin.flare.provisioning.project import make_project
+from fedgin.manifest import read_file_names
 from fedgin.processes import MALLOC_ARENAS
 from tests.flare.provisioning.kits import POLICIES, PROJECT, PROVISIONING, by_status, content, plan, unpacked
 
@@ -353,6 +354,8 @@ def test_every_kit_is_signed(issued: Path, tmp_path: Path) -> None:
         startup = unpacked(issued, archive.name.removesuffix(".tar.gz"), tmp_path) / "startup"
         signed = json.loads((startup / "signature.json").read_text())
         assert set(signed) == {path.name for path in startup.iterdir()} - {"signature.json"}
+        if (startup / "fedgin.json").exists():
+            assert read_file_names(startup) == set(signed)
 
 
 def test_the_checksums_are_those_of_the_kits(issued: Path) -> None:

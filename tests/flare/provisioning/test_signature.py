@@ -15,8 +15,9 @@ from nvflare.fuel.sec.security_content_service import SecurityContentManager
 from nvflare.lighter.utils import sign_folders
 
 from fedgin.data.validation import Severity
-from fedgin.flare.provisioning.signature import SignatureError, check_signature
+from fedgin.flare.provisioning.signature import SignatureError, changed_files, check_signature
 from fedgin.flare.provisioning.signature_finding import examine_signature
+from fedgin.manifest import add_file_names
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
@@ -48,6 +49,26 @@ def test_changed_missing_and_added_files_are_all_named(startup: Path) -> None:
     (finding,) = examine_signature(startup)
     assert finding.severity is Severity.FAIL
     assert "not as signed: added.sh, fed_server.json, start.sh;" in finding.message
+
+
+@pytest.mark.parametrize("gone", ["start.sh", "fed_server.json"])
+def test_a_file_that_is_gone_from_folder_and_signature_is_named(startup: Path, gone: str) -> None:
+    """FLARE signs each file, and not which there are."""
+    (startup / "fedgin.json").write_text("{}")
+    add_file_names(startup)
+    sign_folders(str(startup), KEY, signature_file="signature.json")
+    assert changed_files(startup) == []
+    (startup / gone).unlink()
+    left = json.loads((startup / "signature.json").read_text())
+    del left[gone]
+    (startup / "signature.json").write_text(json.dumps(left))
+    assert changed_files(startup) == [gone]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": 1}', '{"files": [[]]}', "[" * 100_000])
+def test_a_manifest_without_names_adds_none(startup: Path, text: str) -> None:
+    (startup / "fedgin.json").write_text(text)
+    assert changed_files(startup) == ["fedgin.json"]
 
 
 def test_a_folder_without_a_signature_is_a_warning(startup: Path) -> None:

@@ -15,7 +15,7 @@ from nvflare.lighter.utils import sign_folders
 
 from fedgin.flare.provisioning.policies import apply_policies
 from fedgin.flare.provisioning.start_scripts import always_verify, guard_start
-from fedgin.manifest import write_manifest
+from fedgin.manifest import add_file_names, write_manifest
 
 SITE_YAML = """# Complete this file, save it as site.yaml beside it, then run: fedgin site validate local/site.yaml
 site: {name}
@@ -107,6 +107,7 @@ class KitSignatureBuilder(Builder):
         for participant in project.get_all_participants():
             folder = Path(ctx.get_kit_dir(participant))
             always_verify(folder)
+            add_file_names(folder)
             sign_folders(str(folder), key, signature_file=ProvFileName.SIGNATURE_JSON)
 
 

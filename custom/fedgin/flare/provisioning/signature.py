@@ -1,4 +1,8 @@
-"""The signature of a kit's ``startup`` folder, checked as FLARE checks what it reads of it."""
+"""The signature of a kit's ``startup`` folder, checked as FLARE checks what it reads of it.
+
+FLARE signs each file, but not which there are: whoever takes one away can take its line out of ``signature.json``, too.
+So the signed ``fedgin.json`` of a server's or a site's kit names them; without that file the kit runs no job.
+"""
 
 from pathlib import Path
 
@@ -6,6 +10,7 @@ from nvflare.fuel.sec.security_content_service import LoadResult, SecurityConten
 from nvflare.lighter.constants import ProvFileName
 
 from fedgin.errors import FedginError
+from fedgin.manifest import read_file_names
 
 ROOT = "rootCA.pem"
 FIX = "unpack the kit again as it was sent, without editing it"
@@ -43,7 +48,8 @@ def changed_files(startup: Path) -> list[str]:
         manager = SecurityContentManager(str(startup))
         if not manager.valid_config:  # then nothing is known of the others
             return [ROOT]
-        names = {*manager.signature, *(path.name for path in startup.iterdir())} - {ProvFileName.SIGNATURE_JSON}
+        there = {path.name for path in startup.iterdir()}
+        names = {*manager.signature, *there, *read_file_names(startup)} - {ProvFileName.SIGNATURE_JSON}
         return [name for name in sorted(names) if not _as_signed(startup / name, manager)]
     except OSError as error:  # such as a key that is still root's, who unpacked the kit
         unread = Path(error.filename or startup).name
