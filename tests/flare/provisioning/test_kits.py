@@ -327,10 +327,12 @@ def test_a_kit_that_finds_another_python_says_so_and_not_that_it_was_changed(
     assert "was changed" not in done.stdout
 
 
-def run_script(kit: Path, *script: str) -> subprocess.CompletedProcess[str]:
+def run_script(kit: Path, *script: str, **variables: str) -> subprocess.CompletedProcess[str]:
     command = ["bash", str(kit / "startup" / script[0]), *script[1:]]
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **variables}
+    return subprocess.run(
+        command, env=environment, cwd=kit.parent, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 @pytest.mark.parametrize("script", [["sub_start.sh", "--once"], ["start.sh"]], ids=["once", "loop"])
@@ -347,6 +349,29 @@ def test_a_kit_in_a_path_with_a_space_says_so_at_its_start(issued: Path, tmp_pat
     done = run_script(unpacked(issued, "hospital-a", tmp_path / "two words"), "start.sh")
     assert "it holds a space, a quote, a backslash or '#'. Fix: move it" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("script", [["sub_start.sh", "--once"], ["start.sh"]], ids=["once", "loop"])
+def test_a_workspace_that_is_named_from_where_one_stands_is_refused(
+    issued: Path, tmp_path: Path, script: list[str]
+) -> None:
+    """FLARE's script would make links that lead nowhere."""
+    kit = unpacked(issued, "hospital-a", tmp_path)
+    done = run_script(kit, *script, NVFL_WORKSPACE="work/space")
+    assert done.stderr == (
+        "fedgin: NVFL_WORKSPACE is the relative path 'work/space'. Fix: give the whole path, from / on [FG-062]\n"
+    )
+    assert done.stdout == ""
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_workspace_beside_the_kit_holds_what_flare_writes(issued: Path, tmp_path: Path) -> None:
+    kit, workspace = unpacked(issued, "hospital-a", tmp_path / "sent"), tmp_path / "workspace"
+    workspace.mkdir()
+    with hold(workspace):
+        done = run_script(kit, "sub_start.sh", "--once", NVFL_WORKSPACE=str(workspace))
+    assert f"the kit in {workspace} runs already" in done.stderr
+    assert (workspace / "startup" / "signature.json").is_file()
 
 
 def test_every_kit_is_signed(issued: Path, tmp_path: Path) -> None:

@@ -13,6 +13,12 @@ exit(not (find("nvflare") and find("fedgin")))' 2>/dev/null; then
   exit 1
 fi
 """
+# FLARE links the kit's folders by this path, and its stop_fl.sh may be called from another folder than the start.
+WHOLE_PATH = """if [[ "$WORKSPACE" != /* ]]; then
+  echo "fedgin: NVFL_WORKSPACE is the relative path '$WORKSPACE'. Fix: give the whole path, from / on [FG-062]" >&2
+  exit 2
+fi
+"""
 ARGUMENTS = "while [[ $# -gt 0 ]]"
 START = 'fedgin.deploy.start "$WORKSPACE"'
 SIGNED = 'fedgin.flare.provisioning.signed_start "$WORKSPACE/startup"'
@@ -20,7 +26,7 @@ CHECK = f"python3 -m {START} || exit 2"
 # By file: FLARE's text, and ours. Its scripts break at a path with spaces, before anybody could say so.
 GUARDED = {
     ProvFileName.SUB_START_SH: {
-        ARGUMENTS: FIND_FLARE + ARGUMENTS,
+        ARGUMENTS: WHOLE_PATH + FIND_FLARE + ARGUMENTS,
         "exec python3 -u -m nvflare": f"exec python3 -u -m {START} {MODULE} nvflare",
         "check_daemon\n\necho $BASHPID": f"{CHECK}\ncheck_daemon\n\necho $BASHPID",
     },
