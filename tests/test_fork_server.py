@@ -1,6 +1,7 @@
 """Processes that start as copies, against those that start as themselves."""
 
 import contextlib
+import gc
 import importlib
 import os
 import pkgutil
@@ -96,6 +97,20 @@ def test_a_wait_that_is_too_short_says_so_and_a_signal_ends_the_process(either: 
             child.wait(timeout=0.1)
         child.send_signal(signal.SIGTERM)
         assert child.wait(timeout=60.0) == -signal.SIGTERM
+
+
+def test_a_copy_that_nobody_waits_for_keeps_nothing_open() -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    for wait in (True, False):
+        child, given, answers = launch(TOLD, ["exit", "0"])
+        given.close()
+        answers.read()
+        answers.close()
+        if wait:
+            child.wait()
+        del child
+        gc.collect()
+        assert set(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_process_is_asked_whether_it_runs_and_to_end(either: str) -> None:

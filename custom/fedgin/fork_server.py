@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ class Copy:
     def __init__(self, connection: socket.socket, pid: int, pidfd: int) -> None:
         self.connection, self.pid, self.pidfd = connection, pid, pidfd
         self.returncode: int | None = None
+        # Nobody may wait for it: FLARE's simulator forgets a site's process to which it found no connection.
+        self._close = weakref.finalize(self, _close_both, connection, pidfd)
 
     def send_signal(self, sign: int) -> None:
         """Send it a signal; nothing happens where it has ended."""
@@ -103,10 +106,14 @@ class Copy:
                 raise subprocess.TimeoutExpired("a copy", timeout or 0.0) from None
             if not code:  # the server has ended; the copy may run, and would do so beside the one that replaces it
                 self.kill()
-            self.connection.close()
-            os.close(self.pidfd)
+            self._close()
             self.returncode = int.from_bytes(code, signed=True) if code else -signal.SIGKILL
         return self.returncode
+
+
+def _close_both(connection: socket.socket, pidfd: int) -> None:
+    connection.close()
+    os.close(pidfd)
 
 
 def copy(module: str, arguments: Sequence[str], standard: Sequence[int], environment: Mapping[str, str]) -> Copy | None:
