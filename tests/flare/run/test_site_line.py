@@ -116,3 +116,27 @@ def test_a_process_that_is_killed_is_noticed(start: Start, started: list[subproc
     psutil.Process(started[0].pid).kill()
     with pytest.raises((EOFError, OSError)):
         line.recv()
+
+
+def test_a_process_that_is_stopped_is_told_once_and_waited_for(
+    start: Start, started: list[subprocess.Popen[bytes]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A person stopped it, and may let it go on; nothing that sleeps with the whole machine is seen as stopped."""
+    line = start("answers")
+    process = psutil.Process(started[0].pid)
+    process.suspend()
+    line.send("a question")
+
+    def resume_once_told() -> None:
+        deadline = time.monotonic() + 60
+        while not caplog.messages and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(2 * site_line.POLL_SECONDS)
+        process.resume()
+
+    threading.Thread(target=resume_once_told).start()
+    with caplog.at_level("WARNING"):
+        assert line.recv() == ["a question"]
+    assert caplog.messages == [
+        f"a site's process is stopped, and waited for: let it go on with 'kill -CONT {process.pid}'"
+    ]

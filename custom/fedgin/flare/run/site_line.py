@@ -1,5 +1,6 @@
 """The line from FLARE's simulator to a site's process, none of whose waits is without end."""
 
+import logging
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Client
@@ -7,6 +8,7 @@ from typing import Any
 
 import psutil
 
+logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 # A busy machine may need minutes to start Python and import FLARE.
 SECONDS_TO_START = 600.0
@@ -37,6 +39,7 @@ class SiteLine:
     def __init__(self, process: psutil.Process, port: int, running: Callable[[], bool]) -> None:
         self.process, self.running = process, running
         self.ends: float | None = None
+        self.stopped = False
         start = time.monotonic()
         while not self._listens_on(port):
             if time.monotonic() - start > SECONDS_TO_START:
@@ -67,21 +70,30 @@ class SiteLine:
         return any(found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in connections)
 
     def _check(self) -> None:
-        if not _lives(self.process):
+        status = _status(self.process)
+        if status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             raise LineError("its process has ended")
+        self._tell_of_stop(status)
         if self.running():
             return
         self.ends = self.ends or time.monotonic() + SECONDS_TO_END
         if time.monotonic() > self.ends:
             self._give_up(f"it went on for {SECONDS_TO_END:.0f} s after the job")
 
+    def _tell_of_stop(self, status: str) -> None:
+        """Say once that the process is stopped. It is waited for: whoever stopped it can let it go on."""
+        if status == psutil.STATUS_STOPPED and not self.stopped:
+            pid = self.process.pid
+            logger.warning(f"a site's process is stopped, and waited for: let it go on with 'kill -CONT {pid}'")
+        self.stopped = status == psutil.STATUS_STOPPED
+
     def _give_up(self, reason: str) -> None:
         self.process.kill()
         raise LineError(f"its process was ended: {reason}")
 
 
-def _lives(process: psutil.Process) -> bool:
+def _status(process: psutil.Process) -> str:
     try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
+        return str(process.status())
     except psutil.NoSuchProcess:
-        return False
+        return str(psutil.STATUS_DEAD)
