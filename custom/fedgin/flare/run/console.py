@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nvflare.apis.job_def import JobMetaKey
+from nvflare.fuel.flare_api.api_spec import NoConnection
 from nvflare.fuel.flare_api.flare_api import Session as Session
 from nvflare.fuel.flare_api.flare_api import new_secure_session
 
@@ -21,6 +22,8 @@ from fedgin.flare.process import leave_out_http
 from fedgin.flare.run.upload_answer import hear_refusals
 from fedgin.flare.server.job_manager import has_ended
 
+POLL_SECONDS = 2.0
+PATIENCE_SECONDS = 60.0
 # At the end of one of our errors.
 CODE = re.compile(r" \[FG-\d+\]$")
 
@@ -159,13 +162,24 @@ def abort(session: Session, job_id: str, *, seconds: float = 120.0) -> str:
 def job_record(session: Session, job_id: str) -> dict[str, Any]:
     """Return what FLARE notes of a job.
 
+    A lost message loses no result: the server, which may be busy with the job's end, is asked again for a minute.
+
     Raises:
-        ConsoleError: there is no such job, or this person may not see it.
+        ConsoleError: there is no such job, this person may not see it, or the server could not be reached for a minute.
     """
-    try:
-        return dict(session.get_job_meta(job_id))
-    except Exception as error:
-        raise ConsoleError(f"job {job_id}: {one_line(str(error))}", "see 'fedgin jobs' for its id") from None
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return dict(session.get_job_meta(job_id))
+        except NoConnection:
+            if time.monotonic() > end:
+                raise ConsoleError(
+                    f"job {job_id}: the server could not be reached for {PATIENCE_SECONDS:.0f} s",
+                    "look at the server, then give the same command again",
+                ) from None
+            time.sleep(POLL_SECONDS)
+        except Exception as error:
+            raise ConsoleError(f"job {job_id}: {one_line(str(error))}", "see 'fedgin jobs' for its id") from None
 
 
 def job_status(meta: Mapping[str, Any]) -> str:

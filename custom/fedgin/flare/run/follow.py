@@ -21,12 +21,10 @@ from fedgin.flare.jobs.configuration import COLLECTION, EVALUATION_ALONE, FINAL_
 from fedgin.flare.organ_table import read_table
 from fedgin.flare.protocol import ORGANS, STATS
 from fedgin.flare.provisioning.builders import ANSWER_SECONDS
-from fedgin.flare.run.console import ConsoleError, Session
+from fedgin.flare.run.console import PATIENCE_SECONDS, POLL_SECONDS, ConsoleError, Session
 from fedgin.flare.run.queue import QueuedJob, list_jobs
 from fedgin.flare.run.results import RoundMetrics
 
-POLL_SECONDS = 2.0
-PATIENCE_SECONDS = 60.0
 # A round in which some have answered and nobody else has for so long is worth a word.
 LATE_SECONDS = 60.0
 # The server, and then the sites, load PyTorch and MONAI to check a job; FLARE says nothing until all have answered.
