@@ -118,7 +118,7 @@ def reserved(folder: Path, *, holds: str = "", overwrite: bool = False) -> Itera
     with _refusals(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _alone(folder):
+        with alone(folder):
             if not (folder / MARK).stat().st_size:
                 # In place: a file that takes its place would not be the locked one.
                 (folder / MARK).write_text(_mark_text(Mark()), "utf-8")
@@ -219,12 +219,17 @@ def folder_to_itself(folder: Path, holds: str) -> Iterator[None]:
     Raises:
         FolderError: as there; or another process works in it.
     """
-    with _alone(claimed_folder(folder, holds)):
+    with alone(claimed_folder(folder, holds)):
         yield
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
+    """Keep every other process out of a folder of ours.
+
+    Raises:
+        FolderError: another process works in it.
+    """
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(folder / MARK, wait=False))

@@ -23,6 +23,7 @@ from fedgin.flare.jobs.allow_list import ALLOWED_CLASSES
 from fedgin.flare.provisioning.authority import ProvisioningError
 from fedgin.flare.provisioning.kits import issue_kits
 from fedgin.flare.provisioning.project import make_project
+from fedgin.folders import FolderError, alone
 from fedgin.manifest import read_file_names
 from fedgin.processes import MALLOC_ARENAS
 from tests.flare.provisioning.kits import POLICIES, PROJECT, PROVISIONING, by_status, content, plan, unpacked
@@ -372,6 +373,15 @@ def test_a_workspace_beside_the_kit_holds_what_flare_writes(issued: Path, tmp_pa
         done = run_script(kit, "sub_start.sh", "--once", NVFL_WORKSPACE=str(workspace))
     assert f"the kit in {workspace} runs already" in done.stderr
     assert (workspace / "startup" / "signature.json").is_file()
+
+
+def test_two_do_not_issue_kits_at_once(out: Path) -> None:
+    """One would discard what the other packs, and write back the certificates that it found."""
+    before = content(out)
+    with alone(out / PROJECT), pytest.raises(FolderError, match="another fedgin works in"):
+        issue_kits(plan(), POLICIES, out, renew=["hospital-a"])
+    assert content(out) == before
+    assert by_status(issue_kits(plan(), POLICIES, out))["hospital-a"] == "unchanged"
 
 
 def test_every_kit_is_signed(issued: Path, tmp_path: Path) -> None:

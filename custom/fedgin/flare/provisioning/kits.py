@@ -15,7 +15,7 @@ from fedgin.flare.provisioning.authority import Authority
 from fedgin.flare.provisioning.federation import Federation, Person, Server, Site
 from fedgin.flare.provisioning.issued import IssuedKit, IssuedKits, read_issued, write_issued
 from fedgin.flare.provisioning.project import make_project
-from fedgin.folders import claimed_folder
+from fedgin.folders import alone, claimed_folder
 from fedgin.manifest import package_hash
 
 KITS = "startup kits"
@@ -55,7 +55,7 @@ def issue_kits(federation: Federation, policies: Path, out: Path, *, renew: Coll
         One row a participant, in the order of ``sites.yaml``.
 
     Raises:
-        FolderError: the project's folder holds something else.
+        FolderError: the project's folder holds something else, or another process issues kits there.
         ConfigError: a participant vanished from ``sites.yaml``, changed role or organisation, or is unknown; or the
             sites are to share a key, and TenSEAL is not installed; or the authority's state is missing.
         ProvisioningError: FLARE refused; nothing is changed then.
@@ -63,11 +63,23 @@ def issue_kits(federation: Federation, policies: Path, out: Path, *, renew: Coll
     if federation.encryption_key is not None:
         check_encryption_installed()
     folder = out / federation.project
-    record = read_issued(folder)
     participants = dict(_participants(federation))
-    _check(federation, record, participants, renew)
-    if not record.kits:
+    _check(federation, read_issued(folder), participants, renew)
+    if not read_issued(folder).kits:
         claimed_folder(folder, KITS)
+    with alone(folder):  # two at once would take each other's certificates and kits away
+        return _issue(federation, policies, folder, participants, renew)
+
+
+def _issue(
+    federation: Federation,
+    policies: Path,
+    folder: Path,
+    participants: dict[str, Server | Site | Person],
+    renew: Collection[str],
+) -> list[KitRow]:
+    """Make the kits that :func:`issue_kits` describes, in a folder that this process has to itself."""
+    record = read_issued(folder)
     authority = Authority(folder / "authority", federation.project)
     expiring = _expiring(authority, record, participants) | _renamed(authority, federation.server) | set(renew)
     digests = {name: _digest(item, federation, policies) for name, item in participants.items()}
