@@ -20,11 +20,11 @@ from nvflare.fuel.hci.client.api import AdminAPI
 from nvflare.fuel.hci.client.api_spec import CommandContext
 from nvflare.fuel.hci.client.file_transfer import _FileSender
 from nvflare.private.aux_runner import AuxRunner
-from nvflare.private.stream_runner import HeaderKey, ObjectStreamer
+from nvflare.private.stream_runner import TOPIC_STREAM_ABORT, TOPIC_STREAM_REQUEST, HeaderKey, ObjectStreamer
 
 from fedgin.flare.jobs.job import load_job
 from fedgin.flare.run.console import ConsoleError, submit
-from fedgin.flare.run.upload_answer import hear_refusals
+from fedgin.flare.run.upload_answer import SECONDS_A_PIECE, bear_slow_lines, hear_refusals
 from fedgin.flare.server import uploads
 from tests.flare.server.test_uploads import LOGGED_IN, Server
 from tests.places import JOBS
@@ -129,6 +129,23 @@ def test_a_refusal_is_not_told_of_the_next_job(server: Server, monkeypatch: pyte
         refused(console)
     with contextlib.suppress(ConsoleError):  # of a job without an id, which this server has not made
         submit(Lead(console), load_job(JOBS / "abdomen_fedgin"))
+    assert server.whole == [b"x" * SIZE]
+
+
+def test_each_piece_has_the_time_that_a_slow_line_needs(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FLARE's five seconds are too few for a megabyte at 1 Mbit/s; what it does not wait for stays so."""
+    console = Console(server)
+    given = list[tuple[str, float]]()
+
+    def send(*, topic: str, timeout: float, **named: Any) -> Mapping[str, Shareable]:
+        given.append((topic, timeout))
+        return console.send(topic=topic, **named)
+
+    monkeypatch.setattr(console.aux_runner, "send_aux_request", send)
+    bear_slow_lines(console)
+    with contextlib.suppress(ConsoleError):
+        submit(Lead(console), load_job(JOBS / "abdomen_fedgin"))
+    assert given == [(TOPIC_STREAM_REQUEST, SECONDS_A_PIECE)] * 3 + [(TOPIC_STREAM_ABORT, 0)]
     assert server.whole == [b"x" * SIZE]
 
 

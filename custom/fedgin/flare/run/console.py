@@ -19,7 +19,7 @@ from nvflare.fuel.flare_api.flare_api import new_secure_session
 from fedgin.errors import ConfigError, FedginError, one_line
 from fedgin.flare.jobs.job import Job, write_job
 from fedgin.flare.process import leave_out_http
-from fedgin.flare.run.upload_answer import hear_refusals
+from fedgin.flare.run.upload_answer import bear_slow_lines, hear_refusals
 from fedgin.flare.server.job_manager import has_ended
 
 POLL_SECONDS = 2.0
@@ -52,6 +52,7 @@ def connect(kit: Path, *, seconds: float = 30.0) -> Iterator[Session]:
     try:
         with silence():
             session = new_secure_session(user, str(kit), timeout=seconds)
+        bear_slow_lines(session.api)
         hear_refusals(session.api)
     except Exception as error:  # FLARE raises many kinds, with the reason in the text
         raise ConsoleError(

@@ -1,4 +1,8 @@
-"""The server's reason for refusing a file: FLARE's console drops it, and says that the server did not respond."""
+"""What a console hears of the file of a job that it sends.
+
+FLARE's console drops the server's reason for refusing the file, and says that the server did not respond. It also gives
+each piece, of a megabyte, five seconds.
+"""
 
 import contextlib
 import logging
@@ -7,9 +11,28 @@ from typing import Any
 
 from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.shareable import Shareable
-from nvflare.private.stream_runner import HeaderKey
+from nvflare.private.stream_runner import TOPIC_STREAM_REQUEST, HeaderKey
 
 from fedgin.flare.server.uploads import refusal
+
+# For a megabyte and its answer: enough for 70 kbit/s.
+SECONDS_A_PIECE = 120.0
+
+
+def bear_slow_lines(api: Any) -> None:
+    """Let FLARE's console wait for the answer to a piece of a file as long as a slow line needs.
+
+    Args:
+        api: of a session, ``AdminAPI``.
+    """
+    send = api.aux_runner.send_aux_request
+
+    def patient(*given: Any, topic: str, timeout: float, **named: Any) -> Mapping[str, Shareable]:
+        seconds = SECONDS_A_PIECE if topic == TOPIC_STREAM_REQUEST else timeout
+        replies: Mapping[str, Shareable] = send(*given, topic=topic, timeout=seconds, **named)
+        return replies
+
+    api.aux_runner.send_aux_request = patient
 
 
 def hear_refusals(api: Any) -> None:
