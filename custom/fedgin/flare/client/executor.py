@@ -24,6 +24,7 @@ from fedgin.data.small_groups import suppress
 from fedgin.errors import ConfigError, FedginError, one_line, unforeseen, with_fix
 from fedgin.flare.array_limit import ArrayLimit
 from fedgin.flare.audit.security_log import Kind, record_or_tell
+from fedgin.flare.client.sending_time import allow_time
 from fedgin.flare.client.site_process import Places, SiteProcess
 from fedgin.flare.client.weights import weights_from_shareable, weights_to_dxo
 from fedgin.flare.federated_events import accept_ours_alone
@@ -80,11 +81,13 @@ class FedginExecutor(Executor):
         self._started = time.monotonic()
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        """Bound and end what a run takes of the site; tell its logs that the server refused its update."""
+        """Bound and end what a run takes of the site, give results their time, and log what the server refused."""
         if event_type == EventType.START_RUN:
             self._bound(fl_ctx)
         elif event_type == EventType.END_RUN:
             self._end()
+        elif event_type == EventType.AFTER_TASK_RESULT_FILTER:
+            allow_time(fl_ctx)
         elif event_type == UPDATE_REFUSED:
             notice: Shareable = fl_ctx.get_prop(FLContextKey.EVENT_DATA)
             self._log_refusal("", one_line(str(notice.get_header(CAUSE))), fl_ctx, Kind.UPDATE_REFUSED)
