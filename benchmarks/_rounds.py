@@ -22,8 +22,8 @@ JOBS = Path(__file__).resolve().parents[1] / "jobs"
 CHANNELS = {2: [18, 36, 72, 144, 288], 30: [70, 140, 280, 560, 1120], 100: [126, 252, 504, 1008, 2016]}
 STARTED = re.compile(r"^(\S+ \S+) .*Round \d+ started", re.MULTILINE)
 POLL_SECONDS = 0.2
-# FLARE would try for ever.
-PATIENCE_SECONDS = 1800.0
+# FLARE would try for ever; a round of the largest model over the slowest line takes a quarter of an hour.
+PATIENCE_SECONDS = 7200.0
 
 
 def block_sites(folder: Path, names: Sequence[str]) -> dict[str, SiteContract]:
