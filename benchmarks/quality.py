@@ -1,4 +1,4 @@
-"""What the quality filter of augmentations refuses on real slices, and what it costs a training step on the CPU.
+"""What the quality filter of augmentations refuses on real slices, what it leaves, and what it costs on the CPU.
 
     python -m benchmarks.quality runs/real_abdomen/ct-site/site.yaml runs/real_abdomen/mr-site/site.yaml
 
@@ -10,7 +10,7 @@ import statistics
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -21,6 +21,7 @@ from torch import Tensor
 from benchmarks._clock import cpu_seconds
 from benchmarks.methods import JOB, training_step
 from fedgin.augment import augmentation_names, build_augmentation
+from fedgin.augment.base import Augmentation
 from fedgin.augment.hooks import Guide
 from fedgin.augment.quality import QualityFilter
 from fedgin.data.cache import CaseCache
@@ -37,13 +38,16 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "gin, 2 layers": ("gin", {"layers": 2}),
     "gin, half as likely": ("gin", {"probability": 0.5}),
 }
+MATCHED: dict[str, dict[str, object]] = {"gin": {}, "gin, norm matched before mixing": {"match_norm_before_mix": True}}
+# Correlation of grey values with the image's, from which on a view counts as alike.
+ALIKE = 0.9
 
 
 def main(
     site: Annotated[list[Path], typer.Argument(help="site.yaml; slices of its training cases are used.")],
     batches: Annotated[int, typer.Option(min=1, help="Batches of each site.")] = 12,
 ) -> None:
-    """Print the share of refused draws of each method by site, and the filter's share of a training step."""
+    """Print the share of refused draws by method and site, how like the image views are, and the filter's cost."""
     torch.set_num_threads(1)
     experiment = load_experiment(JOB)
     drawn = [read_batches(path, experiment, batches) for path in site]
@@ -53,6 +57,7 @@ def main(
         shares = (refused(QualityFilter(build_augmentation(method, **params)), images) for images in drawn)
         table.add_row(name, *(f"{share:.2f}" for share in shares))
     Console().print(table)
+    Console().print(likeness(drawn, [path.parent.name for path in site]))
     Console().print(cost(experiment, drawn[0]))
 
 
@@ -79,6 +84,30 @@ def refused(quality: QualityFilter, batches: list[Batch]) -> float:
 def filtered(quality: QualityFilter, batch: Batch, seed: int) -> list[Tensor]:
     guide = Guide(batch["label"], torch.zeros_like)
     return quality.guided_views(batch["image"], guide, gen=make_generator("benchmark", seed), body=batch["body"])
+
+
+def likeness(drawn: list[list[Batch]], sites: list[str]) -> Table:
+    """Return how many views invert their image, and how many are much like it, without the filter and with it."""
+    table = Table("views", *sites, title=f"share inverted (correlation below 0) / alike (above {ALIKE})")
+    for name, params in MATCHED.items():
+        gin = build_augmentation("gin", **params)
+        for row, quality in {name: None, f"{name}, filter": QualityFilter(gin)}.items():
+            shares = []
+            for batches in drawn:
+                found = torch.cat([correlations(gin, quality, batch, seed) for seed, batch in enumerate(batches)])
+                shares.append(f"{(found < 0).float().mean():.2f} / {(found > ALIKE).float().mean():.2f}")
+            table.add_row(row, *shares)
+    return table
+
+
+def correlations(gin: Augmentation[Any], quality: QualityFilter | None, batch: Batch, seed: int) -> Tensor:
+    """Return the correlation of each view with its slice inside the body, [views]."""
+    if quality is None:
+        views = gin.views(batch["image"], gen=make_generator("benchmark", seed), body=batch["body"])
+    else:
+        views = filtered(quality, batch, seed)
+    pairs = zip(batch["image"], views[0], batch["body"] > 0, strict=True)
+    return torch.stack([torch.corrcoef(torch.stack([image[body], view[body]]))[0, 1] for image, view, body in pairs])
 
 
 def cost(experiment: Experiment, batches: list[Batch]) -> str:
