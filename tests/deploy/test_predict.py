@@ -207,6 +207,19 @@ def test_links_to_what_is_segmented_anyway_and_to_other_things_stop_nothing(tmp_
     assert done.exit_code == 0, done.output
 
 
+def test_a_link_to_a_folder_around_the_input_is_not_followed(tmp_path: Path) -> None:
+    """It may lead to the whole disk; what it leads to is not what was given."""
+    make_bundle(tmp_path)
+    (tmp_path / "in" / "series").mkdir(parents=True)
+    write_image(tmp_path / "in", "a.nii.gz")
+    write_image(tmp_path / "other", "b.nii.gz")
+    (tmp_path / "in" / "all").symlink_to(tmp_path)
+    (tmp_path / "in" / "series" / "disk").symlink_to("/")
+    done = segment(tmp_path)
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in (tmp_path / "out").glob("*.nii.gz")] == ["a_seg.nii.gz"]
+
+
 def test_an_image_in_another_folder_of_ours_is_not_passed_over(tmp_path: Path) -> None:
     make_bundle(tmp_path)
     write_image(tmp_path / "in", "a.nii.gz")

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from fedgin.data.dicom.header import looks_like_dicom
 from fedgin.data.dicom.reasons import Reason
 from fedgin.data.nifti_file import names_nifti, nifti_files, nifti_stem
 from fedgin.data.site import Modality
+from fedgin.data.tree import Folder, is_hidden, walk_folders
 from fedgin.data.volumes import Volume
 from fedgin.deploy.predict import Prediction, Segmenter, guess_modality, read_nifti, write_labels
 from fedgin.deploy.study import Refused, StudyImage, read_study, write_objects
@@ -109,8 +109,9 @@ def _images(source: Path, progress: Progress) -> Iterator[tuple[str, Path | Stud
 
 def _refuse_what_would_be_passed_over(source: Path, files: list[Path]) -> None:
     """Refuse a folder with NIfTI files in folders below it, with a study among them, or with one behind links."""
-    folders = list(_folders(source))
-    visible = [item for item in folders if not _is_hidden(item.path, source)]
+    # Results of ours may lie in the input.
+    folders = list(walk_folders(source, passes_over=_holds_predictions))
+    visible = [item for item in folders if not is_hidden(item.path, source)]
     nested = [item for item in visible if item.path != source and any(map(names_nifti, item.names))]
     if (files or nested) and any(map(_holds_dicom, folders)):
         raise DataError("INPUT holds NIfTI and DICOM files", "give each a folder of its own, and name one of them")
@@ -123,43 +124,12 @@ def _refuse_what_would_be_passed_over(source: Path, files: list[Path]) -> None:
         raise DataError(problem, "give the folders that the links lead to, one after the other")
 
 
-@dataclass(frozen=True)
-class _Folder:
-    """A folder at or below INPUT, with the names of its files, and whether a link leads to it or to one above it."""
-
-    path: Path
-    names: list[str]
-    linked: bool
-
-
-def _folders(source: Path) -> Iterator[_Folder]:
-    """Yield a folder and those below it, but for results of ours: they may lie in the input.
-
-    What visible links lead to comes last, and only where it is not among the others already.
-    """
-    tops, seen = [source], set[str]()
-    for top in tops:
-        for place, below, names in os.walk(top):
-            real = os.path.realpath(place)
-            below[:] = [name for name in below if real not in seen and not _holds_predictions(Path(place, name))]
-            links = (Path(place, name) for name in below if os.path.islink(os.path.join(place, name)))
-            tops += [link for link in links if not _is_hidden(link, source)]
-            if real not in seen:
-                yield _Folder(Path(place), names, linked=top is not source)
-            seen.add(real)
-
-
-def _is_hidden(path: Path, source: Path) -> bool:
-    """Tell whether it is not the user's: a desktop's waste basket, or the store of a version control."""
-    return any(part[0] == "." for part in path.relative_to(source).parts)
-
-
 def _holds_predictions(folder: Path) -> bool:
     mark = read_mark(folder)
     return mark is not None and mark.holds.startswith(PREDICTIONS)
 
 
-def _holds_dicom(folder: _Folder) -> bool:
+def _holds_dicom(folder: Folder) -> bool:
     return any(_is_dicom(folder.path / name) for name in folder.names)
 
 
