@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from fedgin.cli.site import site_app
-from fedgin.data.datalist import Split, read_datalist
+from fedgin.data.datalist import Split, list_cases, read_datalist
 from fedgin.data.importers.label_ids import CHAOS_IDS
 from fedgin.data.site import load_site
 from fedgin.data.validation import Severity, validate_site
@@ -72,6 +72,19 @@ def test_cases_that_the_folder_holds_out_are_never_trained_on(tmp_path: Path) ->
     datalist = read_datalist(folder / "datalist.json")
     lists = [sorted(entry.image.name for entry in datalist.entries(split)) for split in Split]
     assert lists == [["case_3.nii", "case_4.nii", "case_5.nii"], ["case_2.nii"], ["case_0.nii", "case_1.nii"]]
+
+
+def test_cases_in_a_linked_archive_are_cases_and_folders_that_are_not_there_are_told(tmp_path: Path) -> None:
+    lay_out(tmp_path / "archive", 5)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "abdomen").symlink_to(tmp_path / "archive")
+    (folder / "heart").symlink_to(tmp_path / "not-mounted")
+    result = init(folder)
+    assert result.exit_code == 0, result.output
+    assert "1 folders cannot be listed, or are links that lead nowhere" in result.output
+    contract = load_site(folder / "site.yaml")
+    assert sum(map(len, list_cases(contract).values())) == 5
 
 
 @pytest.mark.parametrize("name", ["site.yaml", "datalist.json"])

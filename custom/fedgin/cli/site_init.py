@@ -59,6 +59,7 @@ def init(
 
 def _print(draft: "Draft", out: Path, *, guessed: bool) -> None:
     from fedgin.data.datalist import Split
+    from fedgin.data.importers.folder_pairs import LEFT_OUT
     from fedgin.data.importers.site_draft import SITE
     from fedgin.data.label_values import shown
 
@@ -70,6 +71,7 @@ def _print(draft: "Draft", out: Path, *, guessed: bool) -> None:
     for count, what in (
         (draft.pairs.images_alone, "images have no label and are left out"),
         (draft.pairs.labels_alone, "labels have no image and are left out"),
+        (draft.pairs.left_out, f"{LEFT_OUT}; what is in them is left out"),
         (draft.unreadable, "labels cannot be read; validation says why"),
     ):
         if count:

@@ -6,6 +6,7 @@ import pytest
 
 from fedgin.data.importers.folder_pairs import find_pairs
 from fedgin.errors import DataError
+from tests.modes import bound_by_modes
 
 LAYOUTS = {
     "BTCV": (["ct_01.nii.gz", "seg_01.nii.gz"], {"01"}),
@@ -62,3 +63,33 @@ def test_a_folder_without_pairs_says_what_it_holds(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds 1 images and 1 labels") as caught:
         find_pairs(lay_out(tmp_path, ["MUSTERMANN_1.nii", "seg_2.nii"]))
     assert "MUSTERMANN" not in str(caught.value)
+
+
+def test_cases_behind_links_to_folders_are_found_once(tmp_path: Path) -> None:
+    archive = lay_out(tmp_path / "archive", ["ct_1.nii", "seg_1.nii", "2024/ct_2.nii", "2024/seg_2.nii"])
+    folder = lay_out(tmp_path / "data", ["own/ct_3.nii", "own/seg_3.nii"])
+    (archive / "round").symlink_to(folder)
+    for name, target in {"all": archive, "latest": archive / "2024", "again": folder / "own"}.items():
+        (folder / name).symlink_to(target)
+    pairs = find_pairs(folder)
+    assert {(folder / pair.image).resolve() for pair in pairs.found} == {
+        archive / "ct_1.nii",
+        archive / "2024" / "ct_2.nii",
+        folder / "own" / "ct_3.nii",
+    }
+    assert len(pairs.found) == 3
+    assert pairs.left_out == 0
+
+
+def test_folders_in_which_there_may_be_cases_are_counted(tmp_path: Path) -> None:
+    folder = lay_out(tmp_path / "data", ["ct_1.nii", "seg_1.nii", "closed/ct_2.nii"])
+    (folder / "disk").symlink_to(tmp_path / "not-mounted")
+    (folder / "around").symlink_to(tmp_path)
+    (folder / "closed").chmod(0o000)
+    with bound_by_modes():
+        pairs = find_pairs(folder)
+        (folder / "seg_1.nii").unlink()
+        with pytest.raises(DataError, match="by name; 3 folders cannot be listed, or are links that lead nowhere"):
+            find_pairs(folder)
+    (folder / "closed").chmod(0o700)
+    assert (len(pairs.found), pairs.left_out) == (1, 3)

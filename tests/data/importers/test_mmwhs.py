@@ -94,3 +94,11 @@ def test_a_file_in_a_folder_of_its_own_name_is_one(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"SOURCE has no file such as ct_train_1001_image"):
         read_mmwhs(tmp_path)
+
+
+def test_a_folder_of_the_archive_may_be_a_link(tmp_path: Path) -> None:
+    source = write_mmwhs(tmp_path / "mmwhs", [1001, 1002])
+    (source / "mr_train").rename(tmp_path / "elsewhere")
+    whole = read_mmwhs(source)
+    (source / "mr_train").symlink_to(tmp_path / "elsewhere")
+    assert len(read_mmwhs(source).cases) > len(whole.cases)

@@ -5,13 +5,13 @@ what a file is (``seg``, ``labelsTr``, ``img``, ``ct``) are left out; image and 
 are equal. That covers the Decathlon, nnU-Net, ACDC, BTCV, CHAOS, BIDS and a folder for each patient.
 """
 
-import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedgin.data.datalist import Split
+from fedgin.data.tree import walk_folders
 from fedgin.errors import DataError
 
 ENDINGS = (".nii", ".nii.gz", ".png")
@@ -43,6 +43,9 @@ REPEATED = {"frame", "visit", "ses", "session", "time", "timepoint", "tp", "slic
 # Folders whose cases others hold out, too; who trained on them could not be compared.
 HELD_OUT = {"imagests": Split.TEST, "imagesva": Split.VALIDATION}
 
+# What is said of them behind their number.
+LEFT_OUT = "folders cannot be listed, or are links that lead nowhere or to a folder around them"
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -61,20 +64,22 @@ class Pairs:
         found: paths relative to the folder, in the order of their names.
         images_alone: images without a label.
         labels_alone: labels without an image.
+        left_out: folders that cannot be listed, and links that lead nowhere or to a folder around them.
     """
 
     found: list[Pair]
     images_alone: int
     labels_alone: int
+    left_out: int
 
 
 def find_pairs(folder: Path) -> Pairs:
-    """Return the pairs under ``folder``; hidden files and folders are passed over.
+    """Return the pairs under ``folder`` and what links in it lead to; hidden files and folders are passed over.
 
     Raises:
         DataError: no pair, or an image or label that belongs to several.
     """
-    files = _files(folder)
+    files, left_out = _files(folder)
     labels, images = defaultdict[tuple[str, ...], list[Path]](list), defaultdict[tuple[str, ...], list[Path]](list)
     for path in (path for path in files if _is_label(path)):
         labels[_key(path)].append(path)
@@ -89,13 +94,15 @@ def find_pairs(folder: Path) -> Pairs:
             "give a folder with one image and one label a case, or write datalist.json by hand",
         )
     if not both:
+        closed = f"; {left_out} {LEFT_OUT}" if left_out else ""
         raise DataError(
             f"the folder holds {sum(map(len, images.values()))} images and {sum(map(len, labels.values()))} labels "
-            "(NIfTI or PNG), and none belong together by name",
+            f"(NIfTI or PNG), and none belong together by name{closed}",
             "name them like case_01.nii.gz and case_01_seg.nii.gz, or put them into folders imagesTr and labelsTr",
         )
     pairs = [Pair(images[key][0], labels[key][0], _patient(key, images[key][0])) for key in both]
-    return Pairs(pairs, sum(map(len, images.values())) - len(both), sum(map(len, labels.values())) - len(both))
+    images_alone, labels_alone = (sum(map(len, files.values())) - len(both) for files in (images, labels))
+    return Pairs(pairs, images_alone, labels_alone, left_out)
 
 
 def held_out(pairs: list[Pair]) -> dict[str, Split]:
@@ -113,12 +120,17 @@ def patient_of(image: Path) -> str:
     return _patient(_key(image), image) or image.name
 
 
-def _files(folder: Path) -> list[Path]:
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name).relative_to(folder) for name in names if not name.startswith(".")]
-    return sorted(path for path in found if path.name.lower().endswith(ENDINGS))
+def _files(folder: Path) -> tuple[list[Path], int]:
+    """Return the images and labels, and the number of folders and links in which there may be others."""
+    left_out: list[Path] = []
+    files: list[Path] = []
+    for item in walk_folders(folder, passes_over=lambda path: path.name.startswith("."), on_left_out=left_out.append):
+        for path in (item.path / name for name in item.names if not name.startswith(".")):
+            if path.name.lower().endswith(ENDINGS):
+                files.append(path.relative_to(folder))
+            elif path.is_symlink() and not path.exists():  # perhaps to a folder on a disk that is not there
+                left_out.append(path)
+    return sorted(files), len(left_out)
 
 
 def _words(path: Path) -> list[str]:

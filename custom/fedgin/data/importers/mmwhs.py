@@ -7,6 +7,7 @@ from fedgin.data.importers.archive import Archive, ArchiveCase, is_there, refuse
 from fedgin.data.importers.label_ids import MMWHS_IDS, MMWHS_VALUES
 from fedgin.data.importers.renumbered import Renumbered
 from fedgin.data.site import Modality
+from fedgin.data.tree import walk_folders
 from fedgin.errors import DataError
 
 # The numbers of the cases whose labels were published, of CT and of MR; these are other patients.
@@ -55,9 +56,9 @@ def read_mmwhs(source: Path) -> Archive:
 def _files(source: Path) -> dict[tuple[str, str], list[Path]]:
     pattern = re.compile(r"((?:ct|mr)_(?:train|test)_\d{4})_(image|label)\.nii(?:\.gz)?")
     found: dict[tuple[str, str], list[Path]] = {}
-    for path in sorted(source.rglob("*.nii*")):
-        match = pattern.fullmatch(path.name)
-        if match and not path.is_dir():  # some programs unpack a file into a folder of its name
+    # Some programs unpack a file into a folder of its name, which is none of the names of files.
+    for path in sorted(item.path / name for item in walk_folders(source) for name in item.names):
+        if match := pattern.fullmatch(path.name):
             found.setdefault((match[1], match[2]), []).append(path)
     return found
 
