@@ -1,4 +1,5 @@
 import contextlib
+import time
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,19 @@ def test_a_name_that_is_refused_is_told_in_words(tmp_path: Path) -> None:
         load_experiment(path)
     assert "'name': expected letters, digits, '.', '_' and '-'; 'organs.2': expected small letters" in str(caught.value)
     assert "^" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["12:30:45", "-1:30.5", "!!int 12:30", "!!float 1:30.5", "'12:30'"])
+def test_a_number_of_base_60_is_a_text_as_in_yaml_1_2(tmp_path: Path, value: str) -> None:
+    (tmp_path / "small.yaml").write_text(f"count: 45\nname: {value}\n")
+    assert load_settings(tmp_path / "small.yaml", Small).name == value.split()[-1].strip("'")
+
+
+@pytest.mark.parametrize("tag", ["", "!!int "])
+def test_a_long_number_of_base_60_takes_no_time(tmp_path: Path, tag: str) -> None:
+    """Multiplying out a file of the largest size took seconds; PyYAML reads the file itself in a quarter of one."""
+    (tmp_path / "small.yaml").write_text(f"count: {tag}{'1:' * 130_000}1\n")
+    before = time.process_time()
+    with pytest.raises(ConfigError):
+        load_settings(tmp_path / "small.yaml", Small)
+    assert time.process_time() - before < 2.0
