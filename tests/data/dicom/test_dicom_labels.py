@@ -212,6 +212,52 @@ def test_of_thick_slices_that_no_distance_and_the_images_of_both_series_tell_not
     assert reasons(run(tmp_path, rules(may_be_absent=["left_kidney"]))) == [Reason.LABEL_GRID]
 
 
+def thick_on_all(folder: Path, on: list[int], *, thickness: float, image_thickness: float, in_frames: bool) -> None:
+    """Write a series, and a SEG of frames at some of its slices that names all of these and states no distance."""
+
+    def overlap(_: int, dataset: pydicom.Dataset) -> None:
+        dataset.SliceThickness = image_thickness
+
+    slices = write_series(folder / "dicom", SeriesSpec(change=overlap))
+    liver = np.zeros((len(on), *SHAPE[1:]), dtype=bool)
+    liver[:, 1:3, 0:2] = True
+    drawn = write_seg(folder / "dicom" / "seg", [slices[number] for number in on], {"Liver": liver})
+    whole = write_seg(folder / "whole", slices, {"Liver": np.ones(SHAPE, dtype=bool)})
+    drawn.ReferencedSeriesSequence = whole.ReferencedSeriesSequence
+    measures = drawn.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SliceThickness, measures.SpacingBetweenSlices = thickness, 5.0
+    if in_frames:
+        frames = whole.PerFrameFunctionalGroupsSequence
+        every = [frame.DerivationImageSequence[0].SourceImageSequence[0] for frame in frames]
+        for frame in drawn.PerFrameFunctionalGroupsSequence:
+            frame.DerivationImageSequence[0].SourceImageSequence = deepcopy(every)
+    drawn.save_as(folder / "dicom" / "seg")
+    state_no_distance(folder / "dicom" / "seg")
+
+
+@pytest.mark.parametrize(
+    ("on", "thickness", "image_thickness", "in_frames"),
+    [
+        pytest.param([1, 4], 7.5, 2.5, False, id="two frames"),
+        pytest.param([3], 7.5, 2.5, True, id="one frame"),
+        pytest.param([1, 3], 6.0, 4.0, False, id="slices overlap"),
+        pytest.param([1, 3], 5.0, 5.0, True, id="as thick as overlapping slices and each of several"),
+    ],
+)
+def test_a_segmentation_of_thicker_slices_that_names_all_thin_ones_is_left_out(
+    tmp_path: Path, on: list[int], thickness: float, image_thickness: float, in_frames: bool
+) -> None:
+    """Each frame lies on one slice, and was drawn on its neighbours, too."""
+    thick_on_all(tmp_path, on, thickness=thickness, image_thickness=image_thickness, in_frames=in_frames)
+    assert reasons(run(tmp_path, rules(may_be_absent=["left_kidney"]))) == [Reason.LABEL_GRID]
+
+
+@pytest.mark.parametrize("thickness", [2.5, 5.0])
+def test_a_segmentation_of_overlapping_slices_may_be_as_thick_as_these(tmp_path: Path, thickness: float) -> None:
+    thick_on_all(tmp_path, [1, 4], thickness=thickness, image_thickness=thickness, in_frames=False)
+    assert reasons(run(tmp_path, rules(may_be_absent=["left_kidney"]))) == []
+
+
 @pytest.mark.parametrize(
     "orientation", [pytest.param(AXIAL, id="on the slices"), pytest.param(CORONAL, id="across the slices")]
 )

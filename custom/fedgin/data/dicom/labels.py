@@ -10,6 +10,7 @@ from highdicom.seg import Segmentation, SegmentationTypeValues
 from numpy.typing import NDArray
 from pydicom.uid import UID, RTStructureSetStorage
 
+from fedgin.data.dicom.drawn_on import is_of_slices, slice_thickness
 from fedgin.data.dicom.facts import SliceHeader
 from fedgin.data.dicom.functional_groups import frames_of
 from fedgin.data.dicom.planes import Plane, lies_on_every_nth
@@ -53,8 +54,11 @@ def lies_on(item: SliceHeader, stack: Stack) -> bool:
     if item.facts.sop_class == RTStructureSetStorage:
         return True  # its contours name no grid; they are held against the slices when they are filled
     try:
-        planes = [Plane.of_frame(frame, item.facts.size, stack.geometry) for frame in frames_of(_open(item))]
-        return all(plane.lies_on_grid for plane in planes)
+        thickness = slice_thickness(stack)
+        return all(
+            Plane.of_frame(frame, item.facts.size, stack.geometry, slice_thickness=thickness).lies_on_grid
+            for frame in frames_of(_open(item))
+        )
     except Exception:  # pydicom and highdicom raise many kinds
         return False
 
@@ -134,33 +138,23 @@ def _draw_frames(
     kind = segmentation.segmentation_type
     if kind is SegmentationTypeValues.FRACTIONAL:
         return Reason.LABEL_NOT_READABLE
-    planes, is_of_slices = stack.planes(labels), _refers_to_neighbours(segmentation, stack)
+    frames, planes, thickness = list(frames_of(segmentation)), stack.planes(labels), slice_thickness(stack)
+    of_slices = is_of_slices(segmentation, frames, stack)
     levels = defaultdict[tuple[int, int], set[int]](set)
-    for number, frame in enumerate(frames_of(segmentation), start=1):
+    for number, frame in enumerate(frames, start=1):
         owner = None if kind is SegmentationTypeValues.LABELMAP else int(frame.ReferencedSegmentNumber)
         drawn = [segment for segment in ids if owner in (None, segment)]
         stored = np.asarray(segmentation.get_stored_frame(number)) if drawn else np.empty((0, 0))
         for segment in drawn:
             mask = np.equal(stored, segment if owner is None else 1)
-            plane = Plane.of_frame(frame, mask.shape, stack.geometry)
+            plane = Plane.of_frame(frame, mask.shape, stack.geometry, slice_thickness=thickness)
             places = plane.places(mask)
             if places is None:
                 return Reason.LABEL_GRID
             if not set(np.unique(planes[places])) <= {0, ids[segment]}:
                 return Reason.LABEL_OVERLAP
             planes[places] = ids[segment]
-            at_least = _FEW if plane.between_slices or (is_of_slices and plane.axis == 0) else 2
+            at_least = _FEW if plane.between_slices or (of_slices and plane.axis == 0) else 2
             levels[ids[segment], at_least].update(places[plane.axis][:1].tolist())
     stripes = any(lies_on_every_nth(drawn, at_least) for (_, at_least), drawn in levels.items())
     return Reason.LABEL_GRID if stripes else None
-
-
-def _refers_to_neighbours(segmentation: Segmentation, stack: Stack) -> bool:
-    """Tell whether a segmentation names slices of this series as its images, not every n-th alone, and no others.
-
-    Frames of an enhanced image have one name.
-    """
-    series = segmentation.get("ReferencedSeriesSequence") or []
-    named = {image.ReferencedSOPInstanceUID for item in series for image in item.ReferencedInstanceSequence}
-    own = [number for number, item in enumerate(stack.slices) if item.frame is None and item.instance in named]
-    return len(own) == len(named) > 1 and bool(np.gcd.reduce(np.diff(own)) == 1)

@@ -9,7 +9,7 @@ from fedgin.data.dicom.pseudonyms import Pseudonyms
 from fedgin.files import write_text
 
 # Raise this when the same DICOM files and rules would give other voxels than before.
-CONVERSION_VERSION = "4"
+CONVERSION_VERSION = "5"
 
 
 class Ledger:

@@ -30,6 +30,9 @@ class Plane:
         origin: where the centre of the first pixel is, in indices [3] of the grid.
         steps: vectors [2, 3] from one row, and from one column, to the next, in indices of the grid.
         between_slices: distance in mm to the next plane as the header states it; 0 when it does not.
+        thickness: in mm as the header states it; 0 when it does not.
+        slice_thickness: of the image in mm as its header states it; 0 when it does not. Where slices overlap, it
+            is above their spacing.
     """
 
     grid: VolumeGeometry
@@ -37,10 +40,14 @@ class Plane:
     origin: NDArray[np.float64]
     steps: NDArray[np.float64]
     between_slices: float
+    thickness: float
+    slice_thickness: float
 
     @classmethod
-    def of_frame(cls, frame: pydicom.Dataset, size: tuple[int, int], grid: VolumeGeometry) -> "Plane":
-        """Read the geometry of a frame.
+    def of_frame(
+        cls, frame: pydicom.Dataset, size: tuple[int, int], grid: VolumeGeometry, *, slice_thickness: float
+    ) -> "Plane":
+        """Read the geometry of a frame; ``slice_thickness`` is that of the image in mm, 0 when unknown.
 
         Raises:
             ValueError: it has none.
@@ -56,6 +63,8 @@ class Plane:
             (origin_mm - grid.affine[:3, 3]) @ to_indices,
             steps_mm @ to_indices,
             abs(number(frame, "SpacingBetweenSlices", 0.0)),
+            number(frame, "SliceThickness", 0.0),
+            slice_thickness,
         )
 
     @property
@@ -64,7 +73,7 @@ class Plane:
         turned = np.rint(self.steps)
         if not (np.abs(turned).sum(axis=1) == 1).all() or (turned[0] == turned[1]).all():
             return False
-        if self.between_slices and round(self.between_slices / self.grid.spacing[self.axis]) != 1:
+        if not self._is_one_voxel_thick:
             return False
         last_row, last_column = self.size[0] - 1, self.size[1] - 1
         corners = np.array([(0, 0), (0, last_column), (last_row, 0), (last_row, last_column)])
@@ -73,6 +82,14 @@ class Plane:
         voxels = np.rint(indices[0]) + corners @ turned
         off = np.abs(indices - voxels) * self.grid.spacing
         return bool(off.max() <= POSITION_TOLERANCE_MM + _ROUNDING_MM)
+
+    @property
+    def _is_one_voxel_thick(self) -> bool:
+        """Tell whether the plane holds one slice of the image, by the distance to the next or else by its thickness."""
+        spacing = self.grid.spacing[self.axis]
+        if self.between_slices:
+            return round(self.between_slices / spacing) == 1
+        return round(self.thickness / max(spacing, self.slice_thickness if self.axis == 0 else 0.0)) <= 1
 
     @property
     def axis(self) -> int:
