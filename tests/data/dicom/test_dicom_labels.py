@@ -17,6 +17,7 @@ from fedgin.data.dicom.reasons import Reason
 from fedgin.data.dicom.rules import IngestRules
 from fedgin.data.site import load_site
 from fedgin.data.volumes import read_label
+from tests.data.dicom.enhanced import as_enhanced
 from tests.data.dicom.series import (
     AXIAL,
     CORONAL,
@@ -29,6 +30,7 @@ from tests.data.dicom.series import (
     world_error,
     write_seg,
     write_series,
+    write_slices,
 )
 
 SHAPE = (6, 7, 5)
@@ -58,9 +60,12 @@ def labelled(folder: Path, spec: SeriesSpec | None = None) -> list[pydicom.Datas
     return slices
 
 
-def label_error(folder: Path, slices: list[pydicom.Dataset]) -> float:
-    """Hold the label volume against the masks at the places of the slices' pixels."""
-    expected = (LIVER * 1 + KIDNEY * 2).astype(np.uint16)
+def label_error(
+    folder: Path, slices: list[pydicom.Dataset], drawn: tuple[NDArray[np.bool_], ...] = (LIVER, KIDNEY)
+) -> float:
+    """Hold the label volume against the masks of ids 1, 2, ... at the places of the slices' pixels."""
+    expected = sum(mask * np.uint16(number) for number, mask in enumerate(drawn, start=1))
+    assert isinstance(expected, np.ndarray)
     for dataset, plane in zip(slices, expected, strict=True):
         dataset.PixelData, dataset.RescaleIntercept, dataset.RescaleSlope = plane.tobytes(), 0, 1
         dataset.BitsAllocated, dataset.PixelRepresentation = 16, 0
@@ -256,6 +261,43 @@ def test_a_segmentation_of_thicker_slices_that_names_all_thin_ones_is_left_out(
 def test_a_segmentation_of_overlapping_slices_may_be_as_thick_as_these(tmp_path: Path, thickness: float) -> None:
     thick_on_all(tmp_path, [1, 4], thickness=thickness, image_thickness=thickness, in_frames=False)
     assert reasons(run(tmp_path, rules(may_be_absent=["left_kidney"]))) == []
+
+
+def two_lesions(folder: Path, *, stacks: int) -> tuple[list[pydicom.Dataset], NDArray[np.bool_]]:
+    """Write an enhanced image, and a SEG of its first stack that states no distance; return slices and lesions."""
+    slices = make_slices(SeriesSpec())
+    drawn = as_enhanced(slices)
+    thin = make_slices(SeriesSpec(count=11, step=1.25, frame=slices[0].FrameOfReferenceUID)) if stacks > 1 else []
+    names = ["thick"] * len(slices) + ["thin"] * len(thin)
+    whole = as_enhanced([*slices, *thin], lambda number, frame: name_stack(frame, names[number]))
+    whole.SOPInstanceUID = whole.file_meta.MediaStorageSOPInstanceUID = drawn.SOPInstanceUID
+    write_slices(folder / "dicom", [whole])
+    lesions = np.zeros(SHAPE, dtype=bool)
+    lesions[1, 2, 2] = lesions[4, 2, 2] = True
+    # highdicom looks for the orientation among what all frames share.
+    placed = drawn.PerFrameFunctionalGroupsSequence[0].PlaneOrientationSequence
+    drawn.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence = placed
+    write_seg(folder / "dicom" / "seg", [drawn], {"Liver": lesions})
+    state_no_distance(folder / "dicom" / "seg")
+    return slices, lesions
+
+
+def name_stack(frame: pydicom.Dataset, name: str) -> None:
+    frame.FrameContentSequence[0].StackID = name
+
+
+def test_two_lesions_of_one_slice_each_are_read_from_a_segmentation_of_an_enhanced_image(tmp_path: Path) -> None:
+    """It states no distance, and names the image, all of whose frames are the slices."""
+    slices, lesions = two_lesions(tmp_path, stacks=1)
+    assert reasons(run(tmp_path, rules(may_be_absent=["left_kidney"]))) == []
+    assert label_error(tmp_path, slices, (lesions,)) < 1e-3
+
+
+def test_of_an_enhanced_image_of_two_stacks_the_name_tells_nothing(tmp_path: Path) -> None:
+    """The segmentation is of the thick stack, and the thin one is taken."""
+    two_lesions(tmp_path, stacks=2)
+    taken = make_rules(labels={"map": MAP, "may_be_absent": ["left_kidney"]}, parts={"stack": "thin"})
+    assert Reason.LABEL_GRID in reasons(run(tmp_path, taken))
 
 
 @pytest.mark.parametrize(

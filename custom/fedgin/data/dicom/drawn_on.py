@@ -24,8 +24,7 @@ def slice_thickness(stack: Stack) -> float:
 def is_of_slices(segmentation: pydicom.Dataset, frames: Sequence[pydicom.Dataset], stack: Stack) -> bool:
     """Tell whether a SEG names slices of this series as its images, not every n-th alone, and no others.
 
-    A frame of it that names several was drawn on all of these at once, and so is thicker. Frames of an enhanced image
-    have one name.
+    A frame of it that names several was drawn on all of these at once, and so is thicker.
 
     Args:
         segmentation: the SEG.
@@ -34,10 +33,21 @@ def is_of_slices(segmentation: pydicom.Dataset, frames: Sequence[pydicom.Dataset
     """
     series = segmentation.get("ReferencedSeriesSequence") or []
     named = {image.ReferencedSOPInstanceUID for item in series for image in item.ReferencedInstanceSequence}
-    own = [number for number, item in enumerate(stack.slices) if item.frame is None and item.instance in named]
+    own = [number for number, item in enumerate(stack.slices) if item.instance in named]
     if len(own) < 2 or {stack.slices[number].instance for number in own} != named:
         return False
-    return bool(np.gcd.reduce(np.diff(own)) == 1) and not any(map(_on_several, frames))
+    if np.gcd.reduce(np.diff(own)) > 1 or any(map(_on_several, frames)):
+        return False
+    return _holds_whole_files(stack, own)
+
+
+def _holds_whole_files(stack: Stack, own: Sequence[int]) -> bool:
+    """Tell whether the files of these slices hold no others: an enhanced image has one name for all its frames."""
+    if stack.slices[0].frame is None:
+        return True
+    paths = {stack.slices[number].path for number in own}
+    headers = (pydicom.dcmread(path, stop_before_pixels=True, force=True) for path in paths)
+    return sum(int(header.get("NumberOfFrames") or 1) for header in headers) == len(own)
 
 
 def _on_several(frame: pydicom.Dataset) -> bool:
