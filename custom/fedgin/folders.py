@@ -228,7 +228,7 @@ def alone(folder: Path) -> Iterator[None]:
     """Keep every other process out of a folder of ours.
 
     Raises:
-        FolderError: another process works in it.
+        FolderError: another process works in it, or nothing may be written there.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -236,6 +236,10 @@ def alone(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise FolderError(
                 f"another fedgin works in {folder}", "wait for it or stop it, or choose another folder"
+            ) from None
+        except OSError as error:
+            raise FolderError(
+                f"{folder / MARK} cannot be opened: {error.strerror}", "work as the owner of the folder"
             ) from None
         yield
 

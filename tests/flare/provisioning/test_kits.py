@@ -1,5 +1,6 @@
 """Real runs of FLARE's provisioning."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from fedgin import folders
 from fedgin.deploy.start import hold
 from fedgin.errors import ConfigError
 from fedgin.files import PART
@@ -373,6 +375,17 @@ def test_a_workspace_beside_the_kit_holds_what_flare_writes(issued: Path, tmp_pa
         done = run_script(kit, "sub_start.sh", "--once", NVFL_WORKSPACE=str(workspace))
     assert f"the kit in {workspace} runs already" in done.stderr
     assert (workspace / "startup" / "signature.json").is_file()
+
+
+def test_kits_in_a_folder_that_may_not_be_written_are_one_error(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **how: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    before = content(out)
+    monkeypatch.setattr(folders, "locked", refuse)
+    with pytest.raises(FolderError, match="cannot be opened: Permission denied"):
+        issue_kits(plan(), POLICIES, out)
+    assert content(out) == before
 
 
 def test_two_do_not_issue_kits_at_once(out: Path) -> None:
