@@ -64,8 +64,9 @@ def issue_kits(federation: Federation, policies: Path, out: Path, *, renew: Coll
         check_encryption_installed()
     folder = out / federation.project
     participants = dict(_participants(federation))
-    _check(federation, read_issued(folder), participants, renew)
-    if not read_issued(folder).kits:
+    before = read_issued(folder)
+    _check(federation, before, participants, renew)
+    if not before.kits:
         claimed_folder(folder, KITS)
     with alone(folder):  # two at once would take each other's certificates and kits away
         return _issue(federation, policies, folder, participants, renew)
